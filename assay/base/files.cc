@@ -1,0 +1,106 @@
+#include "assay/base/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace assay {
+namespace {
+
+std::unexpected<Error> io_error(std::string_view what, const std::string& path) {
+  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(errno)), errno == ENOENT ? "check the path" : "check permissions and free space", path);
+}
+
+Result<void> write_all(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {  // ends: each round writes at least one byte or returns
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return io_error("the file cannot be written", path);
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+std::string xdg(const char* variable, const char* fallback) {
+  if (const char* set = std::getenv(variable); set != nullptr && set[0] == '/') return std::string(set) + "/assay";
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr && home[0] == '/' ? home : "/tmp") + fallback + "/assay";
+}
+
+}  // namespace
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  if (this != &other) {
+    close();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+Fd::~Fd() { close(); }
+void Fd::close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.open()) return io_error("the file cannot be opened", path);
+  std::string out;
+  struct stat info{};
+  if (::fstat(fd.get(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return fail(ErrorCode::io, "expected a file, found a folder", "", path);
+    if (S_ISREG(info.st_mode) && static_cast<std::size_t>(info.st_size) <= bytes_max) out.reserve(static_cast<std::size_t>(info.st_size));
+  }
+  char buffer[65536];
+  while (true) {  // ends: at end of file, at the limit, or with an error
+    const ssize_t count = ::read(fd.get(), buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return io_error("the file cannot be read", path);
+    if (count == 0) return out;
+    if (out.size() + static_cast<std::size_t>(count) > bytes_max) {
+      return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "", path);
+    }
+    out.append(buffer, static_cast<std::size_t>(count));
+  }
+}
+
+Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  std::string temporary = fmt::format("{}.{}.XXXXXX", path, ::getpid());
+  Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.open()) return io_error("no file can be made here", path);
+  const auto undo = [&](std::unexpected<Error> error) {
+    ::unlink(temporary.c_str());
+    return error;
+  };
+  if (auto written = write_all(fd.get(), bytes, path); !written) return undo(std::unexpected(written.error()));
+  if (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0) return undo(io_error("the file cannot be made durable", path));
+  fd.close();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return undo(io_error("the file cannot be put in its place", path));
+  const Fd parent(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.open()) ::fsync(parent.get());
+  return {};
+}
+
+Result<void> make_folders(const std::string& path, unsigned mode) {
+  std::string so_far;
+  for (const auto& part : std::filesystem::path(path)) {
+    so_far = so_far.empty() ? part.string() : (std::filesystem::path(so_far) / part).string();
+    if (so_far == "/" || part.empty()) continue;
+    if (::mkdir(so_far.c_str(), mode) != 0 && errno != EEXIST) return io_error("the folder cannot be made", so_far);
+  }
+  return {};
+}
+
+std::string config_folder() { return xdg("XDG_CONFIG_HOME", "/.config"); }
+std::string data_folder() { return xdg("XDG_DATA_HOME", "/.local/share"); }
+std::string cache_folder() { return xdg("XDG_CACHE_HOME", "/.cache"); }
+
+}  // namespace assay

@@ -1,0 +1,170 @@
+#include "assay/base/json.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "assay/base/sha256.h"
+
+namespace assay {
+namespace {
+
+const Json null_json;
+
+// Lead bytes of astral characters (UTF-16 surrogates, D800…) sort before U+E000…U+FFFF (lead bytes EE, EF).
+int utf16_rank(unsigned char byte) {
+  if (byte >= 0xF0) return byte - 0xF0 + 0xEE;
+  if (byte >= 0xEE) return byte + 0x10;
+  return byte;
+}
+
+std::string_view kind_name(Json::Kind kind) {
+  constexpr std::string_view names[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "an object"};
+  return names[static_cast<int>(kind)];
+}
+
+}  // namespace
+
+int compare_utf16(std::string_view a, std::string_view b) {
+  const std::size_t common = std::min(a.size(), b.size());
+  const auto [x, y] = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(common), b.begin());
+  if (x == a.begin() + static_cast<std::ptrdiff_t>(common)) {
+    return a.size() == b.size() ? 0 : (a.size() < b.size() ? -1 : 1);
+  }
+  return utf16_rank(static_cast<unsigned char>(*x)) - utf16_rank(static_cast<unsigned char>(*y));
+}
+
+JsonObject::JsonObject(std::initializer_list<Member> members) {
+  for (const auto& [key, value] : members) set(key, value);
+}
+
+namespace {
+template <class Members>
+auto lower(Members& members, std::string_view key) {
+  return std::lower_bound(members.begin(), members.end(), key,
+                          [](const auto& m, std::string_view k) { return compare_utf16(m.first, k) < 0; });
+}
+}  // namespace
+
+const Json* JsonObject::find(std::string_view key) const {
+  const auto at = lower(members_, key);
+  return at != members_.end() && at->first == key ? &at->second : nullptr;
+}
+
+Json* JsonObject::find(std::string_view key) {
+  const auto at = lower(members_, key);
+  return at != members_.end() && at->first == key ? &at->second : nullptr;
+}
+
+Json& JsonObject::set(std::string key, Json value) {
+  auto at = lower(members_, key);
+  if (at != members_.end() && at->first == key) {
+    at->second = std::move(value);
+    return at->second;
+  }
+  return members_.emplace(at, std::move(key), std::move(value))->second;
+}
+
+bool JsonObject::erase(std::string_view key) {
+  const auto at = lower(members_, key);
+  if (at == members_.end() || at->first != key) return false;
+  members_.erase(at);
+  return true;
+}
+
+const Json& Json::at(std::string_view key) const {
+  if (!is_object()) return null_json;
+  const Json* found = as_object().find(key);
+  return found != nullptr ? *found : null_json;
+}
+
+Json& Json::set(std::string key, Json value) {
+  if (!is_object()) value_ = JsonObject{};
+  return as_object().set(std::move(key), std::move(value));
+}
+
+const Json* Json::pointer(std::string_view pointer) const {
+  const Json* at = this;
+  while (!pointer.empty()) {  // ends: every round takes one token off the pointer
+    if (pointer.front() != '/') return nullptr;
+    pointer.remove_prefix(1);
+    const std::size_t end = std::min(pointer.find('/'), pointer.size());
+    std::string token;
+    for (std::size_t i = 0; i < end; ++i) {
+      if (pointer[i] == '~' && i + 1 < end && (pointer[i + 1] == '0' || pointer[i + 1] == '1')) {
+        token += pointer[++i] == '0' ? '~' : '/';
+      } else {
+        token += pointer[i];
+      }
+    }
+    pointer.remove_prefix(end);
+    if (at->is_object()) {
+      at = at->as_object().find(token);
+    } else if (at->is_list()) {
+      if (token.empty() || token.size() > 9 || token.find_first_not_of("0123456789") != std::string::npos) return nullptr;
+      const std::size_t index = std::stoul(token);
+      at = index < at->as_list().size() ? &at->as_list()[index] : nullptr;
+    } else {
+      return nullptr;
+    }
+    if (at == nullptr) return nullptr;
+  }
+  return at;
+}
+
+bool operator==(const Json& a, const Json& b) {
+  if (a.is_number() && b.is_number()) {
+    if (a.is_int() && b.is_int()) return a.as_int() == b.as_int();
+    return a.as_double() == b.as_double();
+  }
+  return a.value_ == b.value_;
+}
+
+std::string pointer_token(std::string_view key) {
+  std::string out;
+  for (const char c : key) {
+    if (c == '~') out += "~0";
+    else if (c == '/') out += "~1";
+    else out += c;
+  }
+  return out;
+}
+
+Result<std::string> hash(const Json& value, const JsonLimits& limits) {
+  ASSAY_TRY(const std::string text, canonical(value, limits));
+  return sha256_hex(text);
+}
+
+Result<const Json*> member(const Json& object, std::string_view key, Json::Kind kind) {
+  if (!object.is_object()) return fail(ErrorCode::malformed, "expected an object, found " + std::string(kind_name(object.kind())));
+  const Json* found = object.as_object().find(key);
+  if (found == nullptr) {
+    return fail(ErrorCode::malformed, fmt::format("member \"{}\" is missing", key), "", std::string(key));
+  }
+  const bool fits = found->kind() == kind || (kind == Json::Kind::number && found->is_int());
+  if (!fits) {
+    return fail(ErrorCode::malformed, fmt::format("expected {}, found {}", kind_name(kind), kind_name(found->kind())), "",
+                std::string(key));
+  }
+  return found;
+}
+
+Result<std::string> string_member(const Json& object, std::string_view key) {
+  ASSAY_TRY(const Json* found, member(object, key, Json::Kind::string));
+  return found->as_string();
+}
+Result<std::int64_t> int_member(const Json& object, std::string_view key) {
+  ASSAY_TRY(const Json* found, member(object, key, Json::Kind::integer));
+  return found->as_int();
+}
+Result<double> number_member(const Json& object, std::string_view key) {
+  ASSAY_TRY(const Json* found, member(object, key, Json::Kind::number));
+  return found->as_double();
+}
+Result<bool> bool_member(const Json& object, std::string_view key) {
+  ASSAY_TRY(const Json* found, member(object, key, Json::Kind::boolean));
+  return found->as_bool();
+}
+
+}  // namespace assay

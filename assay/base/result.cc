@@ -1,0 +1,41 @@
+#include "assay/base/result.h"
+
+namespace assay {
+namespace {
+
+struct Row {
+  std::string_view name;
+  int exit_code;
+};
+
+// The one table from error codes to exit codes; the order is that of the enumerators.
+constexpr Row rows[] = {
+    {"malformed", 1}, {"limit_exceeded", 1}, {"mismatch", 3},    {"diverged", 4},  {"over_budget", 5},
+    {"refused", 6},   {"unavailable", 7},    {"timed_out", 7},   {"cancelled", 130}, {"io", 1},
+    {"usage", 2},     {"unreadable", 1},     {"internal", 1},
+};
+
+}  // namespace
+
+std::string_view name(ErrorCode code) { return rows[static_cast<int>(code)].name; }
+int exit_code(ErrorCode code) { return rows[static_cast<int>(code)].exit_code; }
+
+Error Error::in(std::string_view outer) && {
+  if (path.empty()) {
+    path = outer;
+  } else if (path.front() == '[' || path.front() == ':' || path.front() == '/') {
+    path.insert(0, outer);
+  } else {
+    path.insert(0, std::string(outer) + ".");
+  }
+  return std::move(*this);
+}
+
+std::string Error::text() const {
+  std::string out = message + " (" + std::string(name(code)) + ")";
+  if (!path.empty()) out += "\n  at   " + path;
+  if (!remedy.empty()) out += "\n  try  " + remedy;
+  return out;
+}
+
+}  // namespace assay
