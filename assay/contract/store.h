@@ -1,0 +1,50 @@
+#pragma once
+/// @file
+/// The content-addressed store of modules: artifacts/ID.json, manifests/HASH.json, refs/NAME; every write is atomic.
+/// Source: docs/formats.md §10.
+///
+///     Store store(default_store_folder());
+///     ASSAY_TRY(const std::string manifest_hash, store.put(module));
+///     ASSAY_TRY(const ModuleFile module, store.get(id, trust));
+///     ASSAY_CHECK(store.set_ref("triage/prod", id));
+///
+/// Thread safety: many processes may use one folder; a reader sees a file whole or not at all.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "assay/contract/module_file.h"
+
+namespace assay {
+
+class Store {
+ public:
+  explicit Store(std::string folder) : folder_(std::move(folder)) {}
+  const std::string& folder() const { return folder_; }
+
+  /// Keeps artifact, manifest and attestations; returns the manifest's hash. Refuses (`mismatch`) a module that is bad.
+  Result<std::string> put(const ModuleFile& module);
+  /// The artifact with its newest manifest (created_at, then the greater hash) of a trusted signer. Every byte is verified.
+  /// Errors: `unavailable` (no such artifact or no manifest), `refused` (manifests, but none of a trusted signer), `mismatch`.
+  Result<ModuleFile> get(const CompiledId& id, const TrustStore& trust) const;
+  /// All manifests of an artifact, newest first, trusted or not.
+  Result<std::vector<CompiledModuleManifest>> manifests(const CompiledId& id) const;
+  /// Ids of all artifacts, ascending.
+  Result<std::vector<CompiledId>> list() const;
+
+  /// A ref is a name with '/' allowed inside that points to an id. Setting replaces atomically.
+  Result<void> set_ref(std::string_view name, const CompiledId& id);
+  Result<CompiledId> ref(std::string_view name) const;
+  Result<std::vector<std::string>> refs() const;
+  /// An id (64 hex digits, "sha256:" allowed) or a ref's name.
+  Result<CompiledId> resolve(std::string_view id_or_ref) const;
+
+ private:
+  std::string folder_;
+};
+
+/// data_folder()/store
+std::string default_store_folder();
+
+}  // namespace assay
