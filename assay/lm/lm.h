@@ -1,0 +1,71 @@
+#pragma once
+/// @file
+/// A lane: a named way to get a completion. Source: docs/formats.md §4 LANE, REQUEST.
+///
+///     const Result<LmResponse> answer = lm.complete(request, wait);
+///
+/// Thread safety: `complete` may be called from many threads at once.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assay/base/clock.h"
+#include "assay/base/json.h"
+#include "assay/contract/privacy.h"
+#include "assay/trace/usage.h"
+
+namespace assay {
+
+/// Who answers. lane_id = hash of the JSON; absent hashes are null there.
+struct Lane {
+  std::string kind;   ///< "local", "openai", "pylon", "replay", "scripted"
+  std::string model;
+  std::optional<std::string> model_sha256, tokenizer_sha256, chat_template_sha256;
+  std::string engine;  ///< build or endpoint identity
+
+  Json to_json() const;
+  static Result<Lane> read(const Json& value);
+  Result<std::string> id() const;
+};
+
+struct Message {
+  std::string role;  ///< "system", "user", "assistant", "tool"
+  Json content;      ///< text, or a list of parts
+  Json to_json() const;
+};
+
+struct LmRequest {
+  std::vector<Message> messages;
+  Json config;                     ///< the artifact's, after overrides
+  std::optional<std::int64_t> seed;
+  Json schema;                     ///< what the lane must keep to, or null (docs/templates/chat-1.md)
+  Json tools = JsonObject{};
+  std::int64_t rollout = 0;
+};
+
+/// REQUEST as recorded and hashed; `request_hash = hash(request_json(…))`.
+Json request_json(const LmRequest& request, const Lane& lane);
+
+struct LmResponse {
+  std::string content;        ///< bytes as they came; the record keeps invalid UTF-8 as {"$base64"}
+  std::string finish_reason;  ///< "stop", "length", …
+  LmUsage usage;
+};
+
+class LM {
+ public:
+  virtual ~LM() = default;
+  virtual const Lane& lane() const = 0;
+  /// Errors: `unavailable`, `timed_out`, `cancelled`, `limit_exceeded` (context overflow, refused before generating), `refused`.
+  virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
+  /// Most prompt tokens the request can use: exact where the tokenizer is known, else UTF-8 bytes + 16 a message.
+  virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
+  /// Modes this lane may see. Lanes inside the process accept all; others public_ok and no_pii unless configured.
+  virtual std::vector<PrivacyMode> privacy_modes() const;
+  /// What it can do, as Compatibility names it: "json_schema", "context:2048", …
+  virtual std::vector<std::string> capabilities() const { return {}; }
+};
+
+}  // namespace assay

@@ -1,0 +1,150 @@
+#include "assay/trace/budget.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace assay {
+namespace {
+
+constexpr std::string_view budget_example = "write it like calls=100,tokens=50000,msats=2000,seconds=60";
+
+Result<std::int64_t> parse_count(std::string_view part, std::string_view text) {
+  std::int64_t count = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (problem != std::errc{} || end != text.data() + text.size() || count < 0 || count > json_integer_max) {
+    return fail(ErrorCode::usage, fmt::format("'{}' is not a whole number from 0 to 2^53-1", text), std::string(budget_example),
+                fmt::format("budget.{}", part));
+  }
+  return count;
+}
+
+Result<double> parse_seconds(std::string_view text) {
+  double seconds = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (problem != std::errc{} || end != text.data() + text.size() || !std::isfinite(seconds) || seconds < 0) {
+    return fail(ErrorCode::usage, fmt::format("'{}' is not a number of seconds", text), std::string(budget_example), "budget.seconds");
+  }
+  return seconds;
+}
+
+Result<void> set_once(std::optional<std::int64_t>& limit, std::string_view name, std::string_view value) {
+  if (limit) return fail(ErrorCode::usage, fmt::format("budget part '{}' is given twice", name), std::string(budget_example));
+  ASSAY_TRY(limit, parse_count(name, value));
+  return {};
+}
+
+Result<void> parse_part(BudgetLimits& limits, std::string_view part) {
+  const std::size_t equals = part.find('=');
+  if (equals == std::string_view::npos) {
+    return fail(ErrorCode::usage, fmt::format("budget part '{}' has no '='", part), std::string(budget_example));
+  }
+  const std::string_view name = part.substr(0, equals), value = part.substr(equals + 1);
+  if (name == "calls") return set_once(limits.calls, name, value);
+  if (name == "tokens") return set_once(limits.tokens, name, value);
+  if (name == "msats") return set_once(limits.msats, name, value);
+  if (name != "seconds") {
+    return fail(ErrorCode::usage, fmt::format("unknown budget part '{}'", name), "parts are calls, tokens, msats and seconds");
+  }
+  if (limits.seconds) return fail(ErrorCode::usage, "budget part 'seconds' is given twice", std::string(budget_example));
+  ASSAY_TRY(limits.seconds, parse_seconds(value));
+  return {};
+}
+
+Json or_null(const std::optional<std::int64_t>& value) { return value ? Json(*value) : Json(); }
+
+// No overflow: every addend is at most 2^53, held sums only grow by settled amounts, which are capped alike.
+std::int64_t capped(std::int64_t sum) { return std::clamp<std::int64_t>(sum, 0, json_integer_max); }
+
+struct Line {
+  std::string_view what;
+  const std::optional<std::int64_t>& limit;
+  std::int64_t spent, reserved, asked;
+};
+
+Result<void> check_line(const Line& line) {
+  if (line.asked < 0 || line.asked > json_integer_max) {
+    return fail(ErrorCode::internal, fmt::format("a reservation of {} {} was asked", line.asked, line.what));
+  }
+  if (!line.limit || line.spent + line.reserved + line.asked <= *line.limit) return {};
+  return fail(ErrorCode::over_budget,
+              fmt::format("the next call may need {} {}: limit {}, spent {}, reserved by calls in flight {}", line.asked, line.what,
+                          *line.limit, line.spent, line.reserved),
+              fmt::format("raise the budget: --budget {}={} or more", line.what, line.spent + line.reserved + line.asked),
+              fmt::format("budget.{}", line.what));
+}
+
+void add(Amount& sum, const Amount& amount) {
+  sum.calls = capped(sum.calls + capped(amount.calls));
+  sum.tokens = capped(sum.tokens + capped(amount.tokens));
+  sum.msats = capped(sum.msats + capped(amount.msats));
+}
+
+void subtract(Amount& sum, const Amount& amount) {
+  sum.calls -= amount.calls;
+  sum.tokens -= amount.tokens;
+  sum.msats -= amount.msats;
+}
+
+}  // namespace
+
+Result<BudgetLimits> BudgetLimits::parse(std::string_view text) {
+  BudgetLimits limits;
+  while (true) {  // ends: every round takes a part off the text
+    const std::size_t comma = text.find(',');
+    ASSAY_CHECK(parse_part(limits, text.substr(0, comma)));
+    if (comma == std::string_view::npos) return limits;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Json BudgetLimits::to_json() const {
+  JsonObject out;
+  out.set("calls", or_null(calls));
+  out.set("tokens", or_null(tokens));
+  out.set("msats", or_null(msats));
+  out.set("seconds", seconds ? Json(*seconds) : Json());
+  return out;
+}
+
+Budget::Reservation::Reservation(Reservation&& other) noexcept
+    : budget_(std::exchange(other.budget_, nullptr)), amount_(other.amount_) {}
+
+Budget::Reservation::~Reservation() {
+  if (budget_ != nullptr) budget_->release(amount_, {});
+}
+
+void Budget::Reservation::settle(const Amount& used) {
+  if (budget_ != nullptr) std::exchange(budget_, nullptr)->release(amount_, used);
+}
+
+Result<Budget::Reservation> Budget::reserve(const Amount& worst_case) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_CHECK(check_line({"calls", limits_.calls, spent_.calls, reserved_.calls, worst_case.calls}));
+  ASSAY_CHECK(check_line({"tokens", limits_.tokens, spent_.tokens, reserved_.tokens, worst_case.tokens}));
+  ASSAY_CHECK(check_line({"msats", limits_.msats, spent_.msats, reserved_.msats, worst_case.msats}));
+  reserved_.calls += worst_case.calls;
+  reserved_.tokens += worst_case.tokens;
+  reserved_.msats += worst_case.msats;
+  return Reservation(this, worst_case);
+}
+
+Amount Budget::spent() const {
+  const std::scoped_lock lock(mutex_);
+  return spent_;
+}
+
+Amount Budget::reserved() const {
+  const std::scoped_lock lock(mutex_);
+  return reserved_;
+}
+
+void Budget::release(const Amount& reserved, const Amount& used) {
+  const std::scoped_lock lock(mutex_);
+  subtract(reserved_, reserved);
+  add(spent_, used);
+}
+
+}  // namespace assay

@@ -1,0 +1,69 @@
+#pragma once
+/// @file
+/// Budgets by reserve and settle: the worst case of a call is reserved before it is sent (docs/formats.md §4).
+///
+///     ASSAY_TRY(auto reservation, budget.reserve({.calls = 1, .tokens = 900, .msats = 12}));
+///     reservation.settle({.calls = 1, .tokens = 610, .msats = 8});      // or let it go: released
+///
+/// Thread safety: a Budget is shared by all threads of a run; a Reservation belongs to one. A Budget outlives its reservations.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "assay/base/json.h"
+
+namespace assay {
+
+struct Amount {
+  std::int64_t calls = 0, tokens = 0, msats = 0;
+};
+
+/// Empty members are unlimited.
+struct BudgetLimits {
+  std::optional<std::int64_t> calls, tokens, msats;
+  std::optional<double> seconds;  ///< becomes a deadline at the top
+
+  /// "calls=100,tokens=50000,msats=2000,seconds=60" in any order. Errors: `usage` with the part.
+  static Result<BudgetLimits> parse(std::string_view text);
+  Json to_json() const;
+};
+
+class Budget {
+ public:
+  explicit Budget(BudgetLimits limits = {}) : limits_(limits) {}
+
+  class Reservation {
+   public:
+    Reservation(Reservation&& other) noexcept;
+    Reservation& operator=(Reservation&&) = delete;
+    ~Reservation();  ///< releases what was not settled
+    /// Counts `used` as spent, once; later calls do nothing. More than was reserved is counted too: it has been spent.
+    void settle(const Amount& used);
+
+   private:
+    friend class Budget;
+    Reservation(Budget* budget, Amount amount) : budget_(budget), amount_(amount) {}
+    Budget* budget_;
+    Amount amount_;
+  };
+
+  /// Errors: `over_budget` with limit, spent, reserved and asked.
+  Result<Reservation> reserve(const Amount& worst_case);
+  Amount spent() const;
+  Amount reserved() const;  ///< by calls in flight
+  const BudgetLimits& limits() const { return limits_; }
+
+ private:
+  void release(const Amount& reserved, const Amount& used);
+
+  BudgetLimits limits_;
+  mutable std::mutex mutex_;
+  Amount spent_, reserved_;
+};
+
+}  // namespace assay
