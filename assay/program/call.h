@@ -1,0 +1,18 @@
+#pragma once
+/// @file
+/// One LM call as an effect: checked against privacy, cancel and budget, answered by lane, cache or record, then recorded,
+/// priced and counted. This is the only place where a lane is asked.
+///
+///     ASSAY_TRY(const LmResponse answer, call_lm(context, request));
+///
+/// Thread safety: as Context.
+
+#include "assay/lm/lm.h"
+#include "assay/program/context.h"
+
+namespace assay {
+
+/// Errors: those of LM::complete; `refused` (privacy), `over_budget` (before anything is sent), `diverged` (replay), `usage` (no lane).
+Result<LmResponse> call_lm(const Context& context, const LmRequest& request);
+
+}  // namespace assay

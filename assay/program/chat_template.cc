@@ -1,0 +1,235 @@
+#include "assay/program/chat_template.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace assay {
+namespace {
+
+constexpr std::size_t answers_max = 4096;  // all-Literal answers listed in full up to here, parts beyond
+
+bool starts(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
+
+std::string escape_braces(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    out += c;
+    if (c == '{' || c == '}') out += c;
+  }
+  return out;
+}
+
+// "package_name" → "Package name": how the default template labels a field.
+std::string label(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '_', ' ');
+  if (!out.empty() && out[0] >= 'a' && out[0] <= 'z') out[0] = static_cast<char>(out[0] - 'a' + 'A');
+  return out;
+}
+
+Result<void> check_placeholders(const std::vector<SlotPart>& slot, const Signature& signature, std::string_view name, bool outputs_allowed) {
+  for (const SlotPart& part : slot) {
+    if (!part.placeholder || part.text == "instructions") continue;
+    if (starts(part.text, "inputs.") && signature.input(part.text.substr(7)) != nullptr) continue;
+    if (outputs_allowed && starts(part.text, "outputs.") && signature.output(part.text.substr(8)) != nullptr) continue;
+    return fail(ErrorCode::malformed, fmt::format("unknown placeholder {{{}}}", part.text), "placeholders name fields of the signature",
+                fmt::format("slots.{}", name));
+  }
+  return {};
+}
+
+struct Values {
+  const Signature& signature;
+  const Json& inputs;
+  const Json& outputs;
+};
+
+Result<std::string> fill(const std::vector<SlotPart>& slot, const Values& values) {
+  std::string out;
+  for (const SlotPart& part : slot) {
+    if (!part.placeholder) {
+      out += part.text;
+    } else if (part.text == "instructions") {
+      out += values.signature.instructions;
+    } else {
+      const bool input = starts(part.text, "inputs.");
+      const std::string key = part.text.substr(input ? 7 : 8);
+      const Json& value = (input ? values.inputs : values.outputs).at(key);
+      if (const Json& text = value.at("$text"); value.is_object() && text.is_string()) {
+        out += text.as_string();
+        continue;
+      }
+      ASSAY_TRY(const std::string text, value_text(value));
+      out += text;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<SlotPart>> parse_slot(std::string_view slot) {
+  std::vector<SlotPart> parts;
+  std::string literal;
+  const auto flush = [&] {
+    if (!literal.empty()) parts.push_back({false, std::exchange(literal, {})});
+  };
+  for (std::size_t i = 0; i < slot.size(); ++i) {  // one pass: what a placeholder stands for is never looked at again
+    const char c = slot[i];
+    const bool doubled = i + 1 < slot.size() && slot[i + 1] == c;
+    if ((c == '{' || c == '}') && doubled) {
+      literal += c;
+      ++i;
+    } else if (c == '}') {
+      return fail(ErrorCode::malformed, fmt::format("a lone '}}' (byte {})", i), "write a literal brace twice");
+    } else if (c == '{') {
+      const std::size_t end = slot.find('}', i);
+      if (end == std::string_view::npos) return fail(ErrorCode::malformed, fmt::format("'{{' is not closed (byte {})", i), "write a literal brace twice");
+      flush();
+      parts.push_back({true, std::string(slot.substr(i + 1, end - i - 1))});
+      i = end;
+    } else {
+      literal += c;
+    }
+  }
+  flush();
+  return parts;
+}
+
+Json ChatTemplate::make(const Signature& signature) {
+  std::string user, assistant;
+  for (const Field& field : signature.inputs) {
+    user += fmt::format("{}{}: {{inputs.{}}}", user.empty() ? "" : "\n", escape_braces(label(field.name)), field.name);
+  }
+  for (const Field& field : signature.outputs) {
+    assistant += fmt::format("{}{}: {{outputs.{}}}", assistant.empty() ? "" : "\n", escape_braces(label(field.name)), field.name);
+  }
+  return JsonObject{{"renderer", "chat/1"},
+                    {"reader", "chat/1"},
+                    {"slots", JsonObject{{"system", "{instructions}"}, {"user", user}, {"assistant", assistant}}},
+                    {"fallback", JsonList{}}};
+}
+
+Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& signature) {
+  ASSAY_TRY(const std::string renderer, string_member(value, "renderer"));
+  ASSAY_TRY(const std::string reader, string_member(value, "reader"));
+  if (renderer != "chat/1") return fail(ErrorCode::refused, fmt::format("unknown renderer '{}'", renderer), "this build knows chat/1", "renderer");
+  if (reader != "chat/1") return fail(ErrorCode::refused, fmt::format("unknown reader '{}'", reader), "this build knows chat/1", "reader");
+  ASSAY_TRY(const Json* slots, member(value, "slots", Json::Kind::object));
+  ChatTemplate out;
+  const std::pair<const char*, std::vector<SlotPart>*> wanted[] = {{"system", &out.system_}, {"user", &out.user_}, {"assistant", &out.assistant_}};
+  for (const auto& [name, into] : wanted) {
+    ASSAY_TRY(const std::string text, string_member(*slots, name));
+    auto parts = parse_slot(text);
+    if (!parts) return std::unexpected(std::move(parts.error()).in(fmt::format("slots.{}", name)));
+    *into = std::move(*parts);
+    ASSAY_CHECK(check_placeholders(*into, signature, name, std::string_view(name) == "assistant"));
+  }
+  std::vector<std::string> read_fields;
+  for (std::size_t i = 0; i < out.assistant_.size(); ++i) {
+    if (!out.assistant_[i].placeholder) continue;
+    if (!starts(out.assistant_[i].text, "outputs.")) {
+      return fail(ErrorCode::malformed, "the assistant slot names outputs only", "", "slots.assistant");
+    }
+    const bool separated = read_fields.empty() || (!out.assistant_[i - 1].placeholder && !trim(out.assistant_[i - 1].text).empty());
+    if (!separated) return fail(ErrorCode::malformed, "two outputs need visible text between them", "put each behind its own name", "slots.assistant");
+    read_fields.push_back(out.assistant_[i].text.substr(8));
+  }
+  for (const Field& field : signature.outputs) {
+    if (std::count(read_fields.begin(), read_fields.end(), field.name) != 1) {
+      return fail(ErrorCode::malformed, fmt::format("the assistant slot names the output '{}' not exactly once", field.name), "", "slots.assistant");
+    }
+  }
+  return out;
+}
+
+Result<std::vector<Message>> ChatTemplate::render(const Signature& signature, const JsonList& demos, const Json& inputs) const {
+  std::vector<Message> messages;
+  ASSAY_TRY(std::string system, fill(system_, {signature, inputs, Json()}));
+  messages.push_back({"system", Json(std::move(system))});
+  for (const Json& demo : demos) {
+    const Values values{signature, demo.at("inputs"), demo.at("outputs")};
+    ASSAY_TRY(std::string user, fill(user_, values));
+    ASSAY_TRY(std::string assistant, fill(assistant_, values));
+    messages.push_back({"user", Json(std::move(user))});
+    messages.push_back({"assistant", Json(std::move(assistant))});
+  }
+  ASSAY_TRY(std::string user, fill(user_, {signature, inputs, Json()}));
+  messages.push_back({"user", Json(std::move(user))});
+  return messages;
+}
+
+Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_view text, std::vector<Repair>* repairs) const {
+  std::size_t replaced = 0;
+  const std::string clean = to_utf8(text, &replaced);
+  if (replaced > 0 && repairs != nullptr) repairs->push_back({"utf8", fmt::format("{} invalid bytes", replaced)});
+  std::string_view rest = trim(clean);
+  JsonObject outputs;
+  for (std::size_t i = 0; i < assistant_.size(); ++i) {
+    const SlotPart& part = assistant_[i];
+    if (!part.placeholder) {
+      const std::string_view marker = trim(part.text);
+      if (starts(rest, marker)) {
+        rest = trim(rest.substr(marker.size()));
+      } else if (signature.outputs.size() == 1) {
+        if (repairs != nullptr && outputs.empty()) repairs->push_back({"label", std::string(marker)});
+      } else {
+        return fail(ErrorCode::unreadable, fmt::format("expected '{}'", marker), "", "answer");
+      }
+      continue;
+    }
+    const std::string name = part.text.substr(8);
+    const bool last = i + 1 == assistant_.size();
+    std::size_t end = rest.size();
+    if (!last) {
+      const std::string_view next = trim(assistant_[i + 1].text);
+      const std::size_t found = next.empty() ? rest.size() : rest.find(next);
+      if (found == std::string_view::npos && i + 2 < assistant_.size()) {
+        return fail(ErrorCode::unreadable, fmt::format("'{}' does not follow the field '{}'", next, name), "", "answer." + name);
+      }
+      end = std::min(found, rest.size());
+    }
+    auto value = value_from_text(rest.substr(0, end), signature.output(name)->schema, repairs);
+    if (!value) return std::unexpected(std::move(value.error()).in("answer." + name));
+    outputs.set(name, std::move(*value));
+    rest = rest.substr(end);
+  }
+  return Json(std::move(outputs));
+}
+
+Json ChatTemplate::answer_schema(const Signature& signature) const {
+  std::vector<std::string> answers{""};
+  for (const SlotPart& part : assistant_) {
+    std::vector<std::string> options{part.text};
+    if (part.placeholder) options = literal_values(signature.output(part.text.substr(8))->schema);
+    if (options.empty() || answers.size() * options.size() > answers_max) {
+      answers.clear();
+      break;
+    }
+    std::vector<std::string> longer;
+    for (const std::string& answer : answers) {
+      for (const std::string& option : options) longer.push_back(answer + option);
+    }
+    answers = std::move(longer);
+  }
+  if (!answers.empty()) {
+    JsonList values;
+    for (std::string& answer : answers) values.push_back(Json(std::move(answer)));
+    return JsonObject{{"type", "string"}, {"enum", std::move(values)}};
+  }
+  JsonList parts;
+  for (std::size_t i = 0; i < assistant_.size(); ++i) {
+    const SlotPart& part = assistant_[i];
+    if (!part.placeholder) {
+      parts.push_back(Json(part.text));
+      continue;
+    }
+    Json field = JsonObject{{"schema", signature.output(part.text.substr(8))->schema}};
+    if (i + 1 < assistant_.size()) field.set("until", assistant_[i + 1].text);
+    parts.push_back(std::move(field));
+  }
+  return JsonObject{{"type", "string"}, {"x-parts", std::move(parts)}};
+}
+
+}  // namespace assay

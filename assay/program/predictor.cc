@@ -1,0 +1,222 @@
+#include "assay/program/predictor.h"
+
+#include <fmt/format.h>
+
+#include "assay/base/random.h"
+#include "assay/program/call.h"
+#include "assay/trace/contract.h"
+
+namespace assay {
+namespace {
+
+Json error_json(const Error& error) {
+  return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+}
+
+// The artifact's config, with the run's overrides on top; an override is recorded, for it is not the module's own behaviour.
+Result<Json> effective_config(const Context& node, const Json& config) {
+  const Json& override = node.settings().config_override;
+  if (!override.is_object() || override.as_object().empty()) return config;
+  Json out = config;
+  for (const auto& [key, value] : override.as_object()) {
+    ASSAY_CHECK(node.record("override", JsonObject{{"what", "config." + key}, {"value", value}}));
+    out.set(key, value);
+  }
+  return out;
+}
+
+Result<std::optional<std::int64_t>> seed_of(const Context& node, const Json& config, std::int64_t rollout) {
+  const Json& policy = config.at("seed_policy");
+  const std::string text = policy.is_string() ? policy.as_string() : "fixed";
+  if (text == "none") return std::optional<std::int64_t>();
+  if (text == "fixed") return std::optional<std::int64_t>(node.effects().seed);
+  if (text == "per_rollout") {
+    Random random({node.effects().seed, node.path(), rollout, "seed"});
+    return std::optional<std::int64_t>(static_cast<std::int64_t>(random.below(std::uint64_t{1} << 53)));
+  }
+  return fail(ErrorCode::refused, fmt::format("unknown seed_policy '{}'", text), "fixed, per_rollout or none", "config.seed_policy");
+}
+
+Result<Json> read_one(const Context& node, const Predictor& predictor, const ChatTemplate& chat, const std::string& content) {
+  std::vector<Repair> repairs;
+  auto outputs = chat.read_answer(predictor.signature, content, &repairs);
+  for (const Repair& repair : repairs) {
+    ASSAY_CHECK(node.record("repair", JsonObject{{"kind", repair.kind}, {"detail", to_utf8(repair.detail)}}));
+  }
+  if (!outputs) return outputs;
+  auto checked = predictor.signature.check_outputs(*outputs);
+  if (!checked) return fail(ErrorCode::unreadable, checked.error().message, "", checked.error().path);
+  return checked;
+}
+
+Result<Prediction> answer(const Context& node, const Predictor& predictor, const Json& inputs) {
+  auto chat = ChatTemplate::read(predictor.template_json, predictor.signature);
+  if (!chat) return std::unexpected(std::move(chat.error()).in("template"));
+  LmRequest request;
+  ASSAY_TRY(request.messages, chat->render(predictor.signature, predictor.demos, inputs));
+  ASSAY_TRY(request.config, effective_config(node, predictor.config));
+  if (const Json& constrain = request.config.at("constrain"); constrain.is_bool() && constrain.as_bool()) {
+    request.schema = chat->answer_schema(predictor.signature);
+  }
+  const Json& asked = request.config.at("n");
+  const std::int64_t count = asked.is_int() ? asked.as_int() : 1;
+  if (count < 1 || count > 64) return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
+  Prediction prediction;
+  Result<Json> first_problem;
+  for (std::int64_t i = 0; i < count; ++i) {
+    request.rollout = node.rollout() * count + i;
+    ASSAY_TRY(request.seed, seed_of(node, request.config, request.rollout));
+    ASSAY_TRY(const LmResponse response, call_lm(node, request));
+    prediction.totals.add(response.usage);
+    auto outputs = read_one(node, predictor, *chat, response.content);
+    if (outputs) prediction.completions.push_back(std::move(*outputs));
+    else if (outputs.error().code != ErrorCode::unreadable) return std::unexpected(outputs.error());
+    else if (first_problem) first_problem = std::unexpected(outputs.error());
+  }
+  if (prediction.completions.empty()) return std::unexpected(first_problem.error());
+  prediction.outputs = prediction.completions.front();
+  return prediction;
+}
+
+bool ends_refine(ErrorCode code) {
+  return code == ErrorCode::over_budget || code == ErrorCode::cancelled || code == ErrorCode::diverged || code == ErrorCode::refused ||
+         code == ErrorCode::usage || code == ErrorCode::malformed || code == ErrorCode::internal || code == ErrorCode::io;
+}
+
+Result<std::vector<std::shared_ptr<LM>>> fallback_lanes(const Context& node, const RefineRule& rule) {
+  std::vector<std::shared_ptr<LM>> lanes = rule.fallback_lanes;
+  for (const std::string& requirement : rule.fallback_requirements) {
+    const auto at = node.settings().lanes.find(requirement);
+    if (at != node.settings().lanes.end()) lanes.push_back(at->second);
+    else if (requirement == "lm:any" && node.settings().lm != nullptr) lanes.push_back(node.settings().lm);
+    else return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement), "give a fallback lane with --fallback-lane", "fallback");
+  }
+  return lanes;
+}
+
+// State of the tries of one Refine: the best answer so far and the last error.
+struct Tries {
+  std::optional<Prediction> best;
+  double best_score = 0;
+  std::optional<Error> last_error;
+  Totals totals;
+};
+
+enum class TryEnd { good, poor, unreachable };
+
+Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::shared_ptr<LM>& lane, const RefineRule& rule, const Forward& inner,
+                       const Json& inputs, Tries& tries) {
+  Context attempt = node.at(fmt::format("attempt:{}", index)).with_rollout(node.rollout() * 1000 + index);
+  if (lane != nullptr) attempt = attempt.with_lm(lane);
+  auto result = inner(attempt, inputs);
+  Json entry = JsonObject{{"index", index}, {"score", Json()}, {"lane", attempt.settings().lm ? Json(attempt.settings().lm->lane().model) : Json()}};
+  if (!result) {
+    tries.last_error = result.error();
+    entry.set("error", name(result.error().code));
+    ASSAY_CHECK(attempt.record("attempt", std::move(entry)));
+    if (ends_refine(result.error().code)) return std::unexpected(result.error());
+    return result.error().code == ErrorCode::unreadable ? TryEnd::poor : TryEnd::unreachable;
+  }
+  tries.totals.add(result->totals);
+  const double score = rule.reward ? rule.reward(inputs, *result) : 1.0;
+  entry.set("score", score);
+  ASSAY_CHECK(attempt.record("attempt", std::move(entry)));
+  if (!tries.best || score > tries.best_score) {
+    tries.best = std::move(*result);
+    tries.best_score = score;
+  }
+  return score >= rule.threshold ? TryEnd::good : TryEnd::poor;
+}
+
+Result<Prediction> refine(const Context& node, const RefineRule& rule, const Forward& inner, const Json& inputs) {
+  Tries tries;
+  const auto done = [&] {
+    Prediction out = std::move(*tries.best);
+    out.totals = tries.totals;
+    return out;
+  };
+  std::int64_t index = 0;
+  for (std::int64_t i = 0; i < rule.attempts; ++i) {
+    ASSAY_TRY(const TryEnd end, one_try(node, index++, nullptr, rule, inner, inputs, tries));
+    if (end == TryEnd::good) return done();
+    if (end == TryEnd::unreachable) break;
+  }
+  ASSAY_TRY(const auto lanes, fallback_lanes(node, rule));
+  for (const auto& lane : lanes) {
+    ASSAY_TRY(const TryEnd end, one_try(node, index++, lane, rule, inner, inputs, tries));
+    if (end == TryEnd::good) return done();
+  }
+  if (tries.best && rule.best_on_exhausted) return done();
+  if (!tries.best && tries.last_error) return std::unexpected(*tries.last_error);
+  return fail(ErrorCode::unreadable, fmt::format("no attempt of {} reached the threshold {} (best {})", index, rule.threshold, tries.best_score),
+              "raise the attempts, lower the threshold, or set on_exhausted = \"best\"", node.path());
+}
+
+}  // namespace
+
+Json Predictor::default_config() {
+  return JsonObject{{"temperature", 0}, {"top_p", 1}, {"max_tokens", 256}, {"stop", JsonList{}}, {"n", 1}, {"seed_policy", "fixed"}};
+}
+
+Result<Predictor> Predictor::read(const Json& value) {
+  Predictor out;
+  ASSAY_TRY(out.kind, string_member(value, "kind"));
+  if (out.kind != "predict/1" && out.kind != "chain_of_thought/1") {
+    return fail(ErrorCode::refused, fmt::format("unknown predictor kind '{}'", out.kind), "this build runs predict/1 and chain_of_thought/1", "kind");
+  }
+  ASSAY_TRY(const Json* signature, member(value, "signature", Json::Kind::object));
+  auto read = Signature::read(*signature);
+  if (!read) return std::unexpected(std::move(read.error()).in("signature"));
+  out.signature = std::move(*read);
+  ASSAY_TRY(const Json* demos, member(value, "demos", Json::Kind::list));
+  out.demos = demos->as_list();
+  ASSAY_TRY(const Json* chat, member(value, "template", Json::Kind::object));
+  out.template_json = *chat;
+  ASSAY_TRY(const Json* config, member(value, "config", Json::Kind::object));
+  out.config = *config;
+  auto checked = ChatTemplate::read(out.template_json, out.signature);
+  if (!checked) return std::unexpected(std::move(checked.error()).in("template"));
+  return out;
+}
+
+Json Predictor::to_json() const {
+  return JsonObject{{"kind", kind}, {"signature", signature.to_json()}, {"demos", demos}, {"template", template_json}, {"config", config}};
+}
+
+Result<Prediction> run_node(const Context& node, std::string_view node_type, std::string_view node_name, const Json& inputs,
+                            const std::function<Result<Prediction>()>& work) {
+  const CallId call_id = call_id_of(node.trace_id(), node.path());
+  ASSAY_CHECK(node.record("node_start", JsonObject{{"node_type", node_type}, {"name", node_name}, {"inputs", recorded_value(inputs)}}));
+  notify(node.callback(), [&](DspyCallback& c) { c.on_module_start(call_id, node.path(), Example(inputs)); });
+  Result<Prediction> result = std::unexpected(Error{ErrorCode::internal, "the module threw an exception", node.path(), ""});
+  try {
+    result = work();
+  } catch (const std::exception& thrown) {  // a user's reward, metric or lane: the end is still reported, the run goes on as an error
+    result = fail(ErrorCode::internal, fmt::format("the module threw: {}", thrown.what()), "", node.path());
+  } catch (...) {
+  }
+  notify(node.callback(), [&](DspyCallback& c) { c.on_module_end(call_id, result); });
+  Json end = JsonObject{{"outputs", Json()}, {"status", "ok"}, {"error", Json()}};
+  if (result) {
+    end.set("outputs", recorded_value(result->outputs));
+  } else {
+    end.set("status", result.error().code == ErrorCode::cancelled ? "cancelled" : "error");
+    end.set("error", error_json(result.error()));
+  }
+  ASSAY_CHECK(node.record("node_end", std::move(end)));
+  return result;
+}
+
+Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs) {
+  const Context node = parent.child(name);
+  ASSAY_TRY(const Json typed, predictor.signature.check_inputs(inputs));
+  return run_node(node, "Predict", predictor.signature.name, typed, [&] { return answer(node, predictor, typed); });
+}
+
+Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner, const Json& inputs) {
+  const Context node = parent.child(name);
+  if (rule.attempts < 1) return fail(ErrorCode::usage, "Refine needs at least one attempt", "with_retries(1) or more", node.path());
+  return run_node(node, "Operator", "refine", inputs, [&] { return refine(node, rule, inner, inputs); });
+}
+
+}  // namespace assay

@@ -1,0 +1,177 @@
+#include "assay/program/program.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace assay {
+namespace {
+
+Result<RefineRule> read_refine(const Json& params, const Rewards& rewards) {
+  RefineRule rule;
+  ASSAY_TRY(rule.attempts, int_member(params, "attempts"));
+  ASSAY_TRY(rule.threshold, number_member(params, "threshold"));
+  ASSAY_TRY(const std::string exhausted, string_member(params, "on_exhausted"));
+  if (exhausted != "best" && exhausted != "error") {
+    return fail(ErrorCode::refused, fmt::format("unknown on_exhausted '{}'", exhausted), "best or error", "on_exhausted");
+  }
+  rule.best_on_exhausted = exhausted == "best";
+  ASSAY_TRY(const bool feedback, bool_member(params, "feedback"));
+  if (feedback) return fail(ErrorCode::refused, "unsupported: feedback=true", "compile the module with feedback = false", "feedback");
+  if (rule.attempts < 1 || rule.attempts > 100) return fail(ErrorCode::limit_exceeded, "attempts lie between 1 and 100", "", "attempts");
+  ASSAY_TRY(const Json* reward, member(params, "reward", Json::Kind::object));
+  ASSAY_TRY(const CodeRef ref, CodeRef::read(*reward));
+  ASSAY_TRY(const Reward found, rewards.find(ref));
+  rule.reward = found.function;
+  ASSAY_TRY(const Json* fallback, member(params, "fallback", Json::Kind::list));
+  for (const Json& lane : fallback->as_list()) {
+    if (!lane.is_string()) return fail(ErrorCode::malformed, "a fallback lane is named by a text like lm:any", "", "fallback");
+    rule.fallback_requirements.push_back(lane.as_string());
+  }
+  return rule;
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> split_reference(std::string_view reference) {
+  const std::size_t dot = reference.find('.');
+  if (dot == std::string_view::npos) return {std::string(reference), ""};
+  return {std::string(reference.substr(0, dot)), std::string(reference.substr(dot + 1))};
+}
+
+Result<Program> Program::load(Artifact artifact, const Rewards& rewards) {
+  ASSAY_CHECK(artifact.check_supported());
+  Program program(std::move(artifact));
+  program.rewards_ = rewards;
+  ASSAY_TRY(const CompiledId id, program.artifact_.id());
+  program.id_ = id.hex();
+  if (!program.artifact_.code().is_null()) {
+    return fail(ErrorCode::refused, fmt::format("the module runs code '{}' that is not part of this build", program.artifact_.code().at("name").as_string()),
+                "run it with the program that registers this code", "code");
+  }
+  if (!program.artifact_.tools().empty()) return fail(ErrorCode::refused, "the module needs tools, and none are registered here", "", "tools");
+  for (const auto& [path, value] : program.artifact_.predictors()) {
+    auto predictor = Predictor::read(value);
+    if (!predictor) return std::unexpected(std::move(predictor.error()).in("predictors." + path));
+    program.predictors_.emplace(path, std::move(*predictor));
+  }
+  for (const auto& [path, value] : program.artifact_.modules()) {
+    if (value.at("kind") != Json("refine/1")) {
+      return fail(ErrorCode::refused, fmt::format("unknown module kind {}", value.at("kind").as_string()), "this build runs refine/1", "modules." + path);
+    }
+    const Json& over = value.at("over");
+    if (over.as_list().size() != 1) return fail(ErrorCode::malformed, "refine/1 is over exactly one part", "", "modules." + path + ".over");
+    auto rule = read_refine(value.at("params"), rewards);
+    if (!rule) return std::unexpected(std::move(rule.error()).in("modules." + path + ".params"));
+    program.refines_.emplace(path, RefineModule{over.as_list()[0].as_string(), std::move(*rule)});
+  }
+  if (const Json& flow = program.artifact_.flow(); !flow.is_null()) {
+    for (const Json& node : flow.at("nodes").as_list()) {
+      FlowNode step{node.at("id").as_string(), node.at("run").as_string(), {}};
+      for (const auto& [field, source] : node.at("in").as_object()) step.in.emplace(field, source.as_string());
+      program.flow_.push_back(std::move(step));
+    }
+    for (const auto& [field, source] : flow.at("out").as_object()) program.flow_out_.emplace(field, source.as_string());
+  }
+  auto signature = Signature::read(program.artifact_.signature());
+  if (!signature) return std::unexpected(std::move(signature.error()).in("signature"));
+  program.signature_ = std::move(*signature);
+  return program;
+}
+
+Result<Prediction> Program::forward(const Context& context, const Json& inputs) const {
+  ASSAY_TRY(const Json typed, signature_.check_inputs(inputs));
+  if (!flow_.empty()) return run_flow(context, typed);
+  return run_path(context, artifact_.entry(), artifact_.entry(), typed);
+}
+
+Result<Prediction> Program::run_path(const Context& context, std::string_view name, const std::string& path, const Json& inputs) const {
+  const auto predictor = predictors_.find(path);
+  if (predictor != predictors_.end()) return run_predictor(context, name, predictor->second, inputs);
+  const auto refine = refines_.find(path);
+  if (refine == refines_.end()) return fail(ErrorCode::malformed, fmt::format("nothing runs under '{}'", path), "", path);
+  const std::string& over = refine->second.over;
+  return run_refine(
+      context, name, refine->second.rule, [&](const Context& attempt, const Json& given) { return run_path(attempt, over, over, given); }, inputs);
+}
+
+Result<Prediction> Program::run_flow(const Context& context, const Json& inputs) const {
+  std::map<std::string, Json> outputs{{"input", inputs}};
+  Prediction out;
+  const auto value_of = [&](const std::string& reference) -> Json {
+    const auto [node, field] = split_reference(reference);
+    const auto at = outputs.find(node);
+    return at == outputs.end() ? Json() : at->second.at(field);
+  };
+  for (const FlowNode& step : flow_) {
+    Json given = JsonObject{};
+    for (const auto& [field, source] : step.in) given.set(field, value_of(source));
+    ASSAY_TRY(Prediction result, run_path(context, step.id, step.run, given));
+    out.totals.add(result.totals);
+    outputs.insert_or_assign(step.id, std::move(result.outputs));
+  }
+  for (const auto& [field, source] : flow_out_) out.outputs.set(field, value_of(source));
+  return out;
+}
+
+std::vector<std::string> Program::predictor_paths() const {
+  std::vector<std::string> out;
+  for (const auto& [path, predictor] : predictors_) out.push_back(path);
+  return out;
+}
+
+Result<Program> Program::with_demos(std::string_view path, JsonList demos) const {
+  ASSAY_TRY(Artifact changed, artifact_.with_demos(path, std::move(demos)));
+  return load(std::move(changed), rewards_);
+}
+
+Result<Program> Program::with_instructions(std::string_view path, std::string text) const {
+  ASSAY_TRY(Artifact changed, artifact_.with_instructions(path, std::move(text)));
+  return load(std::move(changed), rewards_);
+}
+
+Result<Program> Program::with_config(std::string_view path, std::string_view key, Json value) const {
+  const auto at = predictors_.find(std::string(path));
+  if (at == predictors_.end()) return fail(ErrorCode::usage, fmt::format("no predictor '{}'", path));
+  Json config = at->second.config;
+  config.set(std::string(key), std::move(value));
+  ASSAY_TRY(Artifact changed, artifact_.with_config(path, std::move(config)));
+  return load(std::move(changed), rewards_);
+}
+
+Result<void> ArtifactParts::add_predictor(const std::string& path, const Predictor& predictor) {
+  if (predictors_.contains(path) || modules_.contains(path)) {
+    return fail(ErrorCode::usage, fmt::format("two parts are called '{}'", path), "name them apart");
+  }
+  predictors_.set(path, predictor.to_json());
+  return {};
+}
+
+Result<void> ArtifactParts::add_module(const std::string& path, Json module) {
+  if (predictors_.contains(path) || modules_.contains(path)) {
+    return fail(ErrorCode::usage, fmt::format("two parts are called '{}'", path), "name them apart");
+  }
+  modules_.set(path, std::move(module));
+  return {};
+}
+
+Json ArtifactParts::base(const std::string& name, const std::string& version) const {
+  return JsonObject{{"format", artifact_format}, {"program", JsonObject{{"name", name}, {"version", version}}},
+                    {"entry", Json()},           {"predictors", predictors_},
+                    {"modules", modules_},       {"flow", Json()},
+                    {"code", Json()},            {"tools", JsonObject{}}};
+}
+
+Result<Artifact> ArtifactParts::artifact(const std::string& name, const std::string& version, const std::string& entry) const {
+  Json json = base(name, version);
+  json.set("entry", entry);
+  return Artifact::read(json);
+}
+
+Result<Artifact> ArtifactParts::artifact_with_flow(const std::string& name, const std::string& version, Json flow) const {
+  Json json = base(name, version);
+  json.set("flow", std::move(flow));
+  return Artifact::read(json);
+}
+
+}  // namespace assay
