@@ -29,10 +29,14 @@ bool is_path(std::string_view text);
 
 /// What an implementation can run. The defaults are what Assay itself runs; a registry may add to a copy.
 struct Supported {
-  std::vector<std::string> predictor_kinds = {"predict/1", "chain_of_thought/1", "react/1"};
-  std::vector<std::string> module_kinds = {"refine/1", "chain_of_thought/1", "react/1"};
+  std::vector<std::string> predictor_kinds = {"predict/1", "chain_of_thought/1"};
+  std::vector<std::string> module_kinds = {"refine/1", "react/1"};
   std::vector<std::string> renderers = {"chat/1"};
   std::vector<std::string> readers = {"chat/1"};
+  /// Keywords of JSON Schema in signatures and tools (formats.md §2, Schemas).
+  std::vector<std::string> schema_keywords = {"type", "enum", "items", "additionalProperties", "anyOf", "properties", "required", "x-order"};
+  /// Settings in "config" besides the six that are always there.
+  std::vector<std::string> config_settings = {};
 };
 
 class Artifact {
