@@ -169,6 +169,11 @@ Result<Json> to_json(const Compatibility& compatibility);
 Result<Json> to_json(const Provenance& provenance);
 Result<Json> to_json(const Interval& interval);
 Result<Json> to_json(const Usage& usage);
+Result<Json> to_json(const Score& score);
+Result<Json> to_json(const Quantiles& quantiles);
+Result<Json> to_json(const PerCall& per_call);
+Result<Json> to_json(const LaneRef& lane);
+Result<Json> to_json(const AssayBuild& build);
 
 /// Inverse of `to_json`. Every member that formats.md shows must be present with its type; sets must be sorted.
 /// An absent "signature" reads as null. Signature and compiled_id are not checked here: see module_file.h.

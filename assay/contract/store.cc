@@ -1,0 +1,180 @@
+#include "assay/contract/store.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+
+namespace assay {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Names of the files NAME.json with 64 hex digits in a folder, ascending. A missing folder has none.
+Result<std::vector<std::string>> hashes_in(const std::string& folder) {
+  std::vector<std::string> out;
+  std::error_code error;
+  if (!fs::exists(folder, error)) return out;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string stem = at->path().stem().string();
+    if (at->path().extension() == ".json" && is_hex(stem, 64)) out.push_back(stem);
+  }
+  if (error) return fail(ErrorCode::io, fmt::format("the store cannot be read: {}", error.message()), "check permissions", folder);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// A file whose name is its hash. What is there already is left alone: same name, same bytes.
+Result<void> keep(const std::string& folder, const std::string& name, std::string_view text) {
+  const std::string path = fmt::format("{}/{}.json", folder, name);
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) {
+    const auto there = sha256_file(path);
+    if (there && *there == name) return {};
+  }
+  ASSAY_CHECK(make_folders(folder));
+  return write_file(path, text);
+}
+
+Result<std::string> fetch_text(const std::string& path, std::string_view name) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return fail(ErrorCode::unavailable, "the store does not have it", "check the id, or `assay pull` it", path);
+  ASSAY_TRY(std::string text, read_file(path));
+  const std::string found = sha256_hex(text);
+  if (found != name) {
+    return fail(ErrorCode::mismatch, fmt::format("the file does not hold what its name says: want {}, found {}", name, found),
+                "remove the file and put the module again", path);
+  }
+  return text;
+}
+
+struct StoredManifest {
+  std::string hash;
+  CompiledModuleManifest manifest;
+};
+
+// Newest first: by created_at, then by hash, so that the answer does not depend on the folder's order.
+Result<std::vector<StoredManifest>> manifests_of(const std::string& folder, const std::string& id) {
+  ASSAY_TRY(const std::vector<std::string> names, hashes_in(folder));
+  std::vector<StoredManifest> out;
+  for (const std::string& name : names) {
+    const auto text = fetch_text(fmt::format("{}/{}.json", folder, name), name);
+    const auto json = text ? read_json(*text) : Result<Json>(std::unexpected(text.error()));
+    if (!json || json->at("compiled_id") != Json(id)) continue;  // a damaged neighbour does not hide this module
+    ASSAY_TRY(CompiledModuleManifest manifest, read_manifest(*json));
+    out.push_back({name, std::move(manifest)});
+  }
+  std::sort(out.begin(), out.end(), [](const StoredManifest& a, const StoredManifest& b) {
+    return std::tie(a.manifest.created_at, a.hash) > std::tie(b.manifest.created_at, b.hash);
+  });
+  return out;
+}
+
+Result<Json> attestations_of(const std::string& folder, const std::string& manifest_hash) {
+  const std::string path = fmt::format("{}/{}.json", folder, manifest_hash);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return Json();
+  ASSAY_TRY(const std::string text, read_file(path));
+  return read_json(text);
+}
+
+Result<void> check_ref_name(std::string_view name) {
+  if (is_path(name) && !name.ends_with(".lock")) return {};
+  return fail(ErrorCode::usage, fmt::format("\"{}\" is no ref name", name), "use names joined by '/', like triage/prod");
+}
+
+}  // namespace
+
+std::string default_store_folder() { return data_folder() + "/store"; }
+
+Result<std::string> Store::put(const ModuleFile& module) {
+  const ModuleVerdict verdict = verify_module(module);
+  if (verdict.state == ModuleState::bad) return std::unexpected(check_runnable(verdict).error());
+  ASSAY_TRY(const Json manifest, to_json(module.manifest));
+  ASSAY_TRY(const std::string manifest_text, canonical(manifest));
+  std::string manifest_hash = sha256_hex(manifest_text);
+  // The artifact first: a manifest in the store always finds its artifact.
+  ASSAY_CHECK(keep(folder_ + "/artifacts", module.id(), module.artifact.text()));
+  if (module.attestations.is_list()) {
+    ASSAY_TRY(const std::string attestations, canonical(module.attestations));
+    ASSAY_CHECK(make_folders(folder_ + "/attestations"));
+    ASSAY_CHECK(write_file(fmt::format("{}/attestations/{}.json", folder_, manifest_hash), attestations));
+  }
+  ASSAY_CHECK(keep(folder_ + "/manifests", manifest_hash, manifest_text));
+  return manifest_hash;
+}
+
+Result<ModuleFile> Store::get(const CompiledId& id, const TrustStore& trust) const {
+  const std::string name = id.hex();
+  ASSAY_TRY(const std::string text, fetch_text(fmt::format("{}/artifacts/{}.json", folder_, name), name));
+  ASSAY_TRY(const Artifact artifact, Artifact::parse(text));
+  ASSAY_TRY(const std::vector<StoredManifest> all, manifests_of(folder_ + "/manifests", name));
+  if (all.empty()) return fail(ErrorCode::unavailable, fmt::format("the store has no manifest of {}", name), "put the module again");
+  for (const StoredManifest& one : all) {
+    ASSAY_TRY(Json attestations, attestations_of(folder_ + "/attestations", one.hash));
+    ModuleFile module{artifact, one.manifest, std::move(attestations), {}};
+    if (verify_module(module, trust).state == ModuleState::intact_trusted) return module;
+  }
+  return fail(ErrorCode::refused, fmt::format("none of the {} manifests of {} is intact and of a trusted signer", all.size(), name),
+              fmt::format("assay trust add {} {}", all.front().manifest.signer.value_or("SIGNER"), artifact.program_name()));
+}
+
+Result<std::vector<CompiledModuleManifest>> Store::manifests(const CompiledId& id) const {
+  ASSAY_TRY(std::vector<StoredManifest> all, manifests_of(folder_ + "/manifests", id.hex()));
+  std::vector<CompiledModuleManifest> out;
+  for (StoredManifest& one : all) out.push_back(std::move(one.manifest));
+  return out;
+}
+
+Result<std::vector<CompiledId>> Store::list() const {
+  ASSAY_TRY(const std::vector<std::string> names, hashes_in(folder_ + "/artifacts"));
+  std::vector<CompiledId> out;
+  for (const std::string& name : names) {
+    ASSAY_TRY(const CompiledId id, CompiledId::parse(name));
+    out.push_back(id);
+  }
+  return out;
+}
+
+Result<void> Store::set_ref(std::string_view name, const CompiledId& id) {
+  ASSAY_CHECK(check_ref_name(name));
+  const std::string path = fmt::format("{}/refs/{}", folder_, name);
+  ASSAY_CHECK(make_folders(fs::path(path).parent_path().string()));
+  return write_file(path, id.hex() + "\n");
+}
+
+Result<CompiledId> Store::ref(std::string_view name) const {
+  ASSAY_CHECK(check_ref_name(name));
+  const std::string path = fmt::format("{}/refs/{}", folder_, name);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store refs` lists them");
+  ASSAY_TRY(std::string text, read_file(path, 4096));
+  if (text.ends_with('\n')) text.pop_back();
+  auto id = CompiledId::parse(text);
+  if (!id) return std::unexpected(std::move(id.error()).in(path));
+  return id;
+}
+
+Result<std::vector<std::string>> Store::refs() const {
+  std::vector<std::string> out;
+  const std::string root = folder_ + "/refs";
+  std::error_code error;
+  if (!fs::exists(root, error)) return out;
+  for (fs::recursive_directory_iterator at(root, error), end; !error && at != end; at.increment(error)) {
+    if (at->is_regular_file(error)) out.push_back(fs::path(at->path()).lexically_relative(root).string());
+  }
+  if (error) return fail(ErrorCode::io, fmt::format("the refs cannot be read: {}", error.message()), "check permissions", root);
+  std::erase_if(out, [](const std::string& name) { return !is_path(name); });
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Result<CompiledId> Store::resolve(std::string_view id_or_ref) const {
+  if (auto id = CompiledId::parse(id_or_ref)) return id;
+  return ref(id_or_ref);
+}
+
+}  // namespace assay
