@@ -1,0 +1,59 @@
+#pragma once
+/// @file
+/// PROGRAM.toml: a program with its data, metric, optimizer, budget and lane, for people who never open C++.
+/// Source: docs/formats.md §8; docs/reference/program-file.md.
+///
+///     ASSAY_TRY(const ProgramFile file, read_program_file("PROGRAM.toml", rewards));
+///     file.program.id();
+///
+/// Errors: `malformed` with "PROGRAM.toml:LINE:COLUMN"; an unknown key names the nearest known one.
+/// Thread safety: values.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assay/contract/dataset.h"
+#include "assay/contract/manifest.h"
+#include "assay/program/program.h"
+#include "assay/trace/budget.h"
+
+namespace assay {
+
+struct DataSpec {
+  std::string file;                 ///< CSV or JSONL with all rows, split by hash; or …
+  std::string train, val, test;     ///< … one file each
+  JsonObject fields;                ///< field of the signature → column of the file, where the names differ
+  SplitFractions fractions{0.5, 0.2, 0.3};
+  std::string salt;
+};
+
+struct OptimizerSpec {
+  std::string name = "BootstrapFewShotWithRandomSearch";
+  JsonObject config;  ///< hyper-parameters as written; each optimizer fills in its defaults
+};
+
+struct LaneSpec {
+  std::string kind = "local";
+  std::string model;     ///< empty: the default model
+  std::string endpoint;  ///< relay of a pylon lane, address of an HTTP lane
+  std::int64_t threads = 0;  ///< 0: the machine's cores
+};
+
+struct ProgramFile {
+  std::string path;    ///< of the file
+  std::string folder;  ///< paths in the file are relative to it
+  Program program;
+  DataSpec data;
+  std::string metric = "accuracy";
+  OptimizerSpec optimizer;
+  BudgetLimits budget;
+  LaneSpec lane;
+  Compatibility compatibility;
+};
+
+Result<ProgramFile> read_program_file(const std::string& path, const Rewards& rewards);
+/// `name` stands in errors for the file; `folder` is what its paths are relative to.
+Result<ProgramFile> parse_program_file(std::string_view text, const std::string& name, const std::string& folder, const Rewards& rewards);
+
+}  // namespace assay
