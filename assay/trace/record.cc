@@ -1,0 +1,333 @@
+#include "assay/trace/record.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+
+#include <fmt/format.h>
+
+#include "assay/base/sha256.h"
+#include "assay/contract/privacy.h"
+#include "assay/trace/price_book.h"
+#include "assay/trace/record_line.h"
+
+namespace assay {
+namespace {
+
+std::unexpected<Error> io_error(std::string_view what, const std::string& path, int number) {
+  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(number)), "check the disk and the folder's permissions", path);
+}
+
+Result<Fd> open_locked(const std::string& path, int flags) {
+  Fd fd(::open(path.c_str(), flags | O_CLOEXEC, 0644));
+  if (!fd.open()) return io_error("the record cannot be opened", path, errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return io_error("the record cannot be locked", path, errno);
+    return fail(ErrorCode::unavailable, "another process is writing this record", "wait for it, or write to another file", path);
+  }
+  return fd;
+}
+
+Result<std::int64_t> file_size(const Fd& fd, const std::string& path) {
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return io_error("the record's size cannot be read", path, errno);
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::refused, "the record's path is not a plain file", "name a file", path);
+  return info.st_size;
+}
+
+Result<void> sync_folder(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path();
+  const Fd folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.open() || ::fsync(folder.get()) != 0) return io_error("the record's folder cannot be synced", path, errno);
+  return {};
+}
+
+Result<void> write_all(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {  // ends: every round writes a byte or returns
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return io_error("the record cannot be written", path, count == 0 ? EIO : errno);
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+// Lines that must be on the disk before the effect that follows them.
+bool needs_sync(std::string_view type) {
+  constexpr std::string_view types[] = {"run_start", "lm_request", "payment", "sandbox", "tool", "head", "run_end", "resume"};
+  return std::find(std::begin(types), std::end(types), type) != std::end(types);
+}
+
+bool is_recorders_own(std::string_view type) {
+  return type == "run_start" || type == "run_end" || type == "head" || type == "resume";
+}
+
+std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
+  if (type != "lm_response" && type != "cache_hit") return std::nullopt;
+  auto usage = LmUsage::read(data.at("usage"));
+  if (!usage) return std::nullopt;
+  usage->from_cache = type == "cache_hit";
+  if (const Json& cost = data.at("cost_msats"); cost.is_int()) usage->cost_msats = cost.as_int();
+  return *std::move(usage);
+}
+
+Json or_null(const std::optional<std::string>& value) { return value ? Json(*value) : Json(); }
+
+Result<Json> start_data(RunStart start, const std::string& run_id, std::int64_t started_unix_ns) {
+  if (start.price_book.empty()) {
+    ASSAY_TRY(start.price_book, PriceBook().id());
+  }
+  if (start.privacy_mode.empty()) start.privacy_mode = privacy_name(default_privacy_mode);
+  JsonObject build;
+  build.set("version", std::move(start.assay_version));
+  build.set("build", std::move(start.assay_build));
+  JsonObject data;
+  data.set("format", run_format);
+  data.set("run_id", run_id);
+  data.set("started_unix_ns", fmt::format("{}", started_unix_ns));
+  data.set("assay", std::move(build));
+  data.set("compiled_id", or_null(start.compiled_id));
+  data.set("program", std::move(start.program));
+  data.set("settings", std::move(start.settings));
+  data.set("seed", start.seed);
+  data.set("price_book", std::move(start.price_book));
+  data.set("lanes", std::move(start.lanes));
+  data.set("privacy_mode", std::move(start.privacy_mode));
+  data.set("traceparent", or_null(start.traceparent));
+  return Json(std::move(data));
+}
+
+}  // namespace
+
+struct RunRecorder::State {
+  State(RecorderOptions o, Clock& c, Entropy& e) : options(std::move(o)), clock(c), entropy(e) {}
+
+  RecorderOptions options;
+  Clock& clock;
+  Entropy& entropy;
+  mutable std::mutex mutex;
+  Fd file;
+  std::string run_id;
+  std::int64_t started_unix_ns = 0;
+  std::int64_t zero_steady_ns = 0;  // steady time of t = 0
+  std::int64_t next_seq = 0, last_t = 0;
+  std::string prev{first_prev()};
+  std::int64_t bytes = 0;              // of whole lines
+  std::int64_t lines_since_head = 0, first_unheaded_t = 0;
+  Totals totals;
+  std::vector<RecordEntry> entries;
+  std::optional<Error> failed;  // the file could not be put right after a failed write
+  bool finished = false;
+
+  Result<void> usable() const {
+    if (failed) return std::unexpected(*failed);
+    if (!finished) return {};
+    return fail(ErrorCode::usage, "the record is finished", "open it with RunRecorder::resume", options.path);
+  }
+
+  std::int64_t now_t() {
+    const std::int64_t t = std::clamp<std::int64_t>(clock.steady_ns() - zero_steady_ns, 0, json_integer_max);
+    return last_t = std::max(last_t, t);
+  }
+
+  Result<void> write_out(std::string line, std::string_view type) {
+    if (!file.open()) return {};
+    line += '\n';
+    if (auto written = write_all(file.get(), line, options.path); !written) {
+      // Half a line would make the next one unreadable: take it back, or write no more.
+      if (::ftruncate(file.get(), bytes) != 0) failed = written.error();
+      return written;
+    }
+    if (options.durability == Durability::power && needs_sync(type) && ::fdatasync(file.get()) != 0) {
+      failed = io_error("the record cannot be synced", options.path, errno).error();
+      return std::unexpected(*failed);
+    }
+    return {};
+  }
+
+  Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data) {
+    RecordEntry entry{next_seq, t, std::string(type), std::string(node), prev, std::move(data)};
+    ASSAY_TRY(std::string line, record_line_text(entry));
+    const std::string line_hash = sha256_hex(line);
+    const auto line_bytes = static_cast<std::int64_t>(line.size()) + 1;
+    ASSAY_CHECK(write_out(std::move(line), type));
+    bytes += line_bytes;
+    prev = line_hash;
+    ++next_seq;
+    count(entry);
+    if (options.keep_entries) entries.push_back(std::move(entry));
+    return {};
+  }
+
+  void count(const RecordEntry& entry) {
+    if (entry.type == "head") {
+      lines_since_head = 0;
+    } else if (lines_since_head++ == 0) {
+      first_unheaded_t = entry.t;
+    }
+    if (const auto usage = usage_of_line(entry.type, entry.data)) totals.add(*usage);
+  }
+
+  bool head_is_due() const {
+    if (options.key == nullptr || lines_since_head == 0) return false;
+    return lines_since_head >= options.head_lines_max || last_t - first_unheaded_t >= options.head_ns_max;
+  }
+
+  Result<void> write_head() {
+    JsonObject head;
+    head.set("format", head_format);
+    head.set("run_id", run_id);
+    head.set("seq", next_seq - 1);
+    head.set("tip", prev);
+    ASSAY_TRY(Json signed_head, sign_object(std::move(head), *options.key, entropy));
+    return write_line("head", "", now_t(), std::move(signed_head));
+  }
+
+  Result<void> append(std::string_view type, std::string_view node, Json data) {
+    ASSAY_CHECK(usable());
+    ASSAY_CHECK(write_line(type, node, now_t(), std::move(data)));
+    return head_is_due() ? write_head() : Result<void>{};
+  }
+
+  Result<void> write_end(const std::optional<std::string>& output_hash) {
+    JsonObject data;
+    data.set("output_hash", or_null(output_hash));
+    data.set("totals", totals.totals_json());
+    data.set("root_hash", prev);
+    data.set("signer", options.key != nullptr ? Json(options.key->public_hex()) : Json());
+    data.set("signature", nullptr);
+    ASSAY_CHECK(check_record_data("run_end", data));
+    const std::int64_t t = now_t();
+    if (options.key != nullptr) {
+      ASSAY_TRY(const std::string line, record_line_text({next_seq, t, "run_end", "", prev, data}));
+      ASSAY_TRY(const Bytes32 message, run_end_signing_hash(line));
+      ASSAY_TRY(std::string signature, options.key->sign(message, entropy));
+      data.set("signature", std::move(signature));
+    }
+    return write_line("run_end", "", t, std::move(data));
+  }
+};
+
+RunRecorder::RunRecorder(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RunRecorder::~RunRecorder() = default;
+
+Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options, RunStart start, Clock& clock, Entropy& entropy) {
+  auto state = std::make_unique<State>(std::move(options), clock, entropy);
+  state->run_id = entropy.hex_bytes(16);
+  state->started_unix_ns = clock.unix_ns();
+  state->zero_steady_ns = clock.steady_ns();
+  ASSAY_TRY(Json data, start_data(std::move(start), state->run_id, state->started_unix_ns));
+  ASSAY_CHECK(check_record_data("run_start", data));
+  const std::string& path = state->options.path;
+  if (!path.empty() && state->options.durability != Durability::memory) {
+    ASSAY_TRY(state->file, open_locked(path, O_RDWR | O_CREAT | O_APPEND));
+    ASSAY_TRY(const std::int64_t size, file_size(state->file, path));
+    if (size != 0) return fail(ErrorCode::refused, "the record's file is there and not empty", "name another file, or resume this one", path);
+    if (state->options.durability == Durability::power) ASSAY_CHECK(sync_folder(path));
+  }
+  ASSAY_CHECK(state->append("run_start", "", std::move(data)));
+  return std::unique_ptr<RunRecorder>(new RunRecorder(std::move(state)));
+}
+
+namespace {
+
+struct OpenedRecord {
+  RunRecord record;
+  Json cut;  // data of the resume entry
+  std::int64_t whole_bytes = 0;
+  std::string last_hash;
+};
+
+// What stands in the file, verified, and what of it goes.
+Result<OpenedRecord> read_for_resume(const std::string& path, std::string_view reason) {
+  ASSAY_TRY(const std::string text, read_file(path, record_bytes_max));
+  auto record = read_record(text);
+  if (!record) return std::unexpected(std::move(record).error().in(path));
+  OpenedRecord opened{.record = *std::move(record), .cut = {}, .whole_bytes = 0, .last_hash = {}};
+  if (opened.record.entries.empty()) {
+    return fail(ErrorCode::mismatch, "the record has no whole line, so there is nothing to go on from", "delete it and start anew", path);
+  }
+  const std::string_view torn = std::string_view(text).substr(text.size() - opened.record.verdict.torn_bytes);
+  std::string_view whole = std::string_view(text).substr(0, text.size() - torn.size());
+  opened.whole_bytes = static_cast<std::int64_t>(whole.size());
+  whole.remove_suffix(1);
+  opened.last_hash = sha256_hex(whole.substr(whole.rfind('\n') + 1));  // npos + 1 is 0: the only line
+  JsonObject data;
+  data.set("reason", reason);
+  data.set("cut_bytes", torn.size());
+  data.set("cut_sha256", torn.empty() ? Json() : Json(sha256_hex(torn)));
+  opened.cut = std::move(data);
+  return opened;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options, std::string_view reason, Clock& clock, Entropy& entropy) {
+  auto state = std::make_unique<State>(std::move(options), clock, entropy);
+  const std::string& path = state->options.path;
+  if (path.empty()) return fail(ErrorCode::usage, "a record in memory cannot be resumed", "name its file");
+  ASSAY_TRY(state->file, open_locked(path, O_RDWR | O_APPEND));
+  ASSAY_CHECK(file_size(state->file, path));
+  ASSAY_TRY(OpenedRecord opened, read_for_resume(path, reason));
+  if (::ftruncate(state->file.get(), opened.whole_bytes) != 0) return io_error("the torn tail cannot be cut", path, errno);
+
+  for (const RecordEntry& entry : opened.record.entries) state->count(entry);
+  const RecordEntry& last = opened.record.entries.back();
+  const Json& start = opened.record.entries.front().data;
+  state->run_id = start.at("run_id").as_string();
+  state->started_unix_ns = std::stoll(start.at("started_unix_ns").as_string());
+  state->bytes = opened.whole_bytes;
+  state->prev = opened.last_hash;
+  state->next_seq = last.seq + 1;
+  state->last_t = last.t;
+  // The steady clock may be another machine start's: t goes on from the wall clock, never back.
+  state->zero_steady_ns = clock.steady_ns() - std::max(last.t, clock.unix_ns() - state->started_unix_ns);
+  if (state->options.keep_entries) state->entries = std::move(opened.record.entries);
+  ASSAY_CHECK(state->append("resume", "", std::move(opened.cut)));
+  return std::unique_ptr<RunRecorder>(new RunRecorder(std::move(state)));
+}
+
+Result<void> RunRecorder::append(std::string_view type, std::string_view node, Json data) {
+  if (is_recorders_own(type)) return fail(ErrorCode::usage, fmt::format("a {} line is written by the recorder itself", type));
+  if (!is_record_path(node)) {
+    return fail(ErrorCode::malformed, fmt::format("'{}' is no path of a record", to_utf8(node.substr(0, 200))),
+                "paths are name[:index] joined by '/', at most 4096 bytes");
+  }
+  if (auto checked = check_record_data(type, data); !checked) return std::unexpected(std::move(checked).error().in(fmt::format("{} at {}", type, node)));
+  const std::scoped_lock lock(state_->mutex);
+  return state_->append(type, node, std::move(data));
+}
+
+Result<std::string> RunRecorder::finish(const std::optional<std::string>& output_hash) {
+  const std::scoped_lock lock(state_->mutex);
+  ASSAY_CHECK(state_->usable());
+  if (state_->options.key != nullptr && state_->lines_since_head > 0) ASSAY_CHECK(state_->write_head());
+  std::string root_hash = state_->prev;
+  ASSAY_CHECK(state_->write_end(output_hash));
+  state_->finished = true;
+  state_->file.close();
+  return root_hash;
+}
+
+const std::string& RunRecorder::run_id() const { return state_->run_id; }
+std::int64_t RunRecorder::started_unix_ns() const { return state_->started_unix_ns; }
+const std::string& RunRecorder::path() const { return state_->options.path; }
+
+Totals RunRecorder::totals() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->totals;
+}
+
+std::vector<RecordEntry> RunRecorder::entries() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->entries;
+}
+
+}  // namespace assay

@@ -1,0 +1,223 @@
+#include "assay/trace/record_line.h"
+
+#include <algorithm>
+#include <charconv>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "assay/base/sha256.h"
+
+namespace assay {
+namespace {
+
+// What a member may be; kinds are added.
+enum Kinds : unsigned { null_ = 1, text = 2, whole = 4, object = 8, list = 16, hex64 = 32, anything = 64 };
+
+struct MemberRule {
+  std::string_view name;
+  unsigned kinds;
+};
+
+struct DataRule {
+  std::string_view type;
+  std::span<const MemberRule> members;
+};
+
+constexpr MemberRule run_start_members[] = {
+    {"format", text}, {"run_id", text}, {"started_unix_ns", text}, {"assay", object}, {"compiled_id", hex64 | null_},
+    {"program", object | null_}, {"settings", object}, {"seed", whole}, {"price_book", hex64}, {"lanes", list},
+    {"privacy_mode", text}, {"traceparent", text | null_}};
+constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anything}, {"inputs", anything}};
+constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
+constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}};
+constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything}, {"finish_reason", text},
+                                              {"usage", object}, {"cost_msats", whole | null_}, {"latency_ns", whole}};
+constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64},
+                                            {"content", anything}, {"finish_reason", text}, {"usage", object}};
+constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text}, {"seq", whole}, {"tip", hex64}, {"signer", hex64}, {"signature", text}};
+constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", whole}, {"cut_sha256", hex64 | null_}};
+// `signature` may be absent: such a record is complete and unsigned.
+constexpr MemberRule run_end_members[] = {{"output_hash", hex64 | null_}, {"totals", object}, {"root_hash", hex64}, {"signer", hex64 | null_}};
+constexpr MemberRule totals_members[] = {{"calls", whole}, {"cached_calls", whole}, {"prompt_tokens", whole},
+                                         {"completion_tokens", whole}, {"cost_msats", whole}, {"unpriced_calls", whole}};
+constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
+constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
+
+constexpr DataRule data_rules[] = {
+    {"run_start", run_start_members}, {"node_start", node_start_members}, {"node_end", node_end_members},
+    {"lm_request", lm_request_members}, {"lm_response", lm_response_members}, {"cache_hit", cache_hit_members},
+    {"head", head_members}, {"resume", resume_members}, {"run_end", run_end_members}};
+
+bool fits(const Json& value, unsigned kinds) {
+  if (kinds & anything) return true;
+  switch (value.kind()) {
+    case Json::Kind::null: return kinds & null_;
+    case Json::Kind::integer: return kinds & whole;
+    case Json::Kind::object: return kinds & object;
+    case Json::Kind::list: return kinds & list;
+    case Json::Kind::string: return (kinds & text) || ((kinds & hex64) && is_hex(value.as_string(), 64));
+    default: return false;
+  }
+}
+
+Result<void> check_members(const Json& data, std::span<const MemberRule> rules, std::string_view place) {
+  for (const MemberRule& rule : rules) {
+    const Json* value = data.as_object().find(rule.name);
+    if (value == nullptr) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} is missing", rule.name, place));
+    if (!fits(*value, rule.kinds)) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} has the wrong type", rule.name, place));
+  }
+  return {};
+}
+
+bool is_one_of(const Json& value, std::initializer_list<std::string_view> words) {
+  return std::find(words.begin(), words.end(), value.as_string()) != words.end();
+}
+
+bool is_decimal(std::string_view digits) {
+  std::int64_t value = 0;
+  const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return problem == std::errc{} && end == digits.data() + digits.size() && fmt::format("{}", value) == digits && value >= 0;
+}
+
+// What the member tables cannot say.
+Result<void> check_values(std::string_view type, const Json& data) {
+  const auto bad = [&](std::string_view what) { return fail(ErrorCode::malformed, fmt::format("{} of {} {}", what, type, "is not as formats.md says")); };
+  if (type == "run_start") {
+    if (data.at("format").as_string() != run_format) {
+      return fail(ErrorCode::malformed, fmt::format("format is '{}', expected '{}'", data.at("format").as_string(), run_format));
+    }
+    if (!is_hex(data.at("run_id").as_string(), 32)) return bad("run_id");
+    if (!is_decimal(data.at("started_unix_ns").as_string())) return bad("started_unix_ns");
+    return check_members(data.at("assay"), assay_members, "assay");
+  }
+  if (type == "node_start" && !is_one_of(data.at("node_type"), {"Predict", "Operator", "Map"})) return bad("node_type");
+  if (type == "node_end" && !is_one_of(data.at("status"), {"ok", "error", "cancelled"})) return bad("status");
+  if (type == "lm_response" || type == "cache_hit") return check_members(data.at("usage"), usage_members, "usage");
+  if (type == "head" && data.at("format").as_string() != head_format) return bad("format");
+  if (type == "run_end") {
+    const Json& signature = data.at("signature");
+    if (!signature.is_null() && !(signature.is_string() && is_hex(signature.as_string(), 128))) return bad("signature");
+    return check_members(data.at("totals"), totals_members, "totals");
+  }
+  return {};
+}
+
+constexpr MemberRule line_members[] = {{"data", object}, {"node", text}, {"prev", hex64}, {"seq", whole}, {"t", whole}, {"type", text}};
+
+bool is_name_byte(char c, bool first) {
+  const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+  return letter || (!first && ((c >= '0' && c <= '9') || c == '.' || c == '-'));
+}
+
+bool is_segment(std::string_view segment) {
+  const std::size_t colon = segment.find(':');
+  const std::string_view name = segment.substr(0, colon);
+  if (name.empty() || !is_name_byte(name[0], true)) return false;
+  if (!std::all_of(name.begin(), name.end(), [](char c) { return is_name_byte(c, false); })) return false;
+  if (colon == std::string_view::npos) return true;
+  const std::string_view index = segment.substr(colon + 1);
+  return !index.empty() && std::all_of(index.begin(), index.end(), [](char c) { return is_name_byte(c, false); });
+}
+
+}  // namespace
+
+std::string_view first_prev() { return "0000000000000000000000000000000000000000000000000000000000000000"; }
+
+bool is_record_path(std::string_view path) {
+  if (path.size() > record_path_bytes_max) return false;
+  while (!path.empty()) {  // ends: every round takes a segment off
+    const std::size_t slash = path.find('/');
+    if (!is_segment(path.substr(0, slash))) return false;
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+    if (path.empty()) return false;
+  }
+  return true;
+}
+
+Result<void> check_record_data(std::string_view type, const Json& data) {
+  if (!data.is_object()) return fail(ErrorCode::malformed, "data is not an object");
+  for (const DataRule& rule : data_rules) {
+    if (rule.type != type) continue;
+    ASSAY_CHECK(check_members(data, rule.members, type));
+    return check_values(type, data);
+  }
+  return {};
+}
+
+Result<std::string> record_line_text(const RecordEntry& entry) {
+  JsonLimits limits;
+  limits.depth_max -= 1;  // the line itself is a container
+  ASSAY_TRY(const std::string data, canonical(entry.data, limits));
+  std::string line;
+  line.reserve(data.size() + entry.node.size() + 160);
+  line += "{\"data\":";
+  line += data;
+  line += ",\"node\":";
+  append_json_string(line, entry.node);
+  line += fmt::format(",\"prev\":\"{}\",\"seq\":{},\"t\":{},\"type\":", entry.prev, entry.seq, entry.t);
+  append_json_string(line, entry.type);
+  line += '}';
+  if (line.size() > record_line_bytes_max) {
+    return fail(ErrorCode::limit_exceeded, fmt::format("a record's line would have {} bytes", line.size()),
+                fmt::format("at most {} bytes: keep large content as a blob", record_line_bytes_max), entry.node);
+  }
+  return line;
+}
+
+Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max) {
+  if (line.size() > bytes_max) {
+    return fail(ErrorCode::limit_exceeded, fmt::format("it has {} bytes, at most {} are read", line.size(), bytes_max));
+  }
+  JsonLimits limits;
+  limits.bytes_max = bytes_max;
+  ASSAY_TRY(Json value, read_json(line, limits));
+  if (!value.is_object()) return fail(ErrorCode::malformed, "it is not an object");
+  ASSAY_TRY(const std::string text_again, canonical(value, limits));
+  if (text_again != line) {
+    const auto [a, b] = std::mismatch(line.begin(), line.end(), text_again.begin(), text_again.end());
+    return fail(ErrorCode::malformed, fmt::format("it is not canonical JSON from byte {} on", a - line.begin() + 1));
+  }
+  ASSAY_CHECK(check_members(value, line_members, "the line"));
+  RecordEntry entry;
+  entry.seq = value.at("seq").as_int();
+  entry.t = value.at("t").as_int();
+  if (entry.seq < 0 || entry.t < 0) return fail(ErrorCode::malformed, "seq or t is negative");
+  JsonObject& members = value.as_object();
+  entry.type = std::move(members.find("type")->as_string());
+  entry.node = std::move(members.find("node")->as_string());
+  entry.prev = std::move(members.find("prev")->as_string());
+  entry.data = std::move(*members.find("data"));
+  if (entry.node.size() > record_path_bytes_max) {
+    return fail(ErrorCode::limit_exceeded, fmt::format("its path has more than {} bytes", record_path_bytes_max));
+  }
+  ASSAY_CHECK(check_record_data(entry.type, entry.data));
+  return entry;
+}
+
+Result<Bytes32> run_end_signing_hash(std::string_view line) {
+  JsonLimits limits;
+  limits.bytes_max = line.size();
+  ASSAY_TRY(Json value, read_json(line, limits));
+  Json* data = value.is_object() ? value.as_object().find("data") : nullptr;
+  if (data == nullptr || !data->is_object()) return fail(ErrorCode::malformed, "the line has no data");
+  data->as_object().erase("signature");
+  ASSAY_TRY(const std::string bare, canonical(value, limits));
+  return sha256(bare);
+}
+
+Json recorded_text(std::string_view bytes) {
+  if (valid_utf8(bytes)) return Json(bytes);
+  JsonObject wrapper;
+  wrapper.set("$base64", base64(bytes));
+  return wrapper;
+}
+
+Result<std::string> recorded_bytes(const Json& value) {
+  if (value.is_string()) return value.as_string();
+  if (value.is_object() && value.as_object().size() == 1 && value.at("$base64").is_string()) return from_base64(value.at("$base64").as_string());
+  return fail(ErrorCode::malformed, "recorded content is neither text nor {\"$base64\": text}");
+}
+
+}  // namespace assay

@@ -1,0 +1,42 @@
+#pragma once
+/// @file
+/// One line of a run record: its text, its members, and what a torn one may still become. Used by writer and reader only.
+/// Source: docs/formats.md §4.
+///
+/// Thread safety: pure functions.
+
+#include <string>
+#include <string_view>
+
+#include "assay/trace/record.h"
+
+namespace assay {
+
+inline constexpr std::string_view run_format = "assay.run/1";
+inline constexpr std::string_view head_format = "assay.head/1";
+inline constexpr std::size_t record_line_bytes_max = std::size_t{64} << 20;
+inline constexpr std::size_t record_path_bytes_max = 4096;
+
+/// 64 zeros: `prev` of the first line.
+std::string_view first_prev();
+
+/// Canonical text of a line, without its newline. Errors: `malformed`, `limit_exceeded` (depth, 64 MiB).
+Result<std::string> record_line_text(const RecordEntry& entry);
+
+/// Reads a line: canonical, all six members with their types, data as its type demands. Chain and signatures are not looked at.
+/// Errors: `malformed`, `limit_exceeded`; the message says what is wrong.
+Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max);
+
+/// Members of `data` as formats.md §4 fixes them; types that it does not know pass.
+Result<void> check_record_data(std::string_view type, const Json& data);
+
+/// Segments `name[:index]` joined by '/', or "" for the run itself.
+bool is_record_path(std::string_view path);
+
+/// True if `tail` (not empty) lacks only more input to be the canonical line with this seq and prev, or is that line whole.
+bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view prev, std::size_t bytes_max);
+
+/// What run_end's signature covers: sha256 of the canonical line without data.signature.
+Result<Bytes32> run_end_signing_hash(std::string_view line);
+
+}  // namespace assay
