@@ -61,7 +61,8 @@ class EventStream {
   /// Queues one event; line breaks in `data` are kept. False if the client has gone or its queue is full (it is then closed).
   virtual bool send(std::string_view event, std::string_view data) = 0;
   virtual bool open() const = 0;
-  virtual void close() = 0;  ///< after what is queued
+  virtual std::size_t queued_bytes() const = 0;  ///< not yet taken by the client: lets a sender wait instead of overflowing
+  virtual void close() = 0;                      ///< after what is queued
 };
 
 /// The sending side of one WebSocket connection.

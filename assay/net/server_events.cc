@@ -27,6 +27,7 @@ class StreamHandle final : public EventStream {
     return outbox_->push(std::make_shared<const std::string>(std::move(text))) == Outbox::Pushed::queued;
   }
   bool open() const override { return outbox_->open(); }
+  std::size_t queued_bytes() const override { return outbox_->bytes(); }
   void close() override { outbox_->finish(); }
 
  private:
