@@ -41,6 +41,7 @@ void Totals::add(const LmUsage& usage) {
     return;
   }
   calls = capped_sum(calls, 1);
+  latency_ns = capped_sum(latency_ns, usage.latency_ns);
   prompt_tokens = capped_sum(prompt_tokens, usage.prompt_tokens);
   completion_tokens = capped_sum(completion_tokens, usage.completion_tokens);
   if (usage.cost_msats) {
@@ -52,6 +53,7 @@ void Totals::add(const LmUsage& usage) {
 
 void Totals::add(const Totals& other) {
   calls = capped_sum(calls, other.calls);
+  latency_ns = capped_sum(latency_ns, other.latency_ns);
   cached_calls = capped_sum(cached_calls, other.cached_calls);
   prompt_tokens = capped_sum(prompt_tokens, other.prompt_tokens);
   completion_tokens = capped_sum(completion_tokens, other.completion_tokens);

@@ -18,6 +18,7 @@ struct LmUsage {
   JsonObject more;  ///< further counters of the lane (cached_tokens, …), kept as they are
   std::optional<std::int64_t> cost_msats;
   bool from_cache = false;
+  std::int64_t latency_ns = 0;  ///< of the call, as recorded; not part of the JSON
 
   Json to_json() const;  ///< {"prompt_tokens","completion_tokens",…}; without cost
   static Result<LmUsage> read(const Json& value);
@@ -31,6 +32,7 @@ struct Totals {
   std::int64_t completion_tokens = 0;
   std::int64_t cost_msats = 0;
   std::int64_t unpriced_calls = 0;
+  std::int64_t latency_ns = 0;  ///< sum over calls; not part of the JSON
 
   /// Sums stop at 2^53−1, the largest integer a record can hold.
   void add(const LmUsage& usage);
