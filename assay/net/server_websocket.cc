@@ -49,7 +49,8 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
     timeout.idle_timeout = limits_.websocket_idle;
     timeout.keep_alive_pings = true;
     stream_.set_option(timeout);
-    stream_.read_message_max(limits_.websocket_message_bytes_max);
+    // Our own limit is checked as bytes arrive and answered politely; Beast refuses at once what announces far more.
+    stream_.read_message_max(2 * limits_.websocket_message_bytes_max + 64 * 1024);
     stream_.auto_fragment(false);
     stream_.text(true);
     request_ = std::move(request);
@@ -72,7 +73,7 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
 
   void read() {
     if (ended_) return;
-    stream_.async_read_some(buffer_, limits_.websocket_message_bytes_max, [self = shared_from_this()](AsioError error, std::size_t) {
+    stream_.async_read_some(buffer_, 64 * 1024, [self = shared_from_this()](AsioError error, std::size_t) {
       if (error) return self->end();
       self->got_some();
     });
@@ -80,6 +81,7 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
 
   void got_some() {
     if (stream_.got_binary()) return close(1003, "text only");
+    if (buffer_.size() > limits_.websocket_message_bytes_max) return close(1009, "message too big");
     if (!stream_.is_message_done()) {
       if (!slow_armed_) arm_slow();
       return read();
@@ -122,8 +124,9 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
   }
 
   void close(std::uint16_t code, std::string_view reason) {
-    outbox_->finish(code, reason);  // wakes write_next
-    if (!opened_) end();
+    if (!opened_) return end();
+    outbox_->finish(code, reason);
+    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->write_next(); });  // keeps itself alive where no read waits
   }
 
   void send_close() {
