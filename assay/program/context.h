@@ -17,6 +17,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "assay/lm/lm.h"
 #include "assay/program/callbacks.h"
@@ -27,11 +28,21 @@ namespace assay {
 class RecordedAnswers;
 class ResponseCache;
 
+/// What predictors did in a run, for optimizers: (path of the predictor in the artifact, inputs, outputs), in order.
+struct PredictorTrace {
+  struct Step {
+    std::string predictor;
+    Json inputs, outputs;
+  };
+  std::vector<Step> steps;  ///< filled by one thread: give each run its own
+};
+
 struct Settings {
   std::shared_ptr<LM> lm;                                ///< the lane of predictors that name none
   std::map<std::string, std::shared_ptr<LM>> lanes;      ///< by requirement ("lm:any"): fallback lanes of Refine
   std::shared_ptr<ResponseCache> cache;                  ///< null: none
   std::shared_ptr<RecordedAnswers> answers;              ///< replay: LM calls are answered from here, and no lane is asked
+  std::shared_ptr<PredictorTrace> trace;                 ///< null: not gathered
   Json config_override;                                  ///< null, or config members that win over the artifact's (recorded)
   bool journal = false;                                  ///< a compile: long texts are kept once, as `blob`
   std::vector<PrivacyMode> module_privacy = all_privacy_modes();  ///< of the module that runs

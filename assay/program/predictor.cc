@@ -207,10 +207,15 @@ Result<Prediction> run_node(const Context& node, std::string_view node_type, std
   return result;
 }
 
-Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs) {
+Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs,
+                                 std::string_view path) {
   const Context node = parent.child(name);
   ASSAY_TRY(const Json typed, predictor.signature.check_inputs(inputs));
-  return run_node(node, "Predict", predictor.signature.name, typed, [&] { return answer(node, predictor, typed); });
+  auto result = run_node(node, "Predict", predictor.signature.name, typed, [&] { return answer(node, predictor, typed); });
+  if (result && node.settings().trace != nullptr) {
+    node.settings().trace->steps.push_back({std::string(path.empty() ? name : path), typed, result->outputs});
+  }
+  return result;
 }
 
 Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner, const Json& inputs) {

@@ -28,8 +28,9 @@ struct Predictor {
   Json to_json() const;
 };
 
-/// Runs one predictor as a node `name` below the context.
-Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs);
+/// Runs one predictor as a node `name` below the context. `path`: its path in the artifact; empty means `name`.
+Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs,
+                                 std::string_view path = {});
 
 using Forward = std::function<Result<Prediction>(const Context&, const Json& inputs)>;
 

@@ -87,7 +87,7 @@ Result<Prediction> Program::forward(const Context& context, const Json& inputs) 
 
 Result<Prediction> Program::run_path(const Context& context, std::string_view name, const std::string& path, const Json& inputs) const {
   const auto predictor = predictors_.find(path);
-  if (predictor != predictors_.end()) return run_predictor(context, name, predictor->second, inputs);
+  if (predictor != predictors_.end()) return run_predictor(context, name, predictor->second, inputs, path);
   const auto refine = refines_.find(path);
   if (refine == refines_.end()) return fail(ErrorCode::malformed, fmt::format("nothing runs under '{}'", path), "", path);
   const std::string& over = refine->second.over;

@@ -1,0 +1,124 @@
+#include "assay/cli/cli.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace assay {
+
+std::string assay_build() {
+#if defined(__clang__)
+  return fmt::format("clang-{}", __clang_major__);
+#else
+  return fmt::format("g++-{}.{}", __GNUC__, __GNUC_MINOR__);
+#endif
+}
+
+Terminal::Terminal() {
+  const bool plain = std::getenv("NO_COLOR") != nullptr;
+  out_tty_ = isatty(STDOUT_FILENO) == 1 && !plain;
+  err_tty_ = isatty(STDERR_FILENO) == 1;
+  interactive_ = isatty(STDIN_FILENO) == 1 && err_tty_;
+}
+
+void Terminal::clear_bar() {
+  if (bar_) std::fputs("\r\033[K", stderr);
+  bar_ = false;
+}
+
+void Terminal::out(std::string_view text) {
+  if (json) return;
+  const std::lock_guard lock(mutex_);
+  clear_bar();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+void Terminal::out_json(const Json& value) {
+  if (!json) return;
+  const std::lock_guard lock(mutex_);
+  const auto text = canonical(value);
+  const std::string line = text ? *text : fmt::format("{{\"error\":{{\"code\":\"internal\"}}}}");
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+void Terminal::note(std::string_view text) {
+  if (json) return;
+  const std::lock_guard lock(mutex_);
+  clear_bar();
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fputc('\n', stderr);
+}
+
+void Terminal::progress(std::string_view label, std::size_t done, std::size_t total) {
+  if (json || total == 0) return;
+  const std::lock_guard lock(mutex_);
+  const std::size_t tenth = done * 10 / total;
+  if (err_tty_) {
+    constexpr std::size_t width = 30;
+    const std::size_t full = done * width / total;
+    const std::string line = fmt::format("\r\033[K{:<24} [{}{}] {}/{}", label, std::string(full, '='), std::string(width - full, ' '), done, total);
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    bar_ = true;
+    if (done == total) clear_bar();
+  } else if (label != last_label_ || tenth != last_tenth_) {
+    last_label_ = label;
+    last_tenth_ = tenth;
+    if (tenth == 5 || tenth == 10) fmt::print(stderr, "  {} {}/{}\n", label, done, total);
+  }
+}
+
+std::string Terminal::bold(std::string_view text) const { return out_tty_ ? fmt::format("\033[1m{}\033[0m", text) : std::string(text); }
+std::string Terminal::dim(std::string_view text) const { return out_tty_ ? fmt::format("\033[2m{}\033[0m", text) : std::string(text); }
+
+void Terminal::error(const Error& error) {
+  {
+    const std::lock_guard lock(mutex_);
+    clear_bar();
+    // Messages may quote hostile text: control characters would move the reader's cursor.
+    std::string text = "error: " + error.text() + "\n";
+    for (char& c : text) {
+      if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
+    }
+    std::fputs(text.c_str(), stderr);
+  }
+  out_json(JsonObject{{"error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}, {"remedy", to_utf8(error.remedy)}}}});
+}
+
+void Cli::fail_with(const Error& error) {
+  terminal.error(error);
+  exit_status = exit_code(error.code);
+}
+
+int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, std::stop_token stop) {
+  Cli cli{.terminal = {}, .clock = clock, .entropy = entropy, .stop = std::move(stop)};
+  CLI::App app("Compile prompts like code: write an LM program, compile it on examples, run and replay one signed file.", "assay");
+  app.set_version_flag("--version", fmt::format("assay {} ({})", assay_version, assay_build()));
+  app.add_flag("--json", cli.terminal.json, "One JSON object per result on stdout (docs/reference/cli.md)");
+  app.fallthrough();
+  app.require_subcommand(1);
+  app.footer("Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
+             "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 interrupted");
+  for (const auto add : {add_init, add_compile, add_run, add_eval, add_verify, add_replay, add_show, add_diff, add_key, add_trust, add_trace, add_doctor,
+                         add_hud, add_relay, add_pylon, add_sandbox}) {
+    add(app, cli);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& parse_error) {  // CLI11 speaks in exceptions; they end here
+    const int code = app.exit(parse_error);
+    return code == 0 ? 0 : exit_code(ErrorCode::usage);
+  } catch (const std::exception& thrown) {
+    cli.fail_with({ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});
+  }
+  return cli.exit_status;
+}
+
+}  // namespace assay

@@ -1,0 +1,83 @@
+#pragma once
+/// @file
+/// What every command is given: terminal, clock, entropy, cancellation. One file a command, thin over the library.
+///
+///     void add_verify(CLI::App& app, Cli& cli);      // adds the subcommand; its callback sets cli.exit_status
+///
+/// Thread safety: the terminal may be written from any thread.
+
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "assay/base/clock.h"
+#include "assay/base/json.h"
+#include "assay/base/random.h"
+
+namespace CLI {
+class App;
+}
+
+namespace assay {
+
+inline constexpr std::string_view assay_version = "0.1.0";
+/// What this binary was built from: compiler and, when known, commit.
+std::string assay_build();
+
+/// Output: results on stdout, all else on stderr; colours and progress bars only on a terminal.
+class Terminal {
+ public:
+  Terminal();
+  bool json = false;
+
+  void out(std::string_view text);        ///< a result line for people; nothing with --json
+  void out_json(const Json& value);       ///< one line, with --json only
+  void note(std::string_view text);       ///< stderr, people only
+  void progress(std::string_view label, std::size_t done, std::size_t total);  ///< a bar on a terminal, else a line each tenth
+  void error(const Error& error);         ///< "error: …" on stderr; with --json also {"error":{…}} on stdout
+  std::string bold(std::string_view text) const;
+  std::string dim(std::string_view text) const;
+  bool interactive() const { return interactive_; }
+
+ private:
+  void clear_bar();
+  std::mutex mutex_;
+  bool out_tty_ = false, err_tty_ = false, interactive_ = false, bar_ = false;
+  std::string last_label_;
+  std::size_t last_tenth_ = 0;
+};
+
+struct Cli {
+  Terminal terminal;
+  Clock& clock;
+  Entropy& entropy;
+  std::stop_token stop;
+  int exit_status = 0;
+
+  /// Shows the error and sets the exit status of its code.
+  void fail_with(const Error& error);
+  Wait wait(std::chrono::nanoseconds longest) const { return {Deadline::after(clock, longest), stop}; }
+};
+
+void add_init(CLI::App& app, Cli& cli);
+void add_compile(CLI::App& app, Cli& cli);
+void add_run(CLI::App& app, Cli& cli);
+void add_eval(CLI::App& app, Cli& cli);
+void add_verify(CLI::App& app, Cli& cli);
+void add_replay(CLI::App& app, Cli& cli);
+void add_show(CLI::App& app, Cli& cli);
+void add_diff(CLI::App& app, Cli& cli);
+void add_key(CLI::App& app, Cli& cli);
+void add_trust(CLI::App& app, Cli& cli);
+void add_trace(CLI::App& app, Cli& cli);
+void add_doctor(CLI::App& app, Cli& cli);
+void add_hud(CLI::App& app, Cli& cli);
+void add_relay(CLI::App& app, Cli& cli);
+void add_pylon(CLI::App& app, Cli& cli);
+void add_sandbox(CLI::App& app, Cli& cli);
+
+/// The whole program: parses, runs, returns the exit code. main() passes the process's own clock and entropy.
+int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, std::stop_token stop);
+
+}  // namespace assay

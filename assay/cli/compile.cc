@@ -1,0 +1,118 @@
+// assay compile: search for the demos that score best, look at the test set once, write a signed module.
+// Exit: 0 done (promoted or not) · 1 failed · 5 budget · 6 refused · 7 lane away · 130 interrupted (--resume goes on).
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/open.h"
+#include "assay/contract/store.h"
+#include "assay/optimize/compile.h"
+
+namespace assay {
+namespace {
+
+struct CompileOptions {
+  std::string program, out, journal;
+  CommonOptions common;
+  bool resume = false;
+};
+
+Json interval_json(const std::optional<Interval>& interval) {
+  if (!interval) return Json();
+  const auto json = to_json(*interval);
+  return json ? *json : Json();
+}
+
+Json result_json(const CompileOutcome& outcome, const std::string& module_path, const std::string& journal) {
+  const Scorecard& card = outcome.result.scorecard;
+  return JsonObject{{"compiled_id", outcome.module.id()},
+                    {"baseline", JsonObject{{"score", card.baseline->score}, {"interval", interval_json(card.baseline->interval)}}},
+                    {"score", *card.score},
+                    {"interval", interval_json(card.interval)},
+                    {"gain", *card.gain},
+                    {"gain_interval", interval_json(card.gain_interval)},
+                    {"n_test", card.n_test},
+                    {"p_fail", card.p_fail},
+                    {"rollouts", card.rollouts},
+                    {"usage", outcome.totals.usage_json()},
+                    {"cost_msats", outcome.totals.unpriced_calls == 0 ? Json(outcome.totals.cost_msats) : Json()},
+                    {"seconds", outcome.seconds},
+                    {"promoted", outcome.result.promoted},
+                    {"repeatable", outcome.repeatable},
+                    {"module", module_path},
+                    {"journal", journal}};
+}
+
+void show(const CompileOutcome& outcome, const std::string& module_path, const std::string& journal, Cli& cli) {
+  const Scorecard& card = outcome.result.scorecard;
+  Terminal& t = cli.terminal;
+  const std::string metric = card.primary.value_or("score");
+  t.out("");
+  t.out(fmt::format("{}  {}", t.bold(outcome.result.program.artifact().program_name()), outcome.module.id()));
+  t.out(fmt::format("  baseline  {} {:.3f} {}", metric, card.baseline->score, interval_text(card.baseline->interval)));
+  t.out(fmt::format("  compiled  {} {:.3f} {}  n_test {}  ({} look{} at this test set)", metric, *card.score, interval_text(card.interval), card.n_test, card.test_looks,
+                    card.test_looks == 1 ? "" : "s"));
+  t.out(fmt::format("  gain      {:+.3f} {}  {}", *card.gain, interval_text(card.gain_interval), outcome.result.promoted ? "promoted" : "within noise: not promoted"));
+  t.out(fmt::format("  failures  {:.3f} {}", card.p_fail, interval_text(card.p_fail_interval)));
+  t.out(fmt::format("  used      {} calls ({} cached), {} + {} tokens, {}, {:.1f} s", outcome.totals.calls, outcome.totals.cached_calls, outcome.totals.prompt_tokens,
+                    outcome.totals.completion_tokens, outcome.totals.unpriced_calls == 0 ? msats_text(outcome.totals.cost_msats) : "unpriced", outcome.seconds));
+  t.out("  module    " + module_path);
+  t.out("  journal   " + journal);
+}
+
+void compile(const CompileOptions& options, Cli& cli) {
+  auto opened = open_program(options.program, "", false, cli);
+  if (!opened) return cli.fail_with(opened.error());
+  if (!opened->file) return cli.fail_with({ErrorCode::usage, "compile takes a program file", options.program, "write one with assay init"});
+  ProgramFile& file = *opened->file;
+  auto sets = load_data(file.data, file.folder, file.program.signature());
+  if (!sets) return cli.fail_with(sets.error());
+  cli.terminal.note(fmt::format("rows: {} train, {} val, {} test", sets->train.size(), sets->val.size(), sets->test.size()));
+  auto plan = CompilePlan::of(file, std::move(*sets), Metrics::built_in(), options.common.seed.value_or(0));
+  if (!plan) return cli.fail_with(plan.error());
+  auto world = open_world(options.common, *opened, cli);
+  if (!world) return cli.fail_with(world.error());
+  const std::string name = file.program.artifact().program_name();
+  CommonOptions journal_options = options.common;
+  if (!options.journal.empty()) journal_options.record = options.journal;
+  if (options.resume && journal_options.record.empty()) return cli.fail_with({ErrorCode::usage, "--resume needs the journal's name", "", "--journal FILE"});
+  const auto journal = record_path(journal_options, name, ".compile.run.jsonl", cli);
+  if (!journal) return cli.fail_with(journal.error());
+  cli.terminal.note("journal " + *journal);
+
+  CompileWorld where{.effects = (*world)->effects, .settings = (*world)->settings, .journal_path = *journal, .resume = options.resume, .key = &*(*world)->key,
+                     .assay_version = std::string(assay_version), .assay_build = assay_build()};
+  where.hooks.say = [&cli](const std::string& line) { cli.terminal.note(line); };
+  where.hooks.evaluate.progress = [&cli](std::size_t done, std::size_t total) {
+    if (total > 1) cli.terminal.progress("rows", done, total);
+  };
+  where.hooks.open_test = [](const std::string& id) { return count_test_look(data_folder() + "/looks", id); };
+  auto outcome = compile_program(*plan, where);
+  if (!outcome) {
+    cli.fail_with(outcome.error());
+    cli.terminal.note(fmt::format("go on with: assay compile {} --resume --journal {}", options.program, *journal));
+    return;
+  }
+  const std::string module_path = options.out.empty() ? file.folder + "/" + name + ".module.json" : options.out;
+  if (const auto written = write_file(module_path, outcome->module_text); !written) return cli.fail_with(written.error());
+  Store store(default_store_folder());
+  if (const auto kept = store.put(outcome->module); !kept) return cli.fail_with(kept.error());
+  show(*outcome, module_path, *journal, cli);
+  cli.terminal.out_json(result_json(*outcome, module_path, *journal));
+}
+
+}  // namespace
+
+void add_compile(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<CompileOptions>();
+  CLI::App* command = app.add_subcommand("compile", "Search for better demos, test once, write a signed module");
+  command->add_option("program", options->program, "PROGRAM.toml")->required();
+  command->add_option("-o,--out", options->out, "Module file (default: NAME.module.json beside the program)");
+  command->add_option("--journal", options->journal, "Journal file (default: the data folder)");
+  command->add_flag("--resume", options->resume, "Go on with --journal after a stop: nothing is paid twice");
+  add_common(*command, options->common);
+  command->footer("Examples:\n  assay compile PROGRAM.toml\n  assay compile PROGRAM.toml --seed 7 --budget seconds=600 --json\n  assay compile PROGRAM.toml --resume --journal FILE");
+  command->callback([options, &cli] { compile(*options, cli); });
+}
+
+}  // namespace assay

@@ -1,0 +1,158 @@
+#include "assay/cli/open.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/lanes.h"
+#include "assay/contract/compatibility.h"
+#include "assay/contract/key_file.h"
+#include "assay/contract/store.h"
+
+namespace assay {
+
+void add_common(CLI::App& command, CommonOptions& options) {
+  command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N");
+  command.add_option("--privacy", options.privacy, "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default)");
+  command.add_option("--lane", options.lane, "local (default) or pylon");
+  command.add_option("--model", options.model, "Model of the lane: a name of assay doctor's list, or a GGUF file");
+  command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local or pylon");
+  command.add_option("--threads", options.threads, "Threads of the local lane (default: all processors)");
+  command.add_option("--key", options.key, "Name of the signing key")->capture_default_str();
+  command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
+  command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");
+  command.add_option("--prices", options.prices, "Price book (JSON) instead of the built-in one");
+  command.add_option("--relay", options.relay, "Relay of a pylon lane, ws://…");
+  command.add_option("--issuer", options.issuer, "Ledger that pays for a pylon lane, http://…");
+  command.add_option("--provider", options.provider, "Only this provider (public key)");
+}
+
+Result<TrustStore> open_trust() {
+  ASSAY_TRY(TrustStore trust, TrustStore::load(default_trust_path()));
+  ASSAY_TRY(const auto keys, list_keys(default_key_folder()));
+  for (const KeyInfo& key : keys) {
+    if (key.problem.empty()) trust.trust_own(key.public_hex);
+  }
+  return trust;
+}
+
+namespace {
+
+Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::string& path, const std::string& allow_signer, bool allow_unsigned) {
+  if (auto runnable = check_runnable(verdict, allow_signer, allow_unsigned); !runnable) return std::unexpected(std::move(runnable.error()).in(path));
+  if (!verdict.module) return fail(ErrorCode::mismatch, "the module cannot be read", "", path);
+  auto program = Program::load(verdict.module->artifact, Rewards::built_in());
+  if (!program) return std::unexpected(std::move(program.error()).in(path));
+  return OpenedProgram{std::move(*program), verdict.module, std::nullopt};
+}
+
+bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find('.') == std::string::npos; }
+
+}  // namespace
+
+Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli&) {
+  if (path.ends_with(".toml")) {
+    ASSAY_TRY(ProgramFile file, read_program_file(path, Rewards::built_in()));
+    Program program = file.program;
+    return OpenedProgram{std::move(program), std::nullopt, std::move(file)};
+  }
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  if (is_stored_name(path)) {
+    const Store store(default_store_folder());
+    ASSAY_TRY(const CompiledId id, store.resolve(path));
+    ASSAY_TRY(const ModuleFile module, store.get(id, trust));
+    return open_module(verify_module(module, trust), path, allow_signer, allow_unsigned);
+  }
+  ASSAY_TRY(const std::string text, read_file(path));
+  return open_module(verify_module(text, trust), path, allow_signer, allow_unsigned);
+}
+
+Result<PriceBook> open_prices(const CommonOptions& options) {
+  if (options.prices.empty()) return PriceBook::built_in();
+  ASSAY_TRY(const std::string text, read_file(options.prices, std::size_t{4} << 20));
+  auto value = read_json(text);
+  if (!value) return std::unexpected(std::move(value.error()).in(options.prices));
+  auto book = PriceBook::read(*value);
+  if (!book) return std::unexpected(std::move(book.error()).in(options.prices));
+  return book;
+}
+
+Result<SecretKey> open_key(const CommonOptions& options, Cli& cli) {
+  if (options.key == "default") return load_or_create_key(default_key_folder(), options.key, cli.entropy);
+  return load_key(default_key_folder(), options.key);
+}
+
+Result<PrivacyMode> open_privacy(const CommonOptions& options) {
+  if (options.privacy.empty()) return default_privacy_mode;
+  auto mode = parse_privacy(options.privacy);
+  if (!mode) return fail(ErrorCode::usage, mode.error().message, mode.error().remedy, "--privacy");
+  return *mode;
+}
+
+Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimits& from_file) {
+  if (options.budget.empty()) return from_file;
+  auto limits = BudgetLimits::parse(options.budget);
+  if (!limits) return std::unexpected(std::move(limits.error()).in("--budget"));
+  BudgetLimits out = from_file;
+  if (limits->calls) out.calls = limits->calls;
+  if (limits->tokens) out.tokens = limits->tokens;
+  if (limits->msats) out.msats = limits->msats;
+  if (limits->seconds) out.seconds = limits->seconds;
+  return out;
+}
+
+std::string runs_folder() { return data_folder() + "/runs"; }
+
+Result<std::string> record_path(const CommonOptions& options, std::string_view program, std::string_view ending, Cli& cli) {
+  if (!options.record.empty()) return options.record;
+  ASSAY_CHECK(make_folders(runs_folder()));
+  return fmt::format("{}/{}-{}-{}{}", runs_folder(), cli.clock.unix_ns() / 1000000000, program, cli.entropy.hex_bytes(4), ending);
+}
+
+Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli) {
+  auto world = std::make_unique<OpenedWorld>();
+  const LaneSpec spec = opened.file ? opened.file->lane : LaneSpec{};
+  ASSAY_TRY(world->prices, open_prices(options));
+  ASSAY_TRY(const BudgetLimits limits, open_budget(options, opened.file ? opened.file->budget : BudgetLimits{}));
+  world->budget = std::make_unique<Budget>(limits);
+  ASSAY_TRY(SecretKey key, open_key(options, cli));
+  world->key = std::move(key);
+  ASSAY_TRY(world->effects.privacy, open_privacy(options));
+  ASSAY_TRY(world->lane, open_lane(options, spec, cli));
+  world->effects.clock = &cli.clock;
+  world->effects.entropy = &cli.entropy;
+  world->effects.budget = world->budget.get();
+  world->effects.prices = &world->prices;
+  world->effects.seed = options.seed.value_or(0);
+  if (world->effects.seed < 0 || world->effects.seed > json_integer_max) return fail(ErrorCode::usage, "a seed lies between 0 and 2^53-1", "", "--seed");
+  world->effects.wait.stop = cli.stop;
+  if (limits.seconds) {
+    world->effects.wait.deadline = Deadline::after(cli.clock, std::chrono::nanoseconds(static_cast<std::int64_t>(*limits.seconds * 1e9)));
+  }
+  world->settings.lm = world->lane;
+  if (!options.fallback_lane.empty()) {
+    CommonOptions other = options;
+    other.lane = options.fallback_lane;
+    ASSAY_TRY(world->settings.lanes["lm:any"], open_lane(other, LaneSpec{}, cli));
+  }
+  return world;
+}
+
+Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world) {
+  if (opened.manifest() == nullptr) return {};
+  Offered offered;
+  offered.lanes = {"lm:" + world.lane->lane().kind};
+  offered.capabilities = world.lane->capabilities();
+  offered.privacy_mode = world.effects.privacy;
+  return require_compatible(opened.manifest()->compatibility, offered);
+}
+
+std::string msats_text(std::int64_t msats) { return fmt::format("{}.{:03} sat", msats / 1000, msats % 1000); }
+
+std::string interval_text(const std::optional<Interval>& interval) {
+  return interval ? fmt::format("[{:.3f}, {:.3f}]", interval->low, interval->high) : "";
+}
+
+}  // namespace assay

@@ -1,0 +1,66 @@
+#pragma once
+// What most commands need: the options they share, and opening programs, lanes, budgets and record paths from them.
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "assay/cli/cli.h"
+#include "assay/contract/module_file.h"
+#include "assay/program/program_file.h"
+#include "assay/program/run.h"
+
+namespace assay {
+
+struct CommonOptions {
+  std::string budget, privacy, lane, model, fallback_lane, key = "default", record, relay, issuer, provider, prices;
+  std::optional<std::int64_t> seed;
+  std::int64_t threads = 0;
+  bool content = false;
+};
+
+/// --budget --privacy --lane --model --key --record --seed and what a pylon lane needs.
+void add_common(CLI::App& command, CommonOptions& options);
+
+/// A module file, a program file, or an id or ref of the store.
+struct OpenedProgram {
+  Program program;
+  std::optional<ModuleFile> module;
+  std::optional<ProgramFile> file;
+  const CompiledModuleManifest* manifest() const { return module ? &module->manifest : nullptr; }
+};
+
+/// Verifies a module and checks trust before it is loaded. Errors: `mismatch` (bad), `refused` (unknown signer).
+Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli);
+
+Result<TrustStore> open_trust();
+/// The lane that options and program file name; the default is the local one with the default model.
+Result<std::shared_ptr<LM>> open_lane(const CommonOptions& options, const LaneSpec& spec, Cli& cli);
+Result<PriceBook> open_prices(const CommonOptions& options);
+Result<SecretKey> open_key(const CommonOptions& options, Cli& cli);
+Result<PrivacyMode> open_privacy(const CommonOptions& options);
+/// The limits of --budget, over those of the program file.
+Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimits& from_file);
+
+/// data_folder()/runs
+std::string runs_folder();
+/// --record, else a new name under runs_folder().
+Result<std::string> record_path(const CommonOptions& options, std::string_view program, std::string_view ending, Cli& cli);
+
+/// Everything that a run or an evaluation stands in; owns what the effects point to.
+struct OpenedWorld {
+  std::shared_ptr<LM> lane;
+  PriceBook prices;
+  std::unique_ptr<Budget> budget;
+  std::optional<SecretKey> key;
+  Effects effects;
+  Settings settings;
+};
+Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli);
+
+/// Is what the module needs here? Errors: `refused`, with all that is missing.
+Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world);
+
+std::string msats_text(std::int64_t msats);
+std::string interval_text(const std::optional<Interval>& interval);
+
+}  // namespace assay

@@ -1,0 +1,57 @@
+// assay trust: whose modules may run here, and which programs of theirs.
+// Exit: 0 done · 1 the trust file could not be read or written · 2 wrong usage.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/cli/cli.h"
+#include "assay/contract/trust.h"
+
+namespace assay {
+namespace {
+
+struct TrustOptions {
+  std::string signer, note;
+  std::vector<std::string> programs;
+};
+
+template <class Change>
+void change_trust(Cli& cli, Change change) {
+  auto store = TrustStore::load(default_trust_path());
+  if (!store) return cli.fail_with(store.error());
+  if (const Result<void> changed = change(*store); !changed) return cli.fail_with(changed.error());
+  if (const auto saved = store->save(default_trust_path()); !saved) return cli.fail_with(saved.error());
+  cli.terminal.out("saved " + default_trust_path());
+  cli.terminal.out_json(store->json());
+}
+
+}  // namespace
+
+void add_trust(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<TrustOptions>();
+  CLI::App* command = app.add_subcommand("trust", "Keep the signers whose modules may run here");
+  command->require_subcommand(1);
+  command->footer("Examples:\n  assay trust add dff1…a659 package-triage\n  assay trust ls\n  assay trust rm dff1…a659");
+  CLI::App* add = command->add_subcommand("add", "Trust a signer for named programs");
+  add->add_option("signer", options->signer, "public key, 64 hex digits")->required();
+  add->add_option("programs", options->programs, "exact program names")->required();
+  add->add_option("--note", options->note, "who this is");
+  add->callback([options, &cli] { change_trust(cli, [&](TrustStore& store) { return store.add(options->signer, options->programs, options->note); }); });
+  CLI::App* remove = command->add_subcommand("rm", "Take programs off a signer's scope; none named: the signer goes");
+  remove->add_option("signer", options->signer, "public key, 64 hex digits")->required();
+  remove->add_option("programs", options->programs, "exact program names");
+  remove->callback([options, &cli] { change_trust(cli, [&](TrustStore& store) { return store.remove(options->signer, options->programs); }); });
+  CLI::App* list = command->add_subcommand("ls", "List trusted signers");
+  list->callback([&cli] {
+    const auto store = TrustStore::load(default_trust_path());
+    if (!store) return cli.fail_with(store.error());
+    if (store->signers().empty()) cli.terminal.note("no signers yet (your own keys are always trusted)");
+    for (const auto& [signer, entry] : store->signers()) {
+      std::string programs;
+      for (const std::string& program : entry.programs) programs += " " + program;
+      cli.terminal.out(fmt::format("{} {}{}", signer, programs, entry.note.empty() ? "" : "  # " + entry.note));
+    }
+    cli.terminal.out_json(store->json());
+  });
+}
+
+}  // namespace assay

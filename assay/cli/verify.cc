@@ -1,0 +1,149 @@
+// assay verify: are these modules, records and artifacts what their ids, chains and signatures say? Offline, reads only.
+// Exit: 0 all good · 3 a check failed · 2 wrong usage · 1 a file could not be read (docs/reference/exit-codes.md).
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/cli.h"
+#include "assay/contract/key_file.h"
+#include "assay/contract/module_file.h"
+#include "assay/sandbox/receipt.h"
+#include "assay/trace/record.h"
+
+namespace assay {
+namespace {
+
+struct VerifyOptions {
+  std::vector<std::string> files;
+  bool complete = false, trusted = false;
+  std::string head, signer;
+};
+
+struct FileReport {
+  std::string file, kind, state, signer;
+  bool ok = false;
+  std::vector<std::string> problems;
+  Json to_json() const {
+    JsonList list;
+    for (const std::string& problem : problems) list.push_back(Json(to_utf8(problem)));
+    return JsonObject{{"file", to_utf8(file)}, {"kind", kind}, {"state", state}, {"ok", ok}, {"problems", list}, {"signer", signer.empty() ? Json() : Json(signer)}};
+  }
+};
+
+std::string problem_text(const Error& error) { return error.path.empty() ? error.message : error.path + ": " + error.message; }
+
+FileReport verify_as_module(const VerifyOptions& options, const std::string& file, std::string_view text, const TrustStore& trust) {
+  const ModuleVerdict verdict = verify_module(text, trust);
+  FileReport report{.file = file, .kind = "module", .state = std::string(name(verdict.state)), .signer = verdict.signer, .ok = verdict.intact()};
+  for (const Error& problem : verdict.problems) report.problems.push_back(problem_text(problem));
+  if (verdict.state == ModuleState::unsigned_) report.problems.emplace_back("the module is not signed");
+  if (verdict.intact() && options.trusted && verdict.state != ModuleState::intact_trusted) {
+    report.ok = false;
+    report.problems.push_back(fmt::format("the signer {} is not trusted for '{}' (assay trust add)", verdict.signer, verdict.program));
+  }
+  if (verdict.intact() && !options.signer.empty() && options.signer != verdict.signer) {
+    report.ok = false;
+    report.problems.push_back(fmt::format("signed by {}, --signer asks for {}", verdict.signer, options.signer));
+  }
+  return report;
+}
+
+FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const std::optional<Json>& head) {
+  RecordChecks checks;
+  checks.complete = options.complete;
+  checks.head = head;
+  const RecordVerdict verdict = verify_record(text, checks);
+  FileReport report{.file = file, .kind = "record", .state = std::string(name(verdict.state)), .signer = verdict.signer};
+  for (const RecordProblem& problem : verdict.problems) report.problems.push_back(problem.line > 0 ? fmt::format("line {}: {}", problem.line, problem.message) : problem.message);
+  report.ok = verdict.state != RecordState::broken;
+  if (options.complete && (verdict.state != RecordState::complete || !verdict.is_signed)) {
+    report.ok = false;
+    if (report.problems.empty()) report.problems.push_back(verdict.state == RecordState::complete ? "the record is not signed" : "the record has no end");
+  }
+  if (!options.signer.empty() && options.signer != verdict.signer) {
+    report.ok = false;
+    report.problems.push_back(fmt::format("signed by {}, --signer asks for {}", verdict.signer.empty() ? "nobody" : verdict.signer, options.signer));
+  }
+  return report;
+}
+
+FileReport verify_as_signed(const std::string& file, const Json& value) {
+  const Json& format = value.at("format");
+  FileReport report{.file = file, .kind = format.is_string() ? format.as_string() : "object", .state = "bad"};
+  if (const auto verified = verify_object(value); verified) {
+    report.ok = true;
+    report.state = "intact";
+    report.signer = value.at("signer").as_string();
+  } else {
+    report.problems.push_back(problem_text(verified.error()));
+  }
+  return report;
+}
+
+Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const TrustStore& trust, const std::optional<Json>& head) {
+  ASSAY_TRY(const std::string text, read_file(file));
+  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, head);
+  const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
+  if (value && value->at("format") == Json("assay.module/1")) {
+    const auto artifact = Artifact::read(*value);
+    FileReport report{.file = file, .kind = "artifact", .state = artifact ? "intact" : "bad", .ok = artifact.has_value()};
+    if (!artifact) report.problems.push_back(problem_text(artifact.error()));
+    else if (artifact->text() != text) {
+      report.ok = false;
+      report.state = "bad";
+      report.problems.emplace_back("the file is not the artifact's canonical bytes, so its sha256sum is not the id");
+    }
+    return report;
+  }
+  if (value && value->at("signature").is_string() && value->at("artifact").is_null()) return verify_as_signed(file, *value);
+  return verify_as_module(options, file, text, trust);
+}
+
+void verify(const VerifyOptions& options, Cli& cli) {
+  auto trust = TrustStore::load(default_trust_path());
+  if (!trust) return cli.fail_with(trust.error());
+  if (const auto keys = list_keys(default_key_folder())) {
+    for (const KeyInfo& key : *keys) {
+      if (key.problem.empty()) trust->trust_own(key.public_hex);
+    }
+  }
+  std::optional<Json> head;
+  if (!options.head.empty()) {
+    const auto text = read_file(options.head, 65536);
+    if (!text) return cli.fail_with(text.error());
+    auto value = read_json(*text);
+    if (!value) return cli.fail_with(std::move(value.error()).in(options.head));
+    head = std::move(*value);
+  }
+  JsonList files, problems;
+  bool ok = true;
+  for (const std::string& file : options.files) {
+    auto report = verify_file(options, file, *trust, head);
+    if (!report) return cli.fail_with(report.error());
+    ok = ok && report->ok;
+    cli.terminal.out(fmt::format("{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file, report->signer.empty() ? "" : "  signer " + report->signer));
+    for (const std::string& problem : report->problems) {
+      cli.terminal.out("     " + problem);
+      problems.push_back(Json(to_utf8(report->file + ": " + problem)));
+    }
+    files.push_back(report->to_json());
+  }
+  cli.terminal.out_json(JsonObject{{"ok", ok}, {"problems", problems}, {"files", files}});
+  if (!ok) cli.exit_status = exit_code(ErrorCode::mismatch);
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<VerifyOptions>();
+  CLI::App* command = app.add_subcommand("verify", "Check ids, chains and signatures of modules and records, offline");
+  command->add_option("files", options->files, "*.module.json, *.run.jsonl, artifacts, receipts")->required();
+  command->add_flag("--complete", options->complete, "A record must be complete and signed");
+  command->add_option("--head", options->head, "A kept head of the record (JSON): shows a tail that was cut off");
+  command->add_option("--signer", options->signer, "Only this public key will do");
+  command->add_flag("--trusted", options->trusted, "A module's signer must be trusted");
+  command->footer("Examples:\n  assay verify triage.module.json\n  assay verify --complete triage.run.jsonl\n  assay verify --json *.module.json | jq '.files[] | select(.ok | not)'");
+  command->callback([options, &cli] { verify(*options, cli); });
+}
+
+}  // namespace assay

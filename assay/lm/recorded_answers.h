@@ -1,0 +1,50 @@
+#pragma once
+/// @file
+/// Answers of a recorded run, for its replay: LM calls are answered by (path, request_hash, occurrence), and no lane is asked.
+///
+///     ASSAY_TRY(const auto answers, RecordedAnswers::of(record));
+///     ASSAY_TRY(const RecordedAnswer a, answers->next("classify", request_json));
+///
+/// Thread safety: `next` may be called from many threads.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "assay/lm/lm.h"
+#include "assay/trace/record.h"
+
+namespace assay {
+
+struct RecordedAnswer {
+  LmResponse response;  ///< usage with recorded cost, latency and from_cache
+  Lane lane;            ///< that answered
+  bool failed = false;  ///< the call ended in an error: `error`
+  Error error;
+};
+
+class RecordedAnswers {
+ public:
+  /// Uses the entries after the last `resume`; blobs are put back in place. Errors: `malformed` with the line.
+  static Result<std::shared_ptr<RecordedAnswers>> of(const RunRecord& record);
+  /// The next answer at this path for this request (REQUEST with its "model" as recorded by the lane at that path).
+  /// Errors: `diverged`; the path is the node's, the message names the first JSON pointer at which the request differs from
+  /// the nearest recorded one at that path, with both values.
+  Result<RecordedAnswer> next(const std::string& path, const LmRequest& request);
+
+ private:
+  struct Call {
+    Json request;
+    std::string request_hash;
+    RecordedAnswer answer;
+    bool used = false;
+  };
+  std::mutex mutex_;
+  std::map<std::string, std::vector<Call>> calls_;  // path → calls in order
+  std::map<std::string, Lane> lanes_;               // lane_id → lane
+};
+
+}  // namespace assay

@@ -1,0 +1,46 @@
+#pragma once
+/// @file
+/// Responses by hash([request_hash, lane_id, null]) (docs/formats.md §4). One caller computes, the others wait for it.
+///
+///     ASSAY_TRY(const CachedResponse r, cache.get_or_compute(key, wait, clock, [&] { return lane.complete(request, wait); }));
+///     r.hit;
+///
+/// Thread safety: all calls.
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "assay/lm/lm.h"
+#include "assay/trace/record.h"
+
+namespace assay {
+
+class ResponseCache {
+ public:
+  /// In memory; with a folder also on disk: one file a key, written atomically, verified when read.
+  explicit ResponseCache(std::string folder = {}) : folder_(std::move(folder)) {}
+  static Result<std::string> key(const std::string& request_hash, const std::string& lane_id);
+
+  struct Found {
+    LmResponse response;
+    bool hit = false;
+  };
+  /// A hit, or what `compute` gives (kept unless it is an error). Waiting for another caller's computation ends with `wait`.
+  Result<Found> get_or_compute(const std::string& key, const Wait& wait, Clock& clock, const std::function<Result<LmResponse>()>& compute);
+  /// Takes over the answered calls of a record (a journal that is resumed). Later ones win.
+  Result<void> preload(const std::vector<RecordEntry>& entries);
+
+ private:
+  std::string folder_;
+  std::mutex mutex_;
+  std::condition_variable_any ready_;
+  std::map<std::string, LmResponse> responses_;
+  std::set<std::string> computing_;
+};
+
+}  // namespace assay

@@ -1,0 +1,236 @@
+#include "assay/optimize/compile.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/lm/response_cache.h"
+#include "assay/optimize/stats.h"
+
+namespace assay {
+namespace {
+
+constexpr std::size_t rows_a_line = 200;  // keeps the journal's lines well under a reader's limits
+
+Result<void> record_rows(const Context& context, const DataSets& data) {
+  const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
+  for (const auto& [name, rows] : sets) {
+    for (std::size_t begin = 0; begin < rows->size(); begin += rows_a_line) {
+      JsonList list;
+      for (std::size_t i = begin; i < std::min(begin + rows_a_line, rows->size()); ++i) {
+        const Example& example = (*rows)[i].example;
+        list.push_back(JsonObject{{"inputs", recorded_value(example.inputs())}, {"outputs", recorded_value(example.labels())}});
+      }
+      ASSAY_CHECK(context.record("event", JsonObject{{"name", "data"}, {"data", JsonObject{{"set", name}, {"rows", std::move(list)}}}}));
+    }
+  }
+  return {};
+}
+
+// Figures a call, over the test executions that really called a lane: a cached one has no tokens of its own.
+PerCall per_call(const Evaluation& evaluation) {
+  std::vector<double> tokens, msats, latency;
+  bool priced = true;
+  for (const RowOutcome& row : evaluation.rows) {
+    if (row.totals.calls == 0) continue;
+    tokens.push_back(static_cast<double>(row.totals.prompt_tokens + row.totals.completion_tokens));
+    msats.push_back(static_cast<double>(row.totals.cost_msats));
+    latency.push_back(static_cast<double>(row.totals.latency_ns) / 1e6);
+    priced = priced && row.totals.unpriced_calls == 0;
+  }
+  if (!priced) msats.clear();
+  const auto both = [](const std::vector<double>& values) {
+    Quantiles out;
+    out.p50 = quantile(values, 0.5);
+    out.p95 = quantile(values, 0.95);
+    return out;
+  };
+  PerCall out;
+  out.tokens = both(tokens);
+  out.msats = both(msats);
+  out.latency_ms = both(latency);
+  return out;
+}
+
+Scorecard make_scorecard(const CompilePlan& plan, const Search& search, const Candidate& best, const Evaluation& baseline,
+                         const Evaluation& compiled, std::int64_t test_looks) {
+  const std::string& metric = plan.metric.ref.name;
+  const auto before = baseline.scores(), after = compiled.scores();
+  const auto n = static_cast<std::int64_t>(after.size());
+  std::vector<double> differences;
+  for (std::size_t i = 0; i < after.size(); ++i) differences.push_back(after[i] - before[i]);
+  Scorecard card;
+  card.proxy_metrics = best.metrics;
+  card.truth_metrics[metric] = mean(after);
+  card.primary = metric;
+  card.rollouts = search.rollouts + 2 * n;
+  card.median_score = median(after);
+  card.p_fail = static_cast<double>(compiled.failures()) / static_cast<double>(n);
+  card.p_fail_interval = wilson_interval(compiled.failures(), n);
+  card.n_test = n;
+  card.score = mean(after);
+  card.interval = score_interval(after, plan.seed, "score");
+  Score base;
+  base.score = mean(before);
+  base.interval = score_interval(before, plan.seed, "baseline");
+  card.baseline = base;
+  card.gain = mean(differences);
+  card.gain_interval = paired_bootstrap(differences, plan.seed, "gain");
+  card.test_looks = test_looks;
+  card.per_call = per_call(compiled);
+  return card;
+}
+
+Result<void> record_decision(const Context& context, std::string_view what, Json value) {
+  return context.record("decision", JsonObject{{"what", what}, {"value", std::move(value)}});
+}
+
+Result<CompiledModuleManifest> make_manifest(const CompilePlan& plan, const CompileResult& result, const CompileWorld& world,
+                                             const Totals& totals, const std::string& root, std::int64_t duration_ms) {
+  CompiledModuleManifest manifest;
+  manifest.optimizer = plan.optimizer;
+  manifest.optimizer_config = result.optimizer_config;
+  manifest.trainset_id = plan.data.train_id();
+  manifest.valset_id = result.valset_id;
+  manifest.testset_id = plan.data.test_id();
+  manifest.created_at = world.effects.clock->unix_ns() / 1000000000;
+  manifest.scorecard = result.scorecard;
+  manifest.compatibility = plan.compatibility;
+  const Lane& lane = world.settings.lm->lane();
+  ASSAY_TRY(const std::string lane_id, lane.id());
+  LaneRef task;
+  task.lane_id = lane_id;
+  task.model = lane.model;
+  manifest.provenance.task = task;
+  manifest.provenance.assay.version = world.assay_version;
+  manifest.provenance.assay.build = world.assay_build;
+  manifest.provenance.journal_root = root;
+  manifest.provenance.usage.calls = totals.calls;
+  manifest.provenance.usage.cached_calls = totals.cached_calls;
+  manifest.provenance.usage.prompt_tokens = totals.prompt_tokens;
+  manifest.provenance.usage.completion_tokens = totals.completion_tokens;
+  if (totals.unpriced_calls == 0) manifest.provenance.cost_msats = totals.cost_msats;
+  manifest.provenance.duration_ms = duration_ms;
+  return manifest;
+}
+
+Result<RunStart> run_start(const CompilePlan& plan, const CompileWorld& world) {
+  RunStart start;
+  ASSAY_TRY(start.program, plan.to_json());
+  start.seed = plan.seed;
+  if (world.effects.prices != nullptr) {
+    ASSAY_TRY(start.price_book, world.effects.prices->id());
+  }
+  start.lanes = {world.settings.lm->lane().to_json()};
+  start.privacy_mode = privacy_name(world.effects.privacy);
+  start.assay_version = world.assay_version;
+  start.assay_build = world.assay_build;
+  return start;
+}
+
+// What was answered before a crash or a stop is answered from here, so that nothing is paid twice.
+Result<void> preload_cache(ResponseCache& cache, const std::string& journal_path) {
+  ASSAY_TRY(const RunRecord record, read_record_file(journal_path));
+  return cache.preload(record.entries);
+}
+
+Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const CompileWorld& world, Settings& settings) {
+  RecorderOptions options;
+  options.path = world.journal_path;
+  options.durability = world.durability;
+  options.key = world.key;
+  if (!world.resume) {
+    ASSAY_TRY(RunStart start, run_start(plan, world));
+    return RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy);
+  }
+  ASSAY_CHECK(preload_cache(*settings.cache, world.journal_path));
+  ASSAY_TRY(const RunRecord before, read_record_file(world.journal_path));
+  ASSAY_TRY(const Json plan_json, plan.to_json());
+  if (before.entries.empty() || before.entries.front().data.at("program") != plan_json) {
+    return fail(ErrorCode::refused, "the journal is of another compile: its program, data or settings differ",
+                "name another journal, or leave --resume out", world.journal_path);
+  }
+  return RunRecorder::resume(std::move(options), "compile goes on", *world.effects.clock, *world.effects.entropy);
+}
+
+}  // namespace
+
+Result<CompileResult> run_compile(const CompilePlan& plan, const Context& context, const CompileHooks& hooks) {
+  ASSAY_TRY(const auto optimizer, make_optimizer(plan.optimizer, plan.optimizer_config));
+  Search search{.context = context.at("search"), .student = plan.program, .train = plan.data.train, .val = plan.data.val,
+                .metric = plan.metric, .seed = plan.seed, .order_seed = plan.order_seed, .evaluate = hooks.evaluate, .say = hooks.say};
+  ASSAY_TRY(const Candidate best, optimizer->compile(search));
+  ASSAY_CHECK(record_decision(context, "best", best.id));
+  ASSAY_CHECK(record_decision(context, "compiled_id", best.program.id()));
+
+  const std::string testset_id = plan.data.test_id();
+  ASSAY_TRY(const std::int64_t looks, hooks.open_test(testset_id));
+  ASSAY_CHECK(context.record("value", JsonObject{{"what", "test_looks"}, {"value", looks}}));
+  search.tell(fmt::format("test set opened ({} rows, look {})", plan.data.test.size(), looks));
+  const Context test = context.at("test");
+  ASSAY_TRY(const Evaluation baseline, evaluate(test.at("baseline"), plan.program, plan.data.test, plan.metric, hooks.evaluate));
+  search.tell(fmt::format("baseline  {} {:.3f}", plan.metric.ref.name, mean(baseline.scores())));
+  ASSAY_TRY(const Evaluation compiled, evaluate(test.at("compiled"), best.program, plan.data.test, plan.metric, hooks.evaluate));
+  search.tell(fmt::format("compiled  {} {:.3f}", plan.metric.ref.name, mean(compiled.scores())));
+
+  CompileResult result{best.program, best.id, make_scorecard(plan, search, best, baseline, compiled, looks), optimizer->config(), {}, false};
+  result.optimizer_config.set("seed", plan.seed);
+  result.optimizer_config.set("order_seed", plan.order_seed);
+  result.valset_id = DataSets::id({search.val.begin(), search.val.end()});
+  result.promoted = result.scorecard.gain_interval->low > 0;
+  ASSAY_TRY(Json card, to_json(result.scorecard));
+  ASSAY_CHECK(record_decision(context, "scorecard", std::move(card)));
+  ASSAY_CHECK(record_decision(context, "promoted", result.promoted));
+  return result;
+}
+
+Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWorld& world) {
+  Clock& clock = *world.effects.clock;
+  const std::int64_t begin = clock.steady_ns();
+  Settings settings = world.settings;
+  settings.journal = true;
+  if (settings.cache == nullptr) settings.cache = std::make_shared<ResponseCache>();
+  ASSAY_TRY(const auto recorder, open_journal(plan, world, settings));
+  Effects effects = world.effects;
+  effects.recorder = recorder.get();
+  effects.seed = plan.seed;
+  const Context context(effects, settings);
+  ASSAY_CHECK(record_rows(context, plan.data));
+  auto result = run_compile(plan, context, world.hooks);
+  if (!result) {  // the journal stays open: `--resume` goes on from here
+    const Error& error = result.error();
+    ASSAY_CHECK(context.record("error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    return std::unexpected(error);
+  }
+  ASSAY_TRY(const std::string root, recorder->finish(std::nullopt));
+  const std::int64_t took_ns = clock.steady_ns() - begin;
+  const Totals totals = recorder->totals();
+  ASSAY_TRY(CompiledModuleManifest manifest, make_manifest(plan, *result, world, totals, root, took_ns / 1000000));
+  Result<ModuleFile> module = world.key != nullptr ? seal_module(result->program.artifact(), std::move(manifest), *world.key, *effects.entropy)
+                                                   : unsigned_module(result->program.artifact(), std::move(manifest));
+  if (!module) return std::unexpected(module.error());
+  ASSAY_TRY(std::string text, write_module(*module));
+  const Graph graph = graph_of(recorder->entries());
+  notify(context.callback(), [&](DspyCallback& c) { c.on_trace_complete(graph, &module->manifest); });
+  return CompileOutcome{std::move(*result), std::move(*module), std::move(text), totals, root, static_cast<double>(took_ns) / 1e9, !effects.wait.stop.stop_requested()};
+}
+
+Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id) {
+  ASSAY_CHECK(make_folders(folder));
+  const std::string path = folder + "/" + testset_id;
+  const Fd lock(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!lock.open() || ::flock(lock.get(), LOCK_EX) != 0) return fail(ErrorCode::io, "the counter of test looks cannot be locked", "", path);
+  std::int64_t looks = 0;
+  if (const auto text = read_file(path, 64)) std::from_chars(text->data(), text->data() + text->size(), looks);
+  ++looks;
+  ASSAY_CHECK(write_file(path, fmt::format("{}\n", looks)));
+  return looks;
+}
+
+}  // namespace assay

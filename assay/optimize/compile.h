@@ -1,0 +1,86 @@
+#pragma once
+/// @file
+/// Compile: search, then one look at the test set, then a signed module. Journalled, budgeted, replayable.
+/// Source: docs/formats.md §§3–4.
+///
+///     ASSAY_TRY(const CompilePlan plan, CompilePlan::of(program_file, sets, metric, seed));
+///     ASSAY_TRY(const CompileOutcome outcome, compile_program(plan, world));
+///     write_file("triage.module.json", outcome.module_text);
+///
+/// Thread safety: a compile is one call; its rows may run in several threads.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "assay/contract/module_file.h"
+#include "assay/optimize/optimizer.h"
+
+namespace assay {
+
+/// Everything that decides a compile, as the journal's run_start.program has it.
+struct CompilePlan {
+  Program program;      ///< the student
+  Metric metric;
+  std::string optimizer;
+  JsonObject optimizer_config;
+  std::int64_t seed = 0;
+  std::int64_t order_seed = 0;
+  Compatibility compatibility;
+  DataSets data;
+
+  static Result<CompilePlan> of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed);
+  /// Without the rows (they stand in the journal's `data` events), with their set ids.
+  Result<Json> to_json() const;
+  /// From a journal. Errors: `refused` when the metric's or a reward's code is not this build's, `malformed`.
+  static Result<CompilePlan> read(const Json& program, const std::vector<RecordEntry>& entries, const Metrics& metrics, const Rewards& rewards);
+};
+
+/// What search and test gave; derived again, to the last digit, by a replay.
+struct CompileResult {
+  Program program;         ///< the best candidate
+  std::string candidate;   ///< its id
+  Scorecard scorecard;
+  JsonObject optimizer_config;  ///< with every default filled in
+  std::string valset_id;        ///< of the rows that the search used
+  bool promoted = false;        ///< the gain's interval lies above zero
+};
+
+struct CompileHooks {
+  EvaluateOptions evaluate;
+  std::function<void(const std::string&)> say;
+  /// Counts and returns how often this test set has been opened, this time included.
+  std::function<Result<std::int64_t>(const std::string& testset_id)> open_test;
+};
+
+/// The compile itself, on whatever answers the context gives: live, cached or recorded.
+Result<CompileResult> run_compile(const CompilePlan& plan, const Context& context, const CompileHooks& hooks);
+
+/// Where a compile happens.
+struct CompileWorld {
+  Effects effects;             ///< without recorder: compile_program makes it
+  Settings settings;
+  std::string journal_path;
+  bool resume = false;         ///< go on with the journal that is there
+  const SecretKey* key = nullptr;
+  std::string assay_version, assay_build;
+  Durability durability = Durability::process;
+  CompileHooks hooks;
+};
+
+struct CompileOutcome {
+  CompileResult result;
+  ModuleFile module;
+  std::string module_text;
+  Totals totals;
+  std::string journal_root;
+  double seconds = 0;
+  bool repeatable = true;
+};
+
+Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWorld& world);
+
+/// The counter behind `open_test`: one small file a test set under `folder`, raised atomically.
+Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id);
+
+}  // namespace assay

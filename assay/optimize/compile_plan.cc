@@ -1,0 +1,78 @@
+// CompilePlan: to and from the journal.
+#include <fmt/format.h>
+
+#include "assay/optimize/compile.h"
+#include "assay/program/run.h"
+
+namespace assay {
+namespace {
+
+constexpr const char* plan_format = "assay.compile/1";
+
+Result<std::vector<Row>> rows_of(const std::vector<RecordEntry>& entries, std::string_view set, const Signature& signature) {
+  std::vector<Row> rows;
+  for (const RecordEntry& entry : last_pass(entries)) {
+    if (entry.type != "event" || entry.data.at("name") != Json("data") || entry.data.at("data").at("set") != Json(set)) continue;
+    ASSAY_TRY(const Json* list, member(entry.data.at("data"), "rows", Json::Kind::list));
+    for (const Json& row : list->as_list()) {
+      auto read = make_row(signature, value_of_recorded(row.at("inputs")), value_of_recorded(row.at("outputs")));
+      if (!read) return std::unexpected(std::move(read.error()).in(fmt::format("line {}", entry.seq + 1)));
+      rows.push_back(std::move(*read));
+    }
+  }
+  order_rows(rows);
+  return rows;
+}
+
+}  // namespace
+
+Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed) {
+  ASSAY_TRY(Metric metric, metrics.find(file.metric));
+  ASSAY_TRY(const auto optimizer, make_optimizer(file.optimizer.name, file.optimizer.config));
+  const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
+  for (const auto& [name, rows] : sets) {
+    if (rows->empty()) return fail(ErrorCode::malformed, fmt::format("the {} set is empty", name), "give more rows, or another split", "data");
+  }
+  return CompilePlan{file.program, std::move(metric), optimizer->name(), optimizer->config(), seed, seed, file.compatibility, std::move(data)};
+}
+
+Result<Json> CompilePlan::to_json() const {
+  ASSAY_TRY(Json compatible, assay::to_json(compatibility));
+  return Json(JsonObject{{"format", plan_format},
+                         {"artifact", program.artifact().json()},
+                         {"metric", metric.ref.to_json()},
+                         {"optimizer", JsonObject{{"name", optimizer}, {"config", optimizer_config}}},
+                         {"seed", seed},
+                         {"order_seed", order_seed},
+                         {"compatibility", std::move(compatible)},
+                         {"data", JsonObject{{"train", data.train_id()}, {"val", data.val_id()}, {"test", data.test_id()}}}});
+}
+
+Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<RecordEntry>& entries, const Metrics& metrics, const Rewards& rewards) {
+  if (json.at("format") != Json(plan_format)) return fail(ErrorCode::malformed, "the journal holds no compile", "", "program.format");
+  ASSAY_TRY(const Json* artifact_json, member(json, "artifact", Json::Kind::object));
+  ASSAY_TRY(Artifact artifact, Artifact::read(*artifact_json));
+  ASSAY_TRY(Program program, Program::load(std::move(artifact), rewards));
+  ASSAY_TRY(const Json* metric_json, member(json, "metric", Json::Kind::object));
+  ASSAY_TRY(const CodeRef ref, CodeRef::read(*metric_json));
+  ASSAY_TRY(Metric metric, metrics.find(ref));
+  CompilePlan plan{std::move(program), std::move(metric), "", {}, 0, 0, {}, {}};
+  ASSAY_TRY(plan.optimizer, string_member(json.at("optimizer"), "name"));
+  ASSAY_TRY(const Json* config, member(json.at("optimizer"), "config", Json::Kind::object));
+  plan.optimizer_config = config->as_object();
+  ASSAY_TRY(plan.seed, int_member(json, "seed"));
+  ASSAY_TRY(plan.order_seed, int_member(json, "order_seed"));
+  ASSAY_TRY(plan.compatibility, read_compatibility(json.at("compatibility")));
+  const std::pair<const char*, std::vector<Row>*> sets[] = {{"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
+  for (const auto& [name, rows] : sets) {
+    ASSAY_TRY(*rows, rows_of(entries, name, plan.program.signature()));
+    const std::string id = DataSets::id(*rows);
+    if (json.at("data").at(name) != Json(id)) {
+      return fail(ErrorCode::diverged, fmt::format("the rows of the {} set are not those that were compiled on (found {})", name, id),
+                  "the journal's rows were changed", fmt::format("data.{}", name));
+    }
+  }
+  return plan;
+}
+
+}  // namespace assay

@@ -1,0 +1,90 @@
+#include "assay/optimize/evaluate.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+namespace assay {
+namespace {
+
+// The program's own failures; everything else is the world's and ends the evaluation.
+bool is_program_failure(ErrorCode code) {
+  return code == ErrorCode::unreadable || code == ErrorCode::limit_exceeded || code == ErrorCode::mismatch;
+}
+
+Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const Row& row, const Metric& metric, bool keep_steps) {
+  Context node = at.at(row.segment);
+  const auto trace = std::make_shared<PredictorTrace>();
+  if (keep_steps) {
+    Settings settings = node.settings();
+    settings.trace = trace;
+    node = node.with_settings(std::move(settings));
+  }
+  RowOutcome outcome;
+  auto result = program.forward(node, row.example.inputs());
+  if (result) {
+    outcome.score = metric.function(row.example, *result);
+    outcome.outputs = std::move(result->outputs);
+    outcome.totals = result->totals;
+  } else if (is_program_failure(result.error().code)) {
+    outcome.failed = true;
+  } else {
+    return std::unexpected(std::move(result.error()));
+  }
+  outcome.steps = std::move(trace->steps);
+  ASSAY_CHECK(node.record("score", JsonObject{{"example", row.example_hash}, {"metric", metric.ref.name}, {"value", outcome.score}}));
+  return outcome;
+}
+
+}  // namespace
+
+std::vector<double> Evaluation::scores() const {
+  std::vector<double> out;
+  out.reserve(rows.size());
+  for (const RowOutcome& row : rows) out.push_back(row.score);
+  return out;
+}
+
+std::int64_t Evaluation::failures() const {
+  return std::count_if(rows.begin(), rows.end(), [](const RowOutcome& row) { return row.failed; });
+}
+
+Result<Evaluation> evaluate(const Context& at, const Program& program, std::span<const Row> rows, const Metric& metric,
+                            const EvaluateOptions& options) {
+  Evaluation evaluation;
+  evaluation.rows.resize(rows.size());
+  std::atomic<std::size_t> next{0}, done{0};
+  std::mutex mutex;
+  std::optional<std::pair<std::size_t, Error>> first_error;  // of the earliest row, whatever came first
+  const auto work = [&] {
+    while (true) {  // ends: each round takes a row, or there is none left, or a row failed
+      const std::size_t i = next++;
+      if (i >= rows.size()) return;
+      {
+        const std::lock_guard lock(mutex);
+        if (first_error) return;
+      }
+      auto outcome = evaluate_row(at, program, rows[i], metric, options.keep_steps);
+      if (!outcome) {
+        const std::lock_guard lock(mutex);
+        if (!first_error || i < first_error->first) first_error.emplace(i, std::move(outcome.error()));
+        return;
+      }
+      evaluation.rows[i] = std::move(*outcome);
+      const std::size_t count = ++done;
+      if (options.progress) options.progress(count, rows.size());
+    }
+  };
+  if (options.threads <= 1) {
+    work();
+  } else {
+    std::vector<std::jthread> workers;
+    for (int i = 0; i < options.threads; ++i) workers.emplace_back(work);
+  }
+  if (first_error) return std::unexpected(std::move(first_error->second));
+  for (const RowOutcome& row : evaluation.rows) evaluation.totals.add(row.totals);
+  return evaluation;
+}
+
+}  // namespace assay

@@ -1,0 +1,60 @@
+#pragma once
+/// @file
+/// Optimizers: how a compile searches for better demos and instructions. Deterministic: draws come from random/1, decisions
+/// from recorded scores in a fixed order.
+///
+///     ASSAY_TRY(const auto optimizer, make_optimizer("BootstrapFewShotWithRandomSearch", {{"num_candidates", 8}}));
+///     ASSAY_TRY(const Candidate best, optimizer->compile(search));
+///
+/// Thread safety: an optimizer is a value in use by one compile.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "assay/optimize/evaluate.h"
+
+namespace assay {
+
+struct Candidate {
+  std::string id;  ///< "cand:3", its place in paths
+  Program program;
+  std::map<std::string, double> metrics;  ///< on the validation set
+  std::string note;                       ///< how it was made, for people
+};
+
+/// What an optimizer is given. All references outlive the compile.
+struct Search {
+  Context context;
+  const Program& student;
+  const std::vector<Row>& train;
+  std::span<const Row> val;  ///< an optimizer may take a front part of it; what it used is what the manifest names
+  const Metric& metric;
+  std::int64_t seed = 0;
+  std::int64_t order_seed = 0;
+  EvaluateOptions evaluate;
+  std::function<void(const std::string&)> say;  ///< a line for people; may be empty
+  std::int64_t rollouts = 0;                    ///< counted up by the optimizer
+  std::vector<double> best_scores;              ///< validation scores of the chosen candidate
+
+  void tell(const std::string& line) const {
+    if (say) say(line);
+  }
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  virtual std::string name() const = 0;   ///< DSPy's class name
+  virtual JsonObject config() const = 0;  ///< every hyper-parameter with its value
+  virtual Result<Candidate> compile(Search& search) const = 0;
+};
+
+/// "BootstrapFewShot" or "BootstrapFewShotWithRandomSearch". Unknown hyper-parameters are refused by name.
+Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const JsonObject& config);
+
+/// Runs a candidate on the validation set, writes the `candidate` line and tells the callback.
+Result<std::vector<double>> score_candidate(Search& search, Candidate& candidate);
+
+}  // namespace assay

@@ -1,0 +1,20 @@
+#pragma once
+/// @file
+/// Replay of a compile: the optimizer and the program run again; only effects are answered, from the journal.
+///
+///     ASSAY_TRY(const ReplayReport report, replay_compile(journal, Metrics::built_in(), Rewards::built_in()));
+///     report.compiled_id;                 // derived, not read
+///
+/// Thread safety: one call, one replay. Opens no socket and no model file.
+
+#include "assay/optimize/compile.h"
+#include "assay/program/run.h"
+
+namespace assay {
+
+Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards);
+
+/// True if the record is the journal of a compile.
+bool is_compile(const RunRecord& record);
+
+}  // namespace assay

@@ -1,0 +1,191 @@
+#include "assay/program/run.h"
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "assay/contract/dataset.h"
+#include "assay/lm/recorded_answers.h"
+
+namespace assay {
+namespace {
+
+Result<RunStart> run_start(const Program& program, const RunWorld& world) {
+  RunStart start;
+  if (world.manifest != nullptr) start.compiled_id = program.id();
+  start.settings = JsonObject{{"program", program.artifact().program_name()}};
+  if (world.settings.config_override.is_object()) start.settings.set("config_override", world.settings.config_override);
+  start.seed = world.effects.seed;
+  if (world.effects.prices != nullptr) {
+    ASSAY_TRY(start.price_book, world.effects.prices->id());
+  }
+  if (world.settings.lm != nullptr) start.lanes.push_back(world.settings.lm->lane().to_json());
+  for (const auto& [requirement, lane] : world.settings.lanes) {
+    if (lane != world.settings.lm) start.lanes.push_back(lane->lane().to_json());
+  }
+  start.privacy_mode = privacy_name(world.effects.privacy);
+  start.traceparent = world.traceparent;
+  start.assay_version = world.assay_version;
+  start.assay_build = world.assay_build;
+  return start;
+}
+
+// What a replay must derive again; times, costs and request ids are effects, which it is given.
+bool is_derived(const RecordEntry& entry) {
+  return entry.type == "node_start" || entry.type == "node_end" || entry.type == "attempt" || entry.type == "repair" || entry.type == "score" ||
+         entry.type == "candidate" || entry.type == "decision" || entry.type == "override";
+}
+
+using Keyed = std::map<std::string, std::vector<const RecordEntry*>>;
+
+std::string key_of(const RecordEntry& entry) {
+  std::string key = entry.node + "\n" + entry.type;
+  if (entry.type == "decision") key += "\n" + (entry.data.at("what").is_string() ? entry.data.at("what").as_string() : "");
+  return key;
+}
+
+Keyed keyed(std::span<const RecordEntry> entries) {
+  Keyed out;
+  for (const RecordEntry& entry : entries) {
+    if (is_derived(entry)) out[key_of(entry)].push_back(&entry);
+  }
+  return out;
+}
+
+// Null members on the recorded side were deleted or never known: the replay derives them, and that is no difference.
+Json without_absent(const Json& replayed, const Json& recorded) {
+  if (!replayed.is_object() || !recorded.is_object()) return replayed;
+  JsonObject out;
+  for (const auto& [key, value] : replayed.as_object()) {
+    const Json* there = recorded.as_object().find(key);
+    if (there == nullptr) continue;
+    out.set(key, there->is_null() ? Json() : value);
+  }
+  return out;
+}
+
+std::string text_of(const Json& value) { return canonical(value).value_or("(not canonical)"); }
+
+std::string what_of(const RecordEntry& entry) {
+  if (entry.type == "node_end") return "outputs";
+  if (entry.type == "node_start") return "inputs";
+  if (entry.type == "decision" && entry.data.at("what").is_string()) return "decision " + entry.data.at("what").as_string();
+  return entry.type;
+}
+
+}  // namespace
+
+Divergence divergence_of(const Error& error) { return {error.path, "lm_request", error.message, error.remedy}; }
+
+std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) {
+  std::size_t begin = entries.empty() ? 0 : 1;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i].type == "resume") begin = i + 1;
+  }
+  return entries.subspan(begin);
+}
+
+std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, std::span<const RecordEntry> replayed, bool partial) {
+  const Keyed want = keyed(recorded), found = keyed(replayed);
+  std::optional<Divergence> first;
+  std::int64_t first_seq = INT64_MAX;
+  const auto note = [&](std::int64_t seq, Divergence divergence) {
+    if (seq < first_seq) {
+      first_seq = seq;
+      first = std::move(divergence);
+    }
+  };
+  for (const auto& [key, entries] : want) {
+    const auto at = found.find(key);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const RecordEntry& entry = *entries[i];
+      if (at == found.end() || i >= at->second.size()) {
+        if (!partial) note(entry.seq, {entry.node, what_of(entry), text_of(entry.data), ""});
+        continue;
+      }
+      const Json replayed_data = without_absent(at->second[i]->data, entry.data);
+      if (replayed_data != entry.data) note(entry.seq, {entry.node, what_of(entry), text_of(entry.data), text_of(replayed_data)});
+    }
+  }
+  for (const auto& [key, entries] : found) {  // more than was recorded, at a node that was recorded
+    const auto at = want.find(key);
+    if (at == want.end() || entries.size() <= at->second.size()) continue;
+    const RecordEntry& extra = *entries[at->second.size()];
+    note(at->second.back()->seq + 1, {extra.node, what_of(extra), "", text_of(extra.data)});
+  }
+  return first;
+}
+
+Result<RunOutcome> run_program(const Program& program, const Json& inputs, const RunWorld& world) {
+  ASSAY_TRY(RunStart start, run_start(program, world));
+  RecorderOptions options;
+  options.path = world.record_path;
+  options.durability = world.record_path.empty() ? Durability::memory : world.durability;
+  options.key = world.key;
+  ASSAY_TRY(const auto recorder, RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy));
+  Effects effects = world.effects;
+  effects.recorder = recorder.get();
+  Settings settings = world.settings;
+  if (world.manifest != nullptr) settings.module_privacy = world.manifest->compatibility.privacy_modes_allowed;
+  const Context context(effects, settings);
+  ASSAY_CHECK(context.record("event", JsonObject{{"name", "inputs"}, {"data", recorded_value(inputs)}}));
+  RunOutcome out{program.forward(context, inputs), recorder->run_id(), "", std::nullopt, {}, {}};
+  if (out.prediction) {
+    ASSAY_TRY(out.output_hash, output_hash(out.prediction->outputs));
+  } else {
+    const Error& error = out.prediction.error();
+    ASSAY_CHECK(context.record("error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+  }
+  ASSAY_TRY(out.root_hash, recorder->finish(out.output_hash));
+  out.totals = recorder->totals();
+  out.graph = graph_of(recorder->entries());
+  notify(context.callback(), [&](DspyCallback& c) { c.on_trace_complete(out.graph, world.manifest); });
+  return out;
+}
+
+Result<ReplayReport> replay_run(const Program& program, const RunRecord& record) {
+  if (record.entries.empty()) return fail(ErrorCode::malformed, "the record is empty");
+  const Json& start = record.entries.front().data;
+  ReplayReport report;
+  const std::string id = program.id();
+  report.compiled_id = id;
+  if (const Json& recorded_id = start.at("compiled_id"); recorded_id.is_string() && recorded_id != Json(id)) {
+    report.divergence = Divergence{"", "compiled_id", recorded_id.as_string(), id};
+    return report;
+  }
+  const auto pass = last_pass(record.entries);
+  Json inputs;
+  for (const RecordEntry& entry : pass) {
+    if (entry.type == "event" && entry.data.at("name") == Json("inputs")) inputs = value_of_recorded(entry.data.at("data"));
+    else if (inputs.is_null() && entry.type == "node_start") inputs = value_of_recorded(entry.data.at("inputs"));
+  }
+  ManualClock clock(0);
+  FixedEntropy entropy(0);
+  RunStart again;
+  again.compiled_id = id;
+  ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, std::move(again), clock, entropy));
+  Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get()};
+  ASSAY_TRY(effects.seed, int_member(start, "seed"));
+  Settings settings;
+  ASSAY_TRY(settings.answers, RecordedAnswers::of(record));
+  if (const Json& override = start.at("settings").at("config_override"); override.is_object()) settings.config_override = override;
+  const Context context(effects, settings);
+  const auto prediction = program.forward(context, inputs);
+  report.calls = recorder->totals().calls + recorder->totals().cached_calls;
+  const bool cut_short = !prediction && prediction.error().code == ErrorCode::diverged;
+  const auto replayed = recorder->entries();
+  report.divergence = compare_passes(pass, last_pass(replayed), cut_short);
+  if (cut_short && (!report.divergence || report.divergence->what == "outputs")) report.divergence = divergence_of(prediction.error());
+  if (prediction) {
+    ASSAY_TRY(report.output_hash, output_hash(prediction->outputs));
+  }
+  const RecordEntry& last = record.entries.back();
+  if (!report.divergence && last.type == "run_end" && last.data.at("output_hash").is_string()) {
+    const std::string want = last.data.at("output_hash").as_string();
+    if (report.output_hash.value_or("") != want) report.divergence = Divergence{"", "output_hash", want, report.output_hash.value_or("")};
+  }
+  report.identical = !report.divergence;
+  return report;
+}
+
+}  // namespace assay
