@@ -11,7 +11,7 @@ namespace assay {
 namespace {
 
 void show_key(Cli& cli, const std::string& key_name, const std::string& public_hex) {
-  const auto npub = npub_encode(public_hex);
+  const auto npub = encode_npub(public_hex);
   cli.terminal.out(fmt::format("{:<12} {}  {}", key_name, public_hex, npub ? *npub : ""));
   cli.terminal.out_json(JsonObject{{"name", key_name}, {"public_key", public_hex}, {"npub", npub ? Json(*npub) : Json()}});
 }

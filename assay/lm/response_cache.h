@@ -7,6 +7,7 @@
 ///
 /// Thread safety: all calls.
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>

@@ -1,0 +1,124 @@
+// assay trace: export a record as OpenTelemetry spans; publish it to a relay; fetch a published one.
+// Exit: 0 done · 1 failed · 3 broken record · 7 collector or relay away.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/open.h"
+#include "assay/contract/store.h"
+#include "assay/nostr/bridge.h"
+#include "assay/trace/contract.h"
+#include "assay/trace/otlp.h"
+
+namespace assay {
+namespace {
+
+struct TraceOptions {
+  std::string record, format = "otlp-json", out, endpoint, module, relay, id, key = "default";
+  bool content = false;
+};
+
+struct OpenedTrace {
+  Graph graph;
+  std::optional<CompiledModuleManifest> manifest;
+};
+
+// The manifest is looked for in the store when no module is named; without one dsrs.compiled_id comes from the record alone.
+Result<OpenedTrace> open_trace(const TraceOptions& options) {
+  ASSAY_TRY(const RunRecord record, read_record_file(options.record));
+  OpenedTrace out{graph_of(record.entries), std::nullopt};
+  if (!options.module.empty()) {
+    ASSAY_TRY(const std::string text, read_file(options.module));
+    ASSAY_TRY(const ModuleFile module, read_module(text));
+    out.manifest = module.manifest;
+  } else if (out.graph.compiled_id) {
+    const Store store(default_store_folder());
+    const auto id = CompiledId::parse(*out.graph.compiled_id);
+    const auto trust = open_trust();
+    if (id && trust) {
+      if (const auto module = store.get(*id, *trust)) out.manifest = module->manifest;
+    }
+  }
+  return out;
+}
+
+void export_trace(const TraceOptions& options, Cli& cli) {
+  const auto trace = open_trace(options);
+  if (!trace) return cli.fail_with(trace.error());
+  const CompiledModuleManifest* manifest = trace->manifest ? &*trace->manifest : nullptr;
+  const auto spans = TraceContract::graph_to_spans(trace->graph, manifest, {.content = options.content});
+  if (!options.endpoint.empty()) {
+    if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock); !sent) return cli.fail_with(sent.error());
+    cli.terminal.out(fmt::format("sent {} spans to {}", spans.size(), options.endpoint));
+    return cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"endpoint", options.endpoint}});
+  }
+  if (options.format != "otlp-json" && options.format != "otlp-proto") {
+    return cli.fail_with({ErrorCode::usage, fmt::format("unknown format '{}'", options.format), "--format", "otlp-json or otlp-proto"});
+  }
+  const std::string bytes = options.format == "otlp-json" ? otlp_json(spans) : otlp_protobuf(spans);
+  if (options.out.empty()) {
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    if (options.format == "otlp-json") std::fputc('\n', stdout);
+    return;
+  }
+  if (const auto written = write_file(options.out, bytes); !written) return cli.fail_with(written.error());
+  cli.terminal.out(fmt::format("wrote {} spans to {}", spans.size(), options.out));
+  cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"file", options.out}});
+}
+
+void publish_trace(const TraceOptions& options, Cli& cli) {
+  const auto trace = open_trace(options);
+  if (!trace) return cli.fail_with(trace.error());
+  const auto key = open_key({.key = options.key}, cli);
+  if (!key) return cli.fail_with(key.error());
+  CompiledModuleManifest none;  // a run of an uncompiled program has no manifest; its summary says so
+  NostrBridge bridge(options.relay, *key, cli.clock, cli.entropy);
+  const auto ids = bridge.publish_trace(trace->graph, trace->manifest ? *trace->manifest : none);
+  if (!ids) return cli.fail_with(ids.error());
+  JsonList list;
+  for (const auto& id : *ids) {
+    list.push_back(Json(id));
+    cli.terminal.out(id);
+  }
+  cli.terminal.out_json(JsonObject{{"events", list}, {"relay", options.relay}});
+}
+
+void fetch_published(const TraceOptions& options, Cli& cli) {
+  const auto events = fetch_trace(options.relay, options.id, cli.wait(std::chrono::seconds(30)), cli.clock);
+  if (!events) return cli.fail_with(events.error());
+  for (const auto& event : *events) {
+    const Json json = to_json(event);
+    cli.terminal.out(canonical(json).value_or(""));
+    cli.terminal.out_json(json);
+  }
+}
+
+}  // namespace
+
+void add_trace(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<TraceOptions>();
+  CLI::App* command = app.add_subcommand("trace", "Export, publish and fetch traces");
+  command->require_subcommand(1);
+  command->footer("Examples:\n  assay trace export triage.run.jsonl --format otlp-json -o spans.json\n  assay trace export triage.run.jsonl --endpoint http://127.0.0.1:4318\n"
+                  "  assay trace publish triage.run.jsonl --relay ws://127.0.0.1:7447");
+  CLI::App* exporting = command->add_subcommand("export", "A record as OpenTelemetry spans");
+  exporting->add_option("record", options->record, "*.run.jsonl")->required();
+  exporting->add_option("--format", options->format, "otlp-json or otlp-proto")->capture_default_str();
+  exporting->add_option("-o,--out", options->out, "File (default: standard output)");
+  exporting->add_option("--endpoint", options->endpoint, "Collector to send to over HTTP");
+  exporting->add_option("--module", options->module, "Module that ran (default: from the store)");
+  exporting->add_flag("--content", options->content, "With messages and answers");
+  exporting->callback([options, &cli] { export_trace(*options, cli); });
+  CLI::App* publish = command->add_subcommand("publish", "A record as Nostr events");
+  publish->add_option("record", options->record, "*.run.jsonl")->required();
+  publish->add_option("--relay", options->relay, "ws://…")->required();
+  publish->add_option("--module", options->module, "Module that ran (default: from the store)");
+  publish->add_option("--key", options->key, "Name of the signing key")->capture_default_str();
+  publish->callback([options, &cli] { publish_trace(*options, cli); });
+  CLI::App* fetch = command->add_subcommand("fetch", "The events of a published run");
+  fetch->add_option("id", options->id, "id of the run's summary event")->required();
+  fetch->add_option("--relay", options->relay, "ws://…")->required();
+  fetch->callback([options, &cli] { fetch_published(*options, cli); });
+}
+
+}  // namespace assay
