@@ -39,13 +39,13 @@ class JsonObject {
   Json& set(std::string key, Json value);
   bool erase(std::string_view key);
   bool contains(std::string_view key) const { return find(key) != nullptr; }
-  std::size_t size() const { return members_.size(); }
-  bool empty() const { return members_.empty(); }
-  auto begin() const { return members_.begin(); }
-  auto end() const { return members_.end(); }
-  auto begin() { return members_.begin(); }  ///< change values through it, never keys
-  auto end() { return members_.end(); }
-  bool operator==(const JsonObject&) const = default;
+  std::size_t size() const;
+  bool empty() const;
+  std::vector<Member>::const_iterator begin() const;
+  std::vector<Member>::const_iterator end() const;
+  std::vector<Member>::iterator begin();  ///< change values through it, never keys
+  std::vector<Member>::iterator end();
+  bool operator==(const JsonObject& other) const;
 
  private:
   friend class JsonReader;
@@ -107,6 +107,15 @@ class Json {
  private:
   std::variant<std::monostate, bool, std::int64_t, double, std::string, JsonList, JsonObject> value_;
 };
+
+// Here Json is complete: clang instantiates constexpr members of a vector as soon as it sees them used.
+inline std::size_t JsonObject::size() const { return members_.size(); }
+inline bool JsonObject::empty() const { return members_.empty(); }
+inline std::vector<JsonObject::Member>::const_iterator JsonObject::begin() const { return members_.begin(); }
+inline std::vector<JsonObject::Member>::const_iterator JsonObject::end() const { return members_.end(); }
+inline std::vector<JsonObject::Member>::iterator JsonObject::begin() { return members_.begin(); }
+inline std::vector<JsonObject::Member>::iterator JsonObject::end() { return members_.end(); }
+inline bool JsonObject::operator==(const JsonObject& other) const { return members_ == other.members_; }
 
 constexpr std::int64_t json_integer_max = 9007199254740991;  // 2^53 − 1
 
