@@ -78,10 +78,10 @@ Json request_json(const LmRequest& request, const Lane& lane) {
 
 Result<std::int64_t> LM::prompt_tokens_max(const LmRequest& request) const {
   constexpr std::int64_t message_frame_tokens = 16;  // role, separators and the turn that the template opens
-  std::int64_t tokens = message_frame_tokens + content_bytes(request.schema);
+  std::int64_t tokens = content_bytes(request.schema);
   if (!request.tools.is_object() || !request.tools.as_object().empty()) tokens += content_bytes(request.tools);
   for (const Message& message : request.messages) {
-    tokens += message_frame_tokens + static_cast<std::int64_t>(message.role.size()) + content_bytes(message.content);
+    tokens += message_frame_tokens + content_bytes(message.content);
     if (tokens >= json_integer_max) return fail(ErrorCode::limit_exceeded, "the request is too large to be sent", "shorten its messages");
   }
   return tokens;

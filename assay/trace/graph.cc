@@ -173,9 +173,10 @@ class GraphBuilder {
     node.error = entry.data.at("error");
   }
 
-  LmCall new_call(const RecordEntry& entry) const {
+  LmCall new_call(const RecordEntry& entry) {
     LmCall call;
     call.path = entry.node;
+    call.index = requests_[entry.node]++;
     call.lane_id = text_at(entry.data, "lane_id");
     call.request_hash = text_at(entry.data, "request_hash");
     call.request = entry.data.at("request");
@@ -193,12 +194,11 @@ class GraphBuilder {
     call.finish_reason = text_at(data, "finish_reason");
     if (auto usage = LmUsage::read(data.at("usage"))) call.usage = *std::move(usage);
     if (const Json& cost = data.at("cost_msats"); cost.is_int()) call.usage.cost_msats = cost.as_int();
-    if (const Json& latency = data.at("latency_ns"); latency.is_int()) call.latency_ns = latency.as_int();
+    if (const Json& latency = data.at("latency_ns"); latency.is_int()) call.latency_ns = call.usage.latency_ns = latency.as_int();
   }
 
   void add_request(const RecordEntry& entry, Node& node) {
     LmCall call = new_call(entry);
-    call.index = requests_[entry.node]++;
     waiting_[{entry.node, call.request_hash}].push_back(node.calls.size());
     node.calls.push_back(std::move(call));
   }
@@ -215,7 +215,6 @@ class GraphBuilder {
 
   void add_cache_hit(const RecordEntry& entry, Node& node) {
     LmCall call = new_call(entry);
-    call.index = -1;
     call.cached = true;
     answer(call, entry.data);
     call.usage.from_cache = true;
@@ -297,7 +296,7 @@ class GraphBuilder {
   std::int64_t started_ = 0, last_ns_ = 0;
   bool ended_ = false, output_known_ = false;
   std::map<std::string, std::pair<std::string, std::string>> lanes_;  // lane_id → kind, model
-  std::map<std::string_view, std::int64_t> requests_;                 // requests seen at a path
+  std::map<std::string_view, std::int64_t> requests_;                 // requests seen at a path, cached ones too
   std::map<std::pair<std::string_view, std::string>, std::deque<std::size_t>> waiting_;  // (path, request_hash) → calls without answer
 };
 

@@ -31,7 +31,7 @@ std::string_view name(NodeType::Kind kind);
 /// One request at a node and its answer (no content if none came), or an answer from the cache (`cached`).
 struct LmCall {
   std::string path;         ///< of its lines; its span's id is of path#index
-  std::int64_t index = 0;   ///< k: 0 for the first request at that path; of a cache hit: -1, it made no call
+  std::int64_t index = 0;   ///< k: 0 for the first request at that path, answered by the lane or from the cache
   std::string lane_id, model, request_hash;
   std::string lane_kind;
   Json request;  ///< REQUEST

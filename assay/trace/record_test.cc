@@ -1,0 +1,218 @@
+#include "assay/trace/record.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "assay/base/sha256.h"
+#include "assay/trace/record_line.h"
+#include "assay/trace/worked_case.h"
+
+namespace assay {
+namespace {
+
+class RecordFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / fmt::format("assay-record-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::create_directories(folder_);
+    path_ = folder_ / "a.run.jsonl";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string text() const { return read_file(path_).value(); }
+  void write(const std::string& bytes) const { std::ofstream(path_, std::ios::binary) << bytes; }
+  RecorderOptions options(const SecretKey* key = nullptr) const { return {.path = path_, .key = key}; }
+
+  std::filesystem::path folder_;
+  std::string path_;
+  ManualClock clock_{worked::started_unix_ns};
+  worked::CaseEntropy entropy_;
+  SecretKey key_ = worked::key();
+};
+
+Json decision(std::int64_t i) { return JsonObject{{"i", i}}; }
+
+std::vector<std::string> types_of(std::string_view text) {
+  std::vector<std::string> types;
+  for (const RecordEntry& entry : read_record(text).value().entries) types.push_back(entry.type);
+  return types;
+}
+
+TEST_F(RecordFile, IsTheWorkedCaseByteForByte) {
+  const auto recorder = worked::begin(options(&key_), clock_, entropy_).value();
+  EXPECT_EQ(recorder->finish(std::string(worked::output_hash)).value(), worked::root_hash);
+  const std::string written = text();
+  const std::size_t last = written.rfind('\n', written.size() - 2) + 1;
+  EXPECT_EQ(sha256_hex(written.substr(last, written.size() - last - 1)), worked::last_line_hash);  // its chain commits to all before it
+  if (const auto reference = read_file(ASSAY_SOURCE_DIR "/../shared/design/examples/run.run.jsonl")) EXPECT_EQ(written, *reference);
+  const RecordVerdict verdict = verify_record(written, {.complete = true, .head = {}});
+  EXPECT_EQ(verdict.state, RecordState::complete);
+  EXPECT_TRUE(verdict.problems.empty());
+  EXPECT_EQ(verdict.signer, worked::signer);
+  EXPECT_EQ(verdict.run_id, worked::run_id);
+}
+
+TEST_F(RecordFile, InMemoryHasTheSameLines) {
+  const auto recorder = worked::begin(options(&key_), clock_, entropy_).value();
+  recorder->finish(std::string(worked::output_hash)).value();
+  EXPECT_EQ(text(), worked::record_text());
+}
+
+TEST_F(RecordFile, LinesAreOnDiskBeforeAppendReturns) {
+  const auto recorder = worked::begin(options(), clock_, entropy_).value();
+  EXPECT_EQ(types_of(text()), (std::vector<std::string>{"run_start", "node_start", "lm_request", "lm_response", "node_end"}));
+  EXPECT_EQ(verify_record(text()).state, RecordState::open);
+}
+
+TEST_F(RecordFile, WritesAHeadAfter256LinesAndAfterASecond) {
+  const auto recorder = RunRecorder::create(options(&key_), worked::start(), clock_, entropy_).value();
+  for (int i = 1; i < 256; ++i) ASSERT_TRUE(recorder->append("decision", "", decision(i)));
+  EXPECT_EQ(types_of(text()).back(), "head");
+  EXPECT_EQ(types_of(text()).size(), 257U);
+  ASSERT_TRUE(recorder->append("decision", "", decision(256)));
+  clock_.advance(std::chrono::milliseconds(999));
+  ASSERT_TRUE(recorder->append("decision", "", decision(257)));
+  EXPECT_EQ(types_of(text()).back(), "decision");
+  clock_.advance(std::chrono::milliseconds(1));
+  ASSERT_TRUE(recorder->append("decision", "", decision(258)));
+  EXPECT_EQ(types_of(text()).back(), "head");
+}
+
+TEST_F(RecordFile, WithoutAKeyIsCompleteAndUnsigned) {
+  const auto recorder = worked::begin(options(), clock_, entropy_).value();
+  recorder->finish(std::nullopt).value();
+  const RecordVerdict verdict = verify_record(text());
+  EXPECT_EQ(verdict.state, RecordState::complete);
+  EXPECT_FALSE(verdict.is_signed);
+  EXPECT_TRUE(verdict.problems.empty());
+  EXPECT_EQ(verify_record(text(), {.complete = true, .head = {}}).problems.at(0).message, "the record is complete but not signed");
+}
+
+TEST_F(RecordFile, TotalsAreTheSumOfItsResponsesAndCacheHits) {
+  const auto recorder = worked::begin(options(), clock_, entropy_).value();
+  Json hit = JsonObject{{"lane_id", worked::lane_id}, {"request_hash", worked::request_hash}, {"request", worked::request()}, {"content", "x"},
+                        {"finish_reason", "stop"}, {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}};
+  ASSERT_TRUE(recorder->append("cache_hit", "classify:1", hit));
+  Json unpriced = JsonObject{{"request_hash", worked::request_hash}, {"content", "x"}, {"finish_reason", "stop"}, {"cost_msats", nullptr},
+                             {"latency_ns", 1}, {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
+  ASSERT_TRUE(recorder->append("lm_response", "classify:2", unpriced));
+  recorder->finish(std::nullopt).value();
+  const Json& end = recorder->entries().back().data;
+  const Totals totals = Totals::read(end.at("totals")).value();
+  EXPECT_EQ(totals, (Totals{.calls = 2, .cached_calls = 1, .prompt_tokens = 55, .completion_tokens = 5, .cost_msats = 7, .unpriced_calls = 1}));
+}
+
+TEST_F(RecordFile, RefusesAFileThatHoldsSomething) {
+  write("precious\n");
+  const auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_);
+  ASSERT_FALSE(recorder);
+  EXPECT_EQ(recorder.error().code, ErrorCode::refused);
+  EXPECT_EQ(text(), "precious\n");
+}
+
+TEST_F(RecordFile, HasOneWriter) {
+  const auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_).value();
+  const auto second = RunRecorder::resume(options(), "test", clock_, entropy_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::unavailable);
+}
+
+TEST_F(RecordFile, RefusesWhatItsReaderWouldRefuse) {
+  const auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_).value();
+  EXPECT_EQ(recorder->append("lm_response", "a", JsonObject{}).error().code, ErrorCode::malformed);
+  EXPECT_EQ(recorder->append("decision", "a//b", decision(1)).error().code, ErrorCode::malformed);
+  EXPECT_EQ(recorder->append("decision", "", "text").error().code, ErrorCode::malformed);
+  EXPECT_EQ(recorder->append("decision", "", JsonObject{{"x", 0.0 / 0.0}}).error().code, ErrorCode::malformed);
+  EXPECT_EQ(recorder->append("run_end", "", JsonObject{}).error().code, ErrorCode::usage);
+  ASSERT_TRUE(recorder->append("decision", "ex:0123456789abcdef.1/refine/attempt:0/classify:2", decision(1)));
+  EXPECT_EQ(verify_record(text()).state, RecordState::open);
+  EXPECT_EQ(verify_record(text()).lines, 2);
+}
+
+TEST_F(RecordFile, TakesNoLinesAfterItsEnd) {
+  const auto recorder = worked::begin(options(), clock_, entropy_).value();
+  recorder->finish(std::nullopt).value();
+  EXPECT_EQ(recorder->append("decision", "", decision(1)).error().code, ErrorCode::usage);
+  EXPECT_EQ(recorder->finish(std::nullopt).error().code, ErrorCode::usage);
+}
+
+TEST_F(RecordFile, ResumesAfterATornTailAndSaysWhatItCut) {
+  const std::string whole = worked::record_text();
+  const std::size_t third_line_end = whole.find('\n', whole.find('\n', whole.find('\n') + 1) + 1) + 1;
+  write(whole.substr(0, third_line_end + 100));
+  ASSERT_EQ(verify_record(text()).state, RecordState::torn);
+  clock_.advance(std::chrono::seconds(60));
+  const auto recorder = RunRecorder::resume(options(&key_), "killed", clock_, entropy_).value();
+  EXPECT_EQ(recorder->run_id(), worked::run_id);
+  const RecordEntry resumed = recorder->entries().back();
+  EXPECT_EQ(resumed.type, "resume");
+  EXPECT_EQ(resumed.seq, 3);
+  EXPECT_EQ(resumed.t, 60000000000);
+  EXPECT_EQ(resumed.data.at("cut_bytes").as_int(), 100);
+  EXPECT_EQ(resumed.data.at("cut_sha256").as_string(), sha256_hex(whole.substr(third_line_end, 100)));
+  recorder->finish(std::nullopt).value();
+  EXPECT_EQ(verify_record(text(), {.complete = true, .head = {}}).problems.size(), 0U);
+}
+
+TEST_F(RecordFile, ResumesACompleteRecordAndKeepsItsSums) {
+  write(worked::record_text());
+  const auto recorder = RunRecorder::resume(options(&key_), "more", clock_, entropy_).value();
+  EXPECT_EQ(recorder->totals().prompt_tokens, 50);
+  recorder->finish(std::nullopt).value();
+  const RecordVerdict verdict = verify_record(text(), {.complete = true, .head = {}});
+  EXPECT_EQ(verdict.state, RecordState::complete);
+  EXPECT_EQ(verdict.lines, 10);  // resume, head, run_end
+  EXPECT_TRUE(verdict.problems.empty());
+}
+
+TEST_F(RecordFile, DoesNotResumeABrokenOrLinelessRecord) {
+  std::string broken = worked::record_text();
+  broken[200] ^= 1;
+  write(broken);
+  EXPECT_EQ(RunRecorder::resume(options(), "x", clock_, entropy_).error().code, ErrorCode::mismatch);
+  EXPECT_EQ(text(), broken);
+  write(worked::record_text().substr(0, 50));
+  EXPECT_EQ(RunRecorder::resume(options(), "x", clock_, entropy_).error().code, ErrorCode::mismatch);
+}
+
+TEST_F(RecordFile, AFullDiskLeavesWholeLines) {
+  const auto recorder = RunRecorder::create({.path = "/dev/full", .key = nullptr}, worked::start(), clock_, entropy_);
+  ASSERT_FALSE(recorder);  // a device is no record
+  EXPECT_EQ(recorder.error().code, ErrorCode::refused);
+}
+
+// Selected by the thread sanitizer's run: lines from many threads stay one chain.
+TEST_F(RecordFile, ConcurrentAppendsStayOneChain) {
+  const auto recorder = RunRecorder::create(options(&key_), worked::start(), clock_, entropy_).value();
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&recorder, thread] {
+        for (int i = 0; i < 100; ++i) EXPECT_TRUE(recorder->append("decision", fmt::format("thread:{}", thread), decision(i)));
+      });
+    }
+  }
+  recorder->finish(std::nullopt).value();
+  const RecordVerdict verdict = verify_record(text(), {.complete = true, .head = {}});
+  EXPECT_EQ(verdict.state, RecordState::complete);
+  EXPECT_TRUE(verdict.problems.empty());
+  EXPECT_EQ(verdict.lines, 1 + 400 + 1 + 1 + 1);  // start, decisions, a head at 256, the last head, end
+}
+
+TEST(RecordedText, KeepsBytesThatAreNotUtf8) {
+  EXPECT_EQ(recorded_text("ok"), Json("ok"));
+  const Json wrapped = recorded_text("\xff\x00z");
+  EXPECT_TRUE(wrapped.at("$base64").is_string());
+  EXPECT_EQ(recorded_bytes(wrapped).value(), std::string("\xff"));  // the literal ends at its NUL
+  EXPECT_FALSE(recorded_bytes(Json(1)));
+  EXPECT_FALSE(recorded_bytes(JsonObject{{"$base64", "?"}}));
+}
+
+}  // namespace
+}  // namespace assay
