@@ -1,6 +1,7 @@
 // TLS against a real server on loopback, with a certificate made for the test: trusted, unknown, and for another name.
 #include <thread>
 
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/streambuf.hpp>

@@ -1,0 +1,62 @@
+#pragma once
+/// @file
+/// Private to the relay: events on disk (SQLite), with the rules of replaceable, addressable, deleted and expired events.
+///
+/// Thread safety: `put` and `commit` belong to the writer's thread; `query`, `json` and `known` to any thread.
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assay/nostr/database.h"
+#include "assay/nostr/event.h"
+#include "assay/nostr/filter.h"
+
+namespace assay {
+
+class RelayStore {
+ public:
+  enum class Put { stored, duplicate, outdated, deleted };
+  struct Hit {
+    std::int64_t created_at = 0;
+    EventId id;
+    std::int64_t seq = 0;
+    bool operator==(const Hit&) const = default;
+  };
+
+  /// `folder` is made if missing. Errors: `io`.
+  static Result<std::unique_ptr<RelayStore>> open(const std::string& folder, bool durable);
+
+  /// One batch: nothing is visible or durable before `commit`.
+  Result<void> begin();
+  Result<Put> put(const VerifiedEvent& event);
+  /// Sequence number of the last stored event.
+  std::int64_t last_seq() const { return last_seq_; }
+  Result<void> commit();
+  void roll_back();
+
+  /// Newest first, ties by id; at most `limit`; only events up to `seq_max` that have not expired at `now`.
+  Result<std::vector<Hit>> query(const Filter& filter, std::int64_t seq_max, std::int64_t limit, std::int64_t now);
+  /// The stored JSON; nothing if it has been deleted since.
+  Result<std::optional<std::string>> json(std::int64_t seq);
+  Result<bool> known(const EventId& id);
+
+ private:
+  RelayStore(Database writer, Database reader) : writer_(std::move(writer)), reader_(std::move(reader)) {}
+  Result<bool> is_deleted(const Event& event);
+  Result<bool> has(Database& database, const EventId& id);
+  Result<bool> make_room(const Event& event);
+  Result<void> insert(const Event& event);
+  Result<void> apply_deletion(const Event& event);
+
+  Database writer_;
+  std::mutex reading_;
+  Database reader_;
+  std::optional<Transaction> batch_;
+  std::int64_t last_seq_ = 0;
+  std::int64_t seq_before_batch_ = 0;
+};
+
+}  // namespace assay
