@@ -1,185 +1,234 @@
 #include "assay/lm/recorded_answers.h"
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "assay/base/sha256.h"
+
 namespace assay {
 namespace {
 
-std::unexpected<Error> bad_line(const RecordEntry& entry, std::string message) {
-  return fail(ErrorCode::malformed, std::move(message), "check the record with assay verify", fmt::format("line {}", entry.seq + 1));
-}
-
 using Blobs = std::map<std::string, std::string>;
 
-Result<Json> without_blobs(const Json& value, const Blobs& blobs, const RecordEntry& entry) {
-  const Json& id = value.at("$blob");
-  if (!id.is_string()) return value;
-  const auto at = blobs.find(id.as_string());
-  if (at == blobs.end()) return bad_line(entry, fmt::format("the blob {} is not in the record", id.as_string()));
-  return Json(at->second);
-}
-
-Result<Json> whole_request(const RecordEntry& entry, const Blobs& blobs) {
-  ASSAY_TRY(const Json* request, member(entry.data, "request", Json::Kind::object));
-  Json out = *request;
-  Json* messages = out.as_object().find("messages");
-  if (messages == nullptr || !messages->is_list()) return bad_line(entry, "the request has no messages");
+// {"$blob": hash} → the text that the record keeps once.
+Result<void> put_blobs_back(Json& request, const Blobs& blobs) {
+  Json* messages = request.is_object() ? request.as_object().find("messages") : nullptr;
+  if (messages == nullptr || !messages->is_list()) return fail(ErrorCode::malformed, "a recorded request has no list of messages");
   for (Json& message : messages->as_list()) {
-    ASSAY_TRY(Json content, without_blobs(message.at("content"), blobs, entry));
-    message.set("content", std::move(content));
+    const Json& content = message.at("content");
+    if (!content.is_object() || content.as_object().size() != 1 || !content.at("$blob").is_string()) continue;
+    const auto blob = blobs.find(content.at("$blob").as_string());
+    if (blob == blobs.end()) return fail(ErrorCode::malformed, fmt::format("blob {} is not in the record", content.at("$blob").as_string()));
+    message.set("content", blob->second);
   }
-  return out;
+  return {};
 }
 
-Result<std::string> content_of(const RecordEntry& entry, const Blobs& blobs) {
-  const Json& content = entry.data.at("content");
-  if (content.is_string()) return content.as_string();
-  if (const Json& bytes = content.at("$base64"); bytes.is_string()) return from_base64(bytes.as_string());
-  ASSAY_TRY(const Json text, without_blobs(content, blobs, entry));
-  if (!text.is_string()) return bad_line(entry, "the content is neither text nor bytes");
-  return text.as_string();
+Result<Blobs> blobs_of(const std::vector<RecordEntry>& entries) {
+  Blobs blobs;
+  for (const RecordEntry& entry : entries) {
+    if (entry.type != "blob") continue;
+    ASSAY_TRY(const std::string id, string_member(entry.data, "hash"));
+    ASSAY_TRY(std::string text, string_member(entry.data, "text"));
+    if (sha256_hex(text) != id) return fail(ErrorCode::mismatch, "a blob's text has another hash than its name", {}, fmt::format("line {}", entry.seq + 1));
+    blobs.insert_or_assign(std::move(id), std::move(text));
+  }
+  return blobs;
 }
 
-Result<LmResponse> response_of(const RecordEntry& entry, const Blobs& blobs) {
+ErrorCode code_named(std::string_view text) {
+  for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code) {
+    if (name(static_cast<ErrorCode>(code)) == text) return static_cast<ErrorCode>(code);
+  }
+  return ErrorCode::internal;
+}
+
+Error recorded_error(const Json& data) {
+  const auto text = [&](std::string_view key) { return data.at(key).is_string() ? data.at(key).as_string() : std::string(); };
+  return Error{code_named(text("code")), text("message"), text("path"), {}};
+}
+
+Result<LmResponse> recorded_response(const Json& data, bool from_cache) {
   LmResponse response;
-  ASSAY_TRY(response.content, content_of(entry, blobs));
-  ASSAY_TRY(response.finish_reason, string_member(entry.data, "finish_reason"));
-  ASSAY_TRY(response.usage, LmUsage::read(entry.data.at("usage")));
-  response.usage.from_cache = entry.type == "cache_hit";
-  if (const Json& cost = entry.data.at("cost_msats"); cost.is_int()) response.usage.cost_msats = cost.as_int();
-  if (const Json& latency = entry.data.at("latency_ns"); latency.is_int()) response.usage.latency_ns = latency.as_int();
+  ASSAY_TRY(response.content, recorded_bytes(data.at("content")));
+  ASSAY_TRY(response.finish_reason, string_member(data, "finish_reason"));
+  ASSAY_TRY(response.usage, LmUsage::read(data.at("usage")));
+  if (const Json& cost = data.at("cost_msats"); cost.is_int()) response.usage.cost_msats = cost.as_int();
+  if (const Json& latency = data.at("latency_ns"); latency.is_int()) response.usage.latency_ns = latency.as_int();
+  response.usage.from_cache = from_cache;
   return response;
 }
 
-std::optional<ErrorCode> code_of(const Json& text) {
-  if (!text.is_string()) return std::nullopt;
-  for (int i = 0; i <= static_cast<int>(ErrorCode::internal); ++i) {
-    if (name(static_cast<ErrorCode>(i)) == text.as_string()) return static_cast<ErrorCode>(i);
+// --- how two requests differ ---
+
+// The text around its first difference, as JSON, so that a long prompt does not hide it.
+std::string excerpt(const std::string& text, std::size_t differs_at) {
+  constexpr std::size_t before = 24, shown = 120;
+  const std::size_t begin = differs_at > before ? differs_at - before : 0;
+  std::string out;
+  append_json_string(out, to_utf8(std::string_view(text).substr(begin, shown)));
+  if (begin > 0) out = "…" + out;
+  if (begin + shown < text.size()) out += "…";
+  return out;
+}
+
+std::string shown(const Json* value) {
+  if (value == nullptr) return "nothing";
+  const std::string text = canonical(*value).value_or("?");
+  return text.size() <= 160 ? text : to_utf8(std::string_view(text).substr(0, 157)) + "…";
+}
+
+std::string two_sides(std::string_view pointer, std::string_view want, std::string_view found) {
+  return fmt::format("{}: want {} found {}", pointer.empty() ? "/" : pointer, want, found);
+}
+
+std::optional<std::string> difference(const Json* want, const Json* found, const std::string& pointer);
+
+std::optional<std::string> object_difference(const JsonObject& want, const JsonObject& found, const std::string& pointer) {
+  for (const auto& [key, value] : want) {
+    if (auto differs = difference(&value, found.find(key), pointer + "/" + pointer_token(key))) return differs;
+  }
+  for (const auto& [key, value] : found) {
+    if (!want.contains(key)) return two_sides(pointer + "/" + pointer_token(key), "nothing", shown(&value));
   }
   return std::nullopt;
 }
 
-struct Difference {
-  std::string pointer;
-  Json want, found;
-};
-
-// The first place at which two requests differ, in canonical order.
-std::optional<Difference> first_difference(const Json& want, const Json& found, const std::string& pointer) {
-  if (want == found) return std::nullopt;
-  if (want.is_object() && found.is_object()) {
-    for (const auto& [key, value] : want.as_object()) {
-      if (auto inner = first_difference(value, found.at(key), pointer + "/" + pointer_token(key))) return inner;
-    }
-    for (const auto& [key, value] : found.as_object()) {
-      if (!want.as_object().contains(key)) return Difference{pointer + "/" + pointer_token(key), Json(), value};
-    }
+std::optional<std::string> list_difference(const JsonList& want, const JsonList& found, const std::string& pointer) {
+  for (std::size_t i = 0; i < std::max(want.size(), found.size()); ++i) {
+    const Json* a = i < want.size() ? &want[i] : nullptr;
+    const Json* b = i < found.size() ? &found[i] : nullptr;
+    if (auto differs = difference(a, b, fmt::format("{}/{}", pointer, i))) return differs;
   }
-  if (want.is_list() && found.is_list()) {
-    for (std::size_t i = 0; i < std::min(want.as_list().size(), found.as_list().size()); ++i) {
-      if (auto inner = first_difference(want.as_list()[i], found.as_list()[i], fmt::format("{}/{}", pointer, i))) return inner;
-    }
-  }
-  return Difference{pointer, want, found};
+  return std::nullopt;
 }
 
-std::string short_text(const Json& value) {
-  std::string text = canonical(value).value_or("?");
-  if (text.size() <= 200) return text;
-  std::size_t cut = 200;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
-  return text.substr(0, cut) + "…";
+// Depth is bounded by the reader and writer (128 containers).
+std::optional<std::string> difference(const Json* want, const Json* found, const std::string& pointer) {
+  if (want == nullptr || found == nullptr) return two_sides(pointer, shown(want), shown(found));
+  if (want->is_object() && found->is_object()) return object_difference(want->as_object(), found->as_object(), pointer);
+  if (want->is_list() && found->is_list()) return list_difference(want->as_list(), found->as_list(), pointer);
+  if (*want == *found) return std::nullopt;
+  if (!want->is_string() || !found->is_string()) return two_sides(pointer, shown(want), shown(found));
+  const std::string &a = want->as_string(), &b = found->as_string();
+  const auto at = static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+  return two_sides(pointer, excerpt(a, at), excerpt(b, at));
+}
+
+std::unexpected<Error> diverged(const std::string& path, std::string message) {
+  return fail(ErrorCode::diverged, std::move(message), "replay with the module, data and seed of this record", path);
+}
+
+// Lines in, calls out: answers go to the oldest call at their path with their request hash.
+class CallReader {
+ public:
+  CallReader(const std::map<std::string, Lane>& lanes, const Blobs& blobs) : lanes_(lanes), blobs_(blobs) {}
+
+  template <class Calls>
+  Result<void> read(const RecordEntry& entry, Calls& calls) {
+    if (entry.type == "lm_request") {
+      ASSAY_TRY(auto call, new_call<typename Calls::mapped_type::value_type>(entry));
+      waiting_[{entry.node, call.request_hash}].push_back(calls[entry.node].size());
+      calls[entry.node].push_back(std::move(call));
+    } else if (entry.type == "cache_hit") {
+      ASSAY_TRY(auto call, new_call<typename Calls::mapped_type::value_type>(entry));
+      ASSAY_TRY(call.answer.response, recorded_response(entry.data, true));
+      call.answered = true;
+      calls[entry.node].push_back(std::move(call));
+    } else if (entry.type == "lm_response" || (entry.type == "error" && entry.data.at("request_hash").is_string())) {
+      return answer(entry, calls);
+    }
+    return {};
+  }
+
+ private:
+  template <class Call>
+  Result<Call> new_call(const RecordEntry& entry) const {
+    Call call;
+    ASSAY_TRY(call.request_hash, string_member(entry.data, "request_hash"));
+    ASSAY_TRY(const std::string lane_id, string_member(entry.data, "lane_id"));
+    const auto lane = lanes_.find(lane_id);
+    if (lane == lanes_.end()) return fail(ErrorCode::malformed, fmt::format("lane {} is not among the lanes of run_start", lane_id));
+    call.answer.lane = lane->second;
+    call.request = entry.data.at("request");
+    ASSAY_CHECK(put_blobs_back(call.request, blobs_));
+    ASSAY_TRY(const std::string computed, hash(call.request));
+    if (computed != call.request_hash) {
+      return fail(ErrorCode::mismatch, fmt::format("request_hash is {}, but the request hashes to {}", call.request_hash, computed), "the record was altered and sealed again");
+    }
+    return call;
+  }
+
+  template <class Calls>
+  Result<void> answer(const RecordEntry& entry, Calls& calls) {
+    const auto waiting = waiting_.find({entry.node, entry.data.at("request_hash").as_string()});
+    if (waiting == waiting_.end() || waiting->second.empty()) return {};  // an answer that nobody asked for answers nobody
+    auto& call = calls[entry.node][waiting->second.front()];
+    waiting->second.pop_front();
+    call.answered = true;
+    if (entry.type == "error") {
+      call.answer.failed = true;
+      call.answer.error = recorded_error(entry.data);
+      return {};
+    }
+    ASSAY_TRY(call.answer.response, recorded_response(entry.data, false));
+    return {};
+  }
+
+  const std::map<std::string, Lane>& lanes_;
+  const Blobs& blobs_;
+  std::map<std::pair<std::string, std::string>, std::deque<std::size_t>> waiting_;
+};
+
+Result<std::map<std::string, Lane>> lanes_of(const RecordEntry& run_start) {
+  std::map<std::string, Lane> lanes;
+  ASSAY_TRY(const Json* list, member(run_start.data, "lanes", Json::Kind::list));
+  for (const Json& item : list->as_list()) {
+    ASSAY_TRY(Lane lane, Lane::read(item));
+    ASSAY_TRY(std::string id, hash(item));
+    lanes.insert_or_assign(std::move(id), std::move(lane));
+  }
+  return lanes;
 }
 
 }  // namespace
 
 Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& record) {
-  auto out = std::make_shared<RecordedAnswers>();
-  if (record.entries.empty()) return fail(ErrorCode::malformed, "the record is empty");
-  if (const Json& lanes = record.entries.front().data.at("lanes"); lanes.is_list()) {
-    for (const Json& json : lanes.as_list()) {
-      ASSAY_TRY(Lane lane, Lane::read(json));
-      ASSAY_TRY(const std::string id, lane.id());
-      out->lanes_.emplace(id, std::move(lane));
-    }
+  const std::vector<RecordEntry>& entries = record.entries;
+  if (entries.empty()) return fail(ErrorCode::malformed, "the record has no lines", "replay a record with a run in it");
+  auto answers = std::make_shared<RecordedAnswers>();
+  ASSAY_TRY(answers->lanes_, lanes_of(entries.front()));
+  ASSAY_TRY(const Blobs blobs, blobs_of(entries));
+  const auto last_resume = std::find_if(entries.rbegin(), entries.rend(), [](const RecordEntry& entry) { return entry.type == "resume"; });
+  CallReader reader(answers->lanes_, blobs);
+  for (auto entry = last_resume.base(); entry != entries.end(); ++entry) {
+    if (auto read = reader.read(*entry, answers->calls_); !read) return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry->seq + 1)));
   }
-  std::size_t begin = 1;
-  Blobs blobs;
-  for (std::size_t i = 0; i < record.entries.size(); ++i) {
-    const RecordEntry& entry = record.entries[i];
-    if (entry.type == "resume") begin = i + 1;
-    if (entry.type == "blob") {
-      ASSAY_TRY(const std::string id, string_member(entry.data, "hash"));
-      ASSAY_TRY(blobs[id], string_member(entry.data, "text"));
-    }
-  }
-  // Path and request hash → requests that still wait for their response, in order: calls of one node may overlap.
-  std::map<std::pair<std::string, std::string>, std::vector<std::size_t>> waiting;
-  for (std::size_t i = begin; i < record.entries.size(); ++i) {
-    const RecordEntry& entry = record.entries[i];
-    const bool request = entry.type == "lm_request", hit = entry.type == "cache_hit", response = entry.type == "lm_response";
-    const bool error = entry.type == "error" && entry.data.at("request_hash").is_string();
-    if (!request && !hit && !response && !error) continue;
-    ASSAY_TRY(const std::string request_hash, string_member(entry.data, "request_hash"));
-    auto& calls = out->calls_[entry.node];
-    if (request || hit) {
-      Call call;
-      ASSAY_TRY(call.request, whole_request(entry, blobs));
-      ASSAY_TRY(const std::string lane_id, string_member(entry.data, "lane_id"));
-      const auto lane = out->lanes_.find(lane_id);
-      if (lane == out->lanes_.end()) return bad_line(entry, fmt::format("the lane {} is not in run_start", lane_id));
-      call.answer.lane = lane->second;
-      call.request_hash = request_hash;
-      call.answer.failed = true;  // until the response is seen
-      call.answer.error = {ErrorCode::unavailable, "the record has no response to this request", entry.node, ""};
-      if (hit) {
-        ASSAY_TRY(call.answer.response, response_of(entry, blobs));
-        call.answer.failed = false;
-      } else {
-        waiting[{entry.node, request_hash}].push_back(calls.size());
-      }
-      calls.push_back(std::move(call));
-      continue;
-    }
-    auto& open = waiting[{entry.node, request_hash}];
-    if (open.empty()) return bad_line(entry, "a response without its request");
-    RecordedAnswer& answer = calls[open.front()].answer;
-    open.erase(open.begin());
-    if (response) {
-      ASSAY_TRY(answer.response, response_of(entry, blobs));
-      answer.failed = false;
-    } else {
-      answer.error = {code_of(entry.data.at("code")).value_or(ErrorCode::internal), string_member(entry.data, "message").value_or(""), string_member(entry.data, "path").value_or(""), ""};
-    }
-  }
-  return out;
+  return answers;
 }
 
 Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRequest& request) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto at = calls_.find(path);
-  if (at == calls_.end()) return fail(ErrorCode::diverged, "the record has no LM call at this node", "", path);
-  const Call* nearest = nullptr;
+  if (at == calls_.end()) return diverged(path, "the record has no LM call at this path");
+  Call* nearest = nullptr;
   for (Call& call : at->second) {
     if (call.used) continue;
-    const Json json = request_json(request, call.answer.lane);
-    ASSAY_TRY(const std::string request_hash, hash(json));
-    if (request_hash == call.request_hash) {
+    const Json asked = request_json(request, call.answer.lane);
+    ASSAY_TRY(const std::string asked_hash, hash(asked));
+    if (asked_hash == call.request_hash) {
       call.used = true;
+      if (!call.answered) return diverged(path, "the record ends before this request was answered");
       return call.answer;
     }
     if (nearest == nullptr) nearest = &call;
   }
-  if (nearest == nullptr) return fail(ErrorCode::diverged, fmt::format("the record has {} LM calls at this node, the replay asks for one more", at->second.size()), "", path);
-  const Json json = request_json(request, nearest->answer.lane);
-  const auto difference = first_difference(nearest->request, json, "");
-  if (!difference) {
-    return fail(ErrorCode::diverged, fmt::format("the recorded request_hash {} is not that of the recorded request", nearest->request_hash), "", path);
-  }
-  return fail(ErrorCode::diverged, fmt::format("request{} is {}", difference->pointer, short_text(difference->want)), short_text(difference->found), path);
+  if (nearest == nullptr) return diverged(path, fmt::format("the record has only {} LM call(s) at this path", at->second.size()));
+  const Json asked = request_json(request, nearest->answer.lane);
+  return diverged(path, "the request differs from the recorded one at " + difference(&nearest->request, &asked, "").value_or("its hash"));
 }
 
 }  // namespace assay

@@ -3,7 +3,7 @@
 /// Answers of a recorded run, for its replay: LM calls are answered by (path, request_hash, occurrence), and no lane is asked.
 ///
 ///     ASSAY_TRY(const auto answers, RecordedAnswers::of(record));
-///     ASSAY_TRY(const RecordedAnswer a, answers->next("classify", request_json));
+///     ASSAY_TRY(const RecordedAnswer a, answers->next("classify", request));
 ///
 /// Thread safety: `next` may be called from many threads.
 
@@ -40,6 +40,7 @@ class RecordedAnswers {
     Json request;
     std::string request_hash;
     RecordedAnswer answer;
+    bool answered = false;  // false: the record ends before
     bool used = false;
   };
   std::mutex mutex_;

@@ -1,59 +1,63 @@
 #include "assay/lm/response_cache.h"
 
+#include <chrono>
+#include <deque>
+#include <utility>
+
+#include <fmt/format.h>
+
 #include "assay/base/files.h"
-#include "assay/lm/recorded_answers.h"
+#include "assay/base/sha256.h"
 
 namespace assay {
 namespace {
 
+constexpr std::string_view response_format = "assay.response/1";
 constexpr std::size_t response_bytes_max = std::size_t{64} << 20;
 
 Json response_json(const LmResponse& response) {
-  const Json content = valid_utf8(response.content) ? Json(response.content) : Json(JsonObject{{"$base64", base64(response.content)}});
-  return JsonObject{{"content", content},
-                    {"finish_reason", response.finish_reason},
-                    {"usage", response.usage.to_json()},
-                    {"cost_msats", response.usage.cost_msats ? Json(*response.usage.cost_msats) : Json()}};
+  JsonObject out;
+  out.set("content", recorded_text(response.content));
+  out.set("finish_reason", response.finish_reason);
+  out.set("usage", response.usage.to_json());
+  out.set("cost_msats", response.usage.cost_msats ? Json(*response.usage.cost_msats) : Json());
+  return out;
 }
 
 Result<LmResponse> read_response(const Json& json) {
   LmResponse response;
-  const Json& content = json.at("content");
-  if (content.is_string()) {
-    response.content = content.as_string();
-  } else {
-    ASSAY_TRY(const std::string bytes, string_member(content, "$base64"));
-    ASSAY_TRY(response.content, from_base64(bytes));
-  }
+  ASSAY_TRY(response.content, recorded_bytes(json.at("content")));
   ASSAY_TRY(response.finish_reason, string_member(json, "finish_reason"));
   ASSAY_TRY(response.usage, LmUsage::read(json.at("usage")));
-  if (json.at("cost_msats").is_int()) response.usage.cost_msats = json.at("cost_msats").as_int();
+  if (const Json& cost = json.at("cost_msats"); cost.is_int()) response.usage.cost_msats = cost.as_int();
   return response;
 }
 
-std::string file_of(const std::string& folder, const std::string& key) { return folder + "/" + key.substr(0, 2) + "/" + key + ".json"; }
+std::string file_of(const std::string& folder, const std::string& key) { return fmt::format("{}/{}/{}.json", folder, key.substr(0, 2), key); }
 
-// A file that does not read back to its own hash is no answer: it was cut or changed, and the lane is asked again.
-std::optional<LmResponse> read_cached(const std::string& folder, const std::string& key) {
-  if (folder.empty()) return std::nullopt;
-  const auto text = read_file(file_of(folder, key), response_bytes_max);
-  if (!text) return std::nullopt;
-  const auto value = read_json(*text, {.bytes_max = response_bytes_max});
-  if (!value || value->at("key") != Json(key)) return std::nullopt;
-  const auto digest = hash(value->at("response"));
-  if (!digest || value->at("hash") != Json(*digest)) return std::nullopt;
-  const auto response = read_response(value->at("response"));
-  return response ? std::optional(*response) : std::nullopt;
+Result<void> write_entry(const std::string& folder, const std::string& key, const LmResponse& response) {
+  const Json body = response_json(response);
+  ASSAY_TRY(std::string body_hash, hash(body));
+  JsonObject file;
+  file.set("format", response_format);
+  file.set("key", key);
+  file.set("hash", std::move(body_hash));
+  file.set("response", body);
+  ASSAY_TRY(const std::string text, canonical(file));
+  ASSAY_CHECK(make_folders(folder + "/" + key.substr(0, 2)));
+  return write_file(file_of(folder, key), text + "\n", 0600);  // answers may be private
 }
 
-Result<void> write_cached(const std::string& folder, const std::string& key, const LmResponse& response) {
-  if (folder.empty()) return {};
-  const Json json = response_json(response);
-  ASSAY_TRY(const std::string digest, hash(json));
-  ASSAY_TRY(const std::string text, canonical(JsonObject{{"key", key}, {"hash", digest}, {"response", json}}));
+// What the file says, if it is whole, of this key and unaltered.
+Result<LmResponse> read_entry(const std::string& folder, const std::string& key) {
   const std::string path = file_of(folder, key);
-  ASSAY_CHECK(make_folders(path.substr(0, path.rfind('/')), 0700));
-  return write_file(path, text, 0600);
+  ASSAY_TRY(const std::string text, read_file(path, response_bytes_max));
+  ASSAY_TRY(const Json file, read_json(text));
+  ASSAY_TRY(const std::string body_hash, hash(file.at("response")));
+  if (file.at("format") != Json(response_format) || file.at("key") != Json(key) || file.at("hash") != Json(body_hash)) {
+    return fail(ErrorCode::mismatch, "a cached response was altered", "it is asked for again", path);
+  }
+  return read_response(file.at("response"));
 }
 
 }  // namespace
@@ -62,47 +66,59 @@ Result<std::string> ResponseCache::key(const std::string& request_hash, const st
   return hash(JsonList{Json(request_hash), Json(lane_id), Json()});
 }
 
+std::optional<LmResponse> ResponseCache::find(const std::string& key) {
+  if (const auto at = responses_.find(key); at != responses_.end()) return at->second;
+  if (folder_.empty() || !is_hex(key, 64)) return std::nullopt;
+  auto kept = read_entry(folder_, key);
+  if (!kept) return std::nullopt;  // absent or damaged: asked again and written anew
+  responses_.insert_or_assign(key, *kept);
+  return *std::move(kept);
+}
+
+void ResponseCache::keep(const std::string& key, const LmResponse& response) {
+  responses_.insert_or_assign(key, response);
+  // An answer that was paid for is never lost to a full disk: then it is kept in memory only.
+  if (!folder_.empty() && is_hex(key, 64)) static_cast<void>(write_entry(folder_, key, response));
+}
+
 Result<ResponseCache::Found> ResponseCache::get_or_compute(const std::string& key, const Wait& wait, Clock& clock,
                                                            const std::function<Result<LmResponse>()>& compute) {
-  {
-    std::unique_lock lock(mutex_);
-    while (true) {  // ends: a hit, our turn to compute, or the wait is over
-      if (const auto at = responses_.find(key); at != responses_.end()) return Found{at->second, true};
-      if (computing_.insert(key).second) break;
-      ASSAY_CHECK(wait.check(clock, "the wait for the same request"));
-      ready_.wait_for(lock, wait.stop, std::min<std::chrono::nanoseconds>(wait.deadline.left(clock), std::chrono::milliseconds(200)), [&] { return !computing_.contains(key); });
-    }
+  std::unique_lock lock(mutex_);
+  while (true) {  // ends: found, computed here, or the wait is over
+    if (auto response = find(key)) return Found{*std::move(response), true};
+    if (computing_.insert(key).second) break;
+    if (auto ended = wait.check(clock, "the wait for another call of the same request"); !ended) return std::unexpected(ended.error());
+    // Woken by the other call, by a stop, or after a while to look at the injected clock.
+    ready_.wait_for(lock, wait.stop, std::chrono::milliseconds(20), [&] { return !computing_.contains(key); });
   }
-  std::optional<LmResponse> stored = read_cached(folder_, key);
-  const bool hit = stored.has_value();
-  Result<LmResponse> answer = hit ? Result<LmResponse>(std::move(*stored)) : compute();
-  {
-    const std::lock_guard lock(mutex_);
-    computing_.erase(key);
-    if (answer) responses_.insert_or_assign(key, *answer);
-  }
+  lock.unlock();
+  auto response = compute();
+  lock.lock();
+  computing_.erase(key);
+  if (response) keep(key, *response);
+  lock.unlock();
   ready_.notify_all();
-  if (!answer) return std::unexpected(std::move(answer.error()));
-  if (!hit) ASSAY_CHECK(write_cached(folder_, key, *answer));
-  return Found{std::move(*answer), hit};
+  if (!response) return std::unexpected(std::move(response).error());
+  return Found{*std::move(response), false};
 }
 
 Result<void> ResponseCache::preload(const std::vector<RecordEntry>& entries) {
-  std::map<std::pair<std::string, std::string>, std::string> lanes;  // (node, request_hash) → lane_id
+  std::map<std::pair<std::string, std::string>, std::deque<std::string>> waiting;  // (path, request_hash) → lane_ids
+  const std::scoped_lock lock(mutex_);
   for (const RecordEntry& entry : entries) {
-    const bool request = entry.type == "lm_request", response = entry.type == "lm_response", hit = entry.type == "cache_hit";
-    if (!request && !response && !hit) continue;
+    if (entry.type != "lm_request" && entry.type != "lm_response" && entry.type != "cache_hit") continue;
     ASSAY_TRY(const std::string request_hash, string_member(entry.data, "request_hash"));
-    if (request || hit) {
-      ASSAY_TRY(lanes[std::pair(entry.node, request_hash)], string_member(entry.data, "lane_id"));
+    auto& lanes = waiting[{entry.node, request_hash}];
+    if (entry.type != "lm_response") {
+      ASSAY_TRY(std::string lane_id, string_member(entry.data, "lane_id"));
+      lanes.push_back(std::move(lane_id));
     }
-    if (request) continue;
-    const auto lane = lanes.find({entry.node, request_hash});
-    if (lane == lanes.end()) continue;
-    ASSAY_TRY(LmResponse answer, read_response(entry.data));
-    ASSAY_TRY(const std::string id, key(request_hash, lane->second));
-    const std::lock_guard lock(mutex_);
-    responses_.insert_or_assign(id, std::move(answer));
+    if (entry.type == "lm_request" || lanes.empty()) continue;
+    const std::string lane_id = entry.type == "cache_hit" ? std::exchange(lanes.back(), {}) : std::exchange(lanes.front(), {});
+    entry.type == "cache_hit" ? lanes.pop_back() : lanes.pop_front();
+    ASSAY_TRY(std::string key, ResponseCache::key(request_hash, lane_id));
+    ASSAY_TRY(LmResponse response, read_response(entry.data));
+    responses_.insert_or_assign(std::move(key), std::move(response));
   }
   return {};
 }

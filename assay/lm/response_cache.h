@@ -2,8 +2,8 @@
 /// @file
 /// Responses by hash([request_hash, lane_id, null]) (docs/formats.md §4). One caller computes, the others wait for it.
 ///
-///     ASSAY_TRY(const CachedResponse r, cache.get_or_compute(key, wait, clock, [&] { return lane.complete(request, wait); }));
-///     r.hit;
+///     ASSAY_TRY(const ResponseCache::Found found, cache.get_or_compute(key, wait, clock, [&] { return lane.complete(request, wait); }));
+///     found.hit;
 ///
 /// Thread safety: all calls.
 
@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,7 +24,8 @@ namespace assay {
 
 class ResponseCache {
  public:
-  /// In memory; with a folder also on disk: one file a key, written atomically, verified when read.
+  /// In memory; with a folder also on disk: one file a key (0600), written atomically, verified when read. A file that is
+  /// damaged counts as absent and is written anew; a folder that cannot be written keeps nothing, and no answer is lost.
   explicit ResponseCache(std::string folder = {}) : folder_(std::move(folder)) {}
   static Result<std::string> key(const std::string& request_hash, const std::string& lane_id);
 
@@ -31,12 +33,17 @@ class ResponseCache {
     LmResponse response;
     bool hit = false;
   };
-  /// A hit, or what `compute` gives (kept unless it is an error). Waiting for another caller's computation ends with `wait`.
+  /// A hit, or what `compute` gives (kept unless it is an error; then a caller that waits computes itself). Waiting for
+  /// another caller's computation ends with `wait`. `compute` runs in the caller's thread, without a lock.
+  /// Errors: those of `compute`, `timed_out`, `cancelled`.
   Result<Found> get_or_compute(const std::string& key, const Wait& wait, Clock& clock, const std::function<Result<LmResponse>()>& compute);
   /// Takes over the answered calls of a record (a journal that is resumed). Later ones win.
   Result<void> preload(const std::vector<RecordEntry>& entries);
 
  private:
+  std::optional<LmResponse> find(const std::string& key);           // with mutex_ held
+  void keep(const std::string& key, const LmResponse& response);    // with mutex_ held
+
   std::string folder_;
   std::mutex mutex_;
   std::condition_variable_any ready_;

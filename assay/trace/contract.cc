@@ -317,15 +317,10 @@ class SpanWriter {
 
   // A call without an answer failed, unless the record just ends there.
   static void unanswered(TraceSpan& span, const Node& node, const LmCall& call) {
-    for (const OperatorEvent& event : node.events) {
-      const Json& code = event.data.at("code");
-      if (event.type != "error" || event.data.at("request_hash") != Json(call.request_hash) || !code.is_string() || event.unix_ns < call.start_unix_ns) continue;
-      span.end_time = event.unix_ns;
-      return fail_span(span, code.as_string(), event.data.at("message"));
-    }
-    if (node.status == "open") return set(span.attributes, "assay.status", "open");
-    const Json& code = node.error.at("code");
-    fail_span(span, code.is_string() ? code.as_string() : "_OTHER", node.error.at("message"));
+    if (call.error.is_null() && node.status == "open") return set(span.attributes, "assay.status", "open");
+    const Json& error = call.error.is_null() ? node.error : call.error;
+    const Json& code = error.at("code");
+    fail_span(span, code.is_string() ? code.as_string() : "_OTHER", error.at("message"));
   }
 
   const Graph& graph_;

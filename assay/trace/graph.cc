@@ -145,6 +145,7 @@ class GraphBuilder {
     if (type == "lm_request") return add_request(entry, node);
     if (type == "lm_response") return add_response(entry, node);
     if (type == "cache_hit") return add_cache_hit(entry, node);
+    if (type == "error") fail_call(entry, node);
     node.events.push_back({type, time(entry), entry.data});
   }
 
@@ -203,14 +204,25 @@ class GraphBuilder {
     node.calls.push_back(std::move(call));
   }
 
+  // The oldest call at this place with this request that still waits for its answer, or null.
+  LmCall* take_waiting(const RecordEntry& entry, Node& node) {
+    const auto waiting = waiting_.find({entry.node, text_at(entry.data, "request_hash")});
+    if (waiting == waiting_.end() || waiting->second.empty()) return nullptr;
+    LmCall& call = node.calls[waiting->second.front()];
+    waiting->second.pop_front();
+    call.end_unix_ns = std::max(call.start_unix_ns, time(entry));
+    return &call;
+  }
+
   void add_response(const RecordEntry& entry, Node& node) {
-    auto& waiting = waiting_[{entry.node, text_at(entry.data, "request_hash")}];
-    if (waiting.empty()) return node.events.push_back({entry.type, time(entry), entry.data});
-    LmCall& call = node.calls[waiting.front()];
-    waiting.pop_front();
-    answer(call, entry.data);
-    call.end_unix_ns = time(entry);
-    folded_.add(call.usage);
+    LmCall* call = take_waiting(entry, node);
+    if (call == nullptr) return node.events.push_back({entry.type, time(entry), entry.data});
+    answer(*call, entry.data);
+    folded_.add(call->usage);
+  }
+
+  void fail_call(const RecordEntry& entry, Node& node) {
+    if (LmCall* call = take_waiting(entry, node)) call->error = entry.data;
   }
 
   void add_cache_hit(const RecordEntry& entry, Node& node) {
@@ -227,7 +239,7 @@ class GraphBuilder {
       if (node.status == "open") node.end_unix_ns = last_ns_;
       node.end_unix_ns = std::max(node.start_unix_ns, node.end_unix_ns);
       for (LmCall& call : node.calls) {
-        if (!call.content && !call.cached) call.end_unix_ns = std::max(call.start_unix_ns, node.end_unix_ns);
+        if (!call.content && !call.cached && call.error.is_null()) call.end_unix_ns = std::max(call.start_unix_ns, node.end_unix_ns);
       }
     }
   }

@@ -41,6 +41,7 @@ struct LmCall {
   LmUsage usage;
   bool cached = false;
   std::int64_t latency_ns = 0;  ///< as the lane measured it
+  Json error;                   ///< {"code","message",…} of a call that failed, else null
 };
 
 /// Whatever else was recorded at a node, in the order of its lines: tool calls, sandbox runs, payments, attempts, repairs, …
