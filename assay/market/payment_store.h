@@ -1,0 +1,53 @@
+#pragma once
+/// @file
+/// A payer's own memory of its payments, so that a crash between paying and hearing of it neither loses nor repeats one.
+///
+///     ASSAY_CHECK(store.begin(invoice, hash, 500, now));   // durable before the money may move
+///     ASSAY_CHECK(store.settle(hash, preimage, now));
+///     store.in_flight();                                    // after a crash: ask the issuer about these again
+///
+/// Thread safety: any number of threads.
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assay/nostr/database.h"
+
+namespace assay {
+
+struct StoredPayment {
+  std::string payment_hash;
+  std::string invoice;
+  std::int64_t amount_msats = 0;
+  std::string state;     ///< "in_flight", "settled" or "failed"
+  std::string preimage;  ///< once settled
+  std::int64_t at = 0;   ///< Unix seconds of the last change
+};
+
+class PaymentStore {
+ public:
+  /// `folder`/payments.sqlite, every commit durable. Errors: `io`.
+  static Result<std::unique_ptr<PaymentStore>> open(const std::string& folder);
+  /// Notes a payment in flight. One that is in flight or settled stays as it is; one that failed may begin again.
+  /// Errors: `mismatch` (the hash is known with another invoice: somebody reuses it), `io`.
+  Result<void> begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now);
+  Result<void> settle(const std::string& payment_hash, const std::string& preimage, std::int64_t now);
+  /// Only for an answer that says that nothing moved.
+  Result<void> give_up(const std::string& payment_hash, std::int64_t now);
+  Result<std::optional<StoredPayment>> find(const std::string& payment_hash);
+  Result<std::vector<StoredPayment>> in_flight();
+  /// msats of all settled payments and of those in flight since then: what a daily cap counts.
+  Result<std::int64_t> spent_since(std::int64_t since);
+  Result<void> note_balance(std::int64_t msats, std::int64_t now);  ///< as the issuer last said
+  Result<std::optional<std::int64_t>> last_balance();
+
+ private:
+  explicit PaymentStore(Database database) : database_(std::move(database)) {}
+  std::mutex mutex_;
+  Database database_;
+};
+
+}  // namespace assay
