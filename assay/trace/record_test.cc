@@ -50,7 +50,9 @@ TEST_F(RecordFile, IsTheWorkedCaseByteForByte) {
   const std::string written = text();
   const std::size_t last = written.rfind('\n', written.size() - 2) + 1;
   EXPECT_EQ(sha256_hex(written.substr(last, written.size() - last - 1)), worked::last_line_hash);  // its chain commits to all before it
-  if (const auto reference = read_file(ASSAY_SOURCE_DIR "/../shared/design/examples/run.run.jsonl")) EXPECT_EQ(written, *reference);
+  if (const auto reference = read_file(ASSAY_SOURCE_DIR "/../shared/design/examples/run.run.jsonl")) {
+    EXPECT_EQ(written, *reference);
+  }
   const RecordVerdict verdict = verify_record(written, {.complete = true, .head = {}});
   EXPECT_EQ(verdict.state, RecordState::complete);
   EXPECT_TRUE(verdict.problems.empty());
