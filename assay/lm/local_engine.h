@@ -1,0 +1,35 @@
+#pragma once
+/// @file
+/// Private to `assay/lm`: libllama's handles with owners, the process-wide start of ggml, and the engine's identity.
+/// Source: llama.h of the pinned package (docs/dependencies.md).
+
+#include <memory>
+#include <string>
+
+#include <llama.h>
+
+#include "assay/base/result.h"
+
+namespace assay::local {
+
+struct FreeModel {
+  void operator()(llama_model* model) const { llama_model_free(model); }
+};
+struct FreeContext {
+  void operator()(llama_context* context) const { llama_free(context); }
+};
+using ModelHandle = std::unique_ptr<llama_model, FreeModel>;
+using ContextHandle = std::unique_ptr<llama_context, FreeContext>;
+
+/// Loads the best CPU variant in `folder`, once a process; later calls must name the same folder. Returns the identity of the
+/// code that computes: version, variant, and the first 16 digits of a hash over the loaded libraries.
+/// Errors: `unavailable` (no variant runs on this CPU), `usage` (another folder was loaded before).
+Result<std::string> start_engine(const std::string& folder);
+
+/// The last error that libllama logged since the previous call; empty if none. Its log goes nowhere else.
+std::string take_engine_error();
+
+/// Processors this process may use, at least 1.
+int usable_processors();
+
+}  // namespace assay::local

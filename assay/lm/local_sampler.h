@@ -1,0 +1,27 @@
+#pragma once
+/// @file
+/// Private to `assay/lm`: chooses the next token from logits. Ours, so that a draw is random/1 and nothing else.
+/// Thread safety: a Sampler belongs to one answer.
+
+#include <cstdint>
+#include <span>
+
+#include "assay/base/random.h"
+
+namespace assay::local {
+
+class Sampler {
+ public:
+  Sampler(double temperature, double top_p, RandomStream stream)
+      : temperature_(temperature), top_p_(top_p), random_(std::move(stream)) {}
+
+  /// One of `candidates` (not empty, ids into `logits`). Temperature 0, or a single candidate: no draw.
+  std::int32_t pick(std::span<const float> logits, std::span<const std::int32_t> candidates);
+
+ private:
+  double temperature_;
+  double top_p_;
+  Random random_;
+};
+
+}  // namespace assay::local
