@@ -23,8 +23,9 @@ namespace assay {
 
 /// Blocks until the job has ended. A job that fails, is killed or is cancelled is a response, not an error.
 /// `wait`: its deadline ends the job like timeout_secs (whichever is sooner); its stop token cancels it within about 100 ms.
+/// `clock` must run by itself: a ManualClock would never reach a deadline.
 /// Errors: `refused` or `limit_exceeded` (a field that cannot be honoured; nothing has run), `unavailable` (no isolation here),
-/// `io` (artifacts cannot be written), `internal`.
+/// `cancelled` or `timed_out` (before the first command began), `io` (artifacts cannot be written), `internal`.
 Result<SandboxRunResponse> run_sandboxed(const SandboxRunRequest& request, const SandboxProfile& profile, const SandboxLimits& limits,
                                          const Wait& wait, Clock& clock);
 
