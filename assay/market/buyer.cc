@@ -1,0 +1,201 @@
+#include "assay/market/buyer.h"
+
+#include <fmt/format.h>
+
+#include "assay/market/deal.h"
+#include "assay/market/receipt.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t day_seconds = 86'400;
+constexpr std::size_t event_bytes_max = 64 * 1024;  // what relays take
+
+}  // namespace
+
+struct Buyer::Impl {
+  Impl(const BuyerOptions& o, Clock& c, Entropy& e, std::unique_ptr<PurchaseStore> s) : options(o), clock(c), entropy(e), store(std::move(s)) {}
+
+  const BuyerOptions options;
+  Clock& clock;
+  Entropy& entropy;
+  const std::unique_ptr<PurchaseStore> store;
+
+  std::mutex relay_mutex;
+  std::shared_ptr<RelayClient> relay;
+  std::mutex budget_mutex;
+  std::int64_t reserved = 0;  // bids of requests that have not paid yet
+
+  std::int64_t now() const { return clock.unix_ns() / 1'000'000'000; }
+
+  Result<std::shared_ptr<RelayClient>> connected(const Wait& wait) {
+    const std::scoped_lock lock(relay_mutex);
+    if (!relay || !relay->open()) {
+      ASSAY_TRY(std::unique_ptr<RelayClient> made, RelayClient::connect(options.relay_url, wait, clock));
+      relay = std::move(made);
+    }
+    return relay;
+  }
+
+  Result<void> check_reputation(const std::string& provider) {
+    ASSAY_TRY(const Reputation reputation, store->reputation(provider));
+    if (!reputation.trusted()) {
+      return fail(ErrorCode::refused, fmt::format("provider {} failed a check before: {}", provider, reputation.last_reason), "choose another provider, or forgive this one");
+    }
+    if (options.min_reputation && reputation.score().value_or(-1) < *options.min_reputation) {
+      return fail(ErrorCode::refused, fmt::format("provider {} has a reputation of {}, needed is {}", provider,
+                                                  reputation.score() ? fmt::format("{:.2f}", *reputation.score()) : "none", *options.min_reputation),
+                  "choose another provider");
+    }
+    return {};
+  }
+
+  Result<void> check_order(const Order& order) {
+    if (order.bid_msats < 0) return fail(ErrorCode::usage, "a bid is at least 0 msats");
+    if (order.bid_msats > 0 && !options.wallet) return fail(ErrorCode::usage, "a bid needs a wallet", "give the issuer's address, or bid 0");
+    if (!order.provider) return {};
+    if (!is_hex(*order.provider, 64)) return fail(ErrorCode::usage, "a provider is a public key of 64 hex digits");
+    ASSAY_CHECK(check_reputation(*order.provider));
+    ASSAY_TRY(const std::int64_t spent, store->spent_since(*order.provider, now() - day_seconds));
+    if (spent + order.bid_msats > options.provider_day_msats) {
+      return fail(ErrorCode::over_budget, fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
+                                                      options.provider_day_msats),
+                  "wait, or raise the cap");
+    }
+    return {};
+  }
+
+  // The worst case is set aside before anything is sent, so that concurrent requests cannot overshoot together.
+  Result<void> reserve(std::int64_t bid) {
+    const std::scoped_lock lock(budget_mutex);
+    ASSAY_TRY(const std::int64_t spent, store->spent_msats());
+    if (bid > options.budget_msats - spent - reserved) {
+      return fail(ErrorCode::over_budget, fmt::format("{} msats are spent, {} set aside and {} bid, the budget is {}", spent, reserved, bid, options.budget_msats),
+                  "raise the budget, or bid less");
+    }
+    reserved += bid;
+    return {};
+  }
+
+  void release(std::int64_t bid) {
+    const std::scoped_lock lock(budget_mutex);
+    reserved -= bid;
+  }
+
+  Result<Bought> request(const Order& order, const Wait& wait) {
+    ASSAY_CHECK(check_order(order));
+    ASSAY_CHECK(reserve(order.bid_msats));
+    auto out = send(order, wait);
+    release(order.bid_msats);
+    return out;
+  }
+
+  Result<Bought> send(const Order& order, const Wait& wait) {
+    RequestTerms terms;
+    terms.provider = order.provider;
+    terms.bid_msats = order.bid_msats;
+    terms.relay_url = options.relay_url;
+    terms.expires_at = now() + std::max<std::int64_t>(1, std::min<std::int64_t>(wait.deadline.left(clock).count() / 1'000'000'000, 3600));
+    terms.encrypt = order.encrypt;
+    terms.sandbox_profile = order.sandbox_profile;
+    ASSAY_TRY(UnsignedEvent unsigned_request, request_event(order.job, terms, options.key, now(), entropy));
+    ASSAY_TRY(const VerifiedEvent event, sign_event(std::move(unsigned_request), options.key, entropy));
+    if (event_json(*event).size() > event_bytes_max) return fail(ErrorCode::limit_exceeded, "the job does not fit an event of 64 KiB", "send less");
+
+    Purchase purchase;
+    purchase.request_id = event->id;
+    ASSAY_TRY(purchase.job, canonical(to_json(order.job)));
+    purchase.encrypted = terms.encrypt && terms.provider.has_value();
+    purchase.provider = order.provider.value_or("");
+    purchase.at = now();
+    ASSAY_CHECK(store->add(purchase));
+    return trade(Deal(parts(), order.job, purchase, order.bid_msats, order.progress), &event, wait);
+  }
+
+  DealParts parts() { return {options, *store, clock, entropy, [this](const std::string& provider) { return check_reputation(provider); }}; }
+
+  // Listens, sends the request if there is one to send, and hands each answer to the deal until it ends.
+  Result<Bought> trade(Deal deal, const VerifiedEvent* request, const Wait& wait) {
+    while (true) {  // ends: with a result, an error of the deal, at the deadline or on a stop
+      auto turn = trade_on_one_connection(deal, request, wait);
+      if (turn) return turn;
+      if (turn.error().code != ErrorCode::unavailable || deal.over()) return deal.ended(turn.error());
+      if (auto left = wait.check(clock, "result"); !left) return deal.ended(left.error());
+      clock.sleep_until(clock.steady_ns() + 300'000'000, wait.stop);  // the relay went away: dial again
+    }
+  }
+
+  Result<Bought> trade_on_one_connection(Deal& deal, const VerifiedEvent* request, const Wait& wait) {
+    ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
+    ASSAY_TRY(const std::unique_ptr<Subscription> answers, client->subscribe({deal.filter()}, wait));
+    if (request != nullptr) ASSAY_CHECK(client->publish(*request, wait));  // sent again after a lost connection, it is a duplicate
+    while (true) {  // ends: with a result or an error
+      ASSAY_TRY(const VerifiedEvent event, answers->next(wait));
+      ASSAY_TRY(std::optional<Bought> bought, deal.take(*event, wait));
+      if (bought) return std::move(*bought);
+    }
+  }
+
+  Result<Bought> resume(const std::string& request_id, const Wait& wait) {
+    ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
+    if (!purchase) return fail(ErrorCode::usage, "no purchase of that request id here");
+    if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
+      return fail(ErrorCode::usage, fmt::format("this purchase is {}: there is nothing to wait for", name(purchase->state)));
+    }
+    ASSAY_TRY(const Json job_json, read_json(purchase->job));
+    ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
+    Deal deal(parts(), std::move(job), *purchase, purchase->amount_msats, {});
+    ASSAY_CHECK(deal.pick_up(wait));
+    return trade(std::move(deal), nullptr, wait);
+  }
+};
+
+Buyer::Buyer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Buyer::~Buyer() = default;
+
+Result<std::unique_ptr<Buyer>> Buyer::open(const BuyerOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
+  ASSAY_TRY(std::unique_ptr<PurchaseStore> store, PurchaseStore::open(options.folder));
+  auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));
+  ASSAY_CHECK(impl->connected(wait));
+  return std::unique_ptr<Buyer>(new Buyer(std::move(impl)));
+}
+
+Result<Bought> Buyer::request(const Order& order, const Wait& wait) { return impl_->request(order, wait); }
+Result<std::vector<Purchase>> Buyer::unfinished() { return impl_->store->unfinished(); }
+Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) { return impl_->resume(request_id, wait); }
+Result<void> Buyer::check_reputation(const std::string& provider) { return impl_->check_reputation(provider); }
+PurchaseStore& Buyer::store() { return *impl_->store; }
+const std::string& Buyer::pubkey() const { return impl_->options.key.public_hex(); }
+
+Result<std::vector<ProviderInfo>> Buyer::providers(const ProviderQuery& query, const Wait& wait) {
+  ASSAY_TRY(const std::shared_ptr<RelayClient> client, impl_->connected(wait));
+  return find_providers(*client, query, impl_->clock, wait);
+}
+
+Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price, const Wait& wait) {
+  ASSAY_TRY(std::vector<ProviderInfo> all, providers(query, wait));
+  std::optional<ProviderInfo> best;
+  std::int64_t best_price = 0;
+  std::string refused;
+  for (ProviderInfo& info : all) {
+    if (auto good = impl_->check_reputation(info.pubkey); !good) {
+      refused = good.error().message;
+      continue;
+    }
+    if (impl_->options.wallet && !info.node_id.empty() && info.node_id != impl_->options.wallet->node_id()) {
+      refused = fmt::format("provider {} is paid through another issuer", info.pubkey);
+      continue;
+    }
+    const auto asked = price(info);
+    if (!asked) continue;
+    if (!best || *asked < best_price) {
+      best = std::move(info);
+      best_price = *asked;
+    }
+  }
+  if (best) return std::move(*best);
+  return fail(ErrorCode::unavailable, fmt::format("no provider on {} sells {}{}{}", impl_->options.relay_url, query.job_type, refused.empty() ? "" : ": ", refused),
+              "start one with `assay pylon serve`");
+}
+
+}  // namespace assay

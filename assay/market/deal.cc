@@ -1,0 +1,214 @@
+#include "assay/market/deal.h"
+
+#include <fmt/format.h>
+
+#include "assay/market/receipt.h"
+#include "assay/sandbox/receipt.h"
+
+namespace assay {
+
+Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, std::function<void(std::string_view)> progress)
+    : parts_(std::move(parts)),
+      job_(std::move(job)),
+      purchase_(std::move(purchase)),
+      bid_msats_(bid_msats),
+      named_(!purchase_.provider.empty()),
+      resumed_(purchase_.state != PurchaseState::requested),
+      progress_(std::move(progress)) {}
+
+void Deal::tell(const std::string& what) const {
+  if (progress_) progress_(what);
+}
+
+Filter Deal::filter() const {
+  Filter out;
+  out.kinds = {job_feedback_kind, job_result_kind};
+  out.tags['e'] = {purchase_.request_id};
+  if (!purchase_.provider.empty()) out.authors = {purchase_.provider};
+  return out;
+}
+
+Result<void> Deal::pick_up(const Wait& wait) { return purchase_.state == PurchaseState::paying ? pay(wait) : Result<void>(); }
+
+Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
+  if (!purchase_.provider.empty() && event.pubkey != purchase_.provider) return std::nullopt;
+  if (auto about = check_answers(event, purchase_.request_id, parts_.options.key.public_hex()); !about) {
+    // Of anyone it proves nothing; of the one we paid it is the answer that we get.
+    if (event.kind == job_result_kind && purchase_.state == PurchaseState::paid) return failed_check(event.pubkey, about.error());
+    return std::nullopt;
+  }
+  return event.kind == job_result_kind ? take_result(event) : take_feedback(event, wait);
+}
+
+Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait& wait) {
+  const auto feedback = read_feedback(event);
+  if (!feedback) return std::nullopt;
+  if (feedback->status == "payment-required") {
+    if (purchase_.state == PurchaseState::requested) {
+      ASSAY_CHECK(take_quote(event, *feedback, wait));
+    } else if (feedback->invoice != purchase_.invoice) {
+      tell(fmt::format("ignored a second quote of {} msats", feedback->amount_msats.value_or(0)));  // the first is final
+    }
+    return std::nullopt;
+  }
+  if (feedback->status != "error") {
+    tell(feedback->status);
+    return std::nullopt;
+  }
+  if (purchase_.provider.empty()) return std::nullopt;  // another provider may still say yes
+  const std::string said = fmt::format("the provider says: {}", feedback->text);
+  if (purchase_.state == PurchaseState::paid) return failed_check(event.pubkey, {ErrorCode::unavailable, said, {}, "the money is spent: choose another provider"});
+  over_ = true;
+  ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+  const bool no = feedback->text.starts_with("unsupported") || feedback->text.starts_with("the price");
+  return fail(no ? ErrorCode::refused : ErrorCode::unavailable, said, "change the job, or choose another provider");
+}
+
+// Everything that must hold before a msat moves. Returns the payment hash.
+Result<std::string> Deal::check_quote(const Event& event, const JobFeedback& quote) const {
+  if (!quote.amount_msats || *quote.amount_msats <= 0 || quote.invoice.empty()) {
+    return fail(ErrorCode::mismatch, "a quote without amount and invoice", "do not pay", "amount");
+  }
+  ASSAY_TRY(const Bolt11 invoice, read_bolt11(quote.invoice));
+  PayableTerms terms;
+  terms.network = parts_.options.wallet->network();
+  terms.payee = parts_.options.wallet->node_id();
+  terms.now = now();
+  terms.margin_seconds = parts_.options.margin_seconds;
+  terms.most_msats = bid_msats_;
+  terms.exact_msats = quote.amount_msats;
+  ASSAY_TRY(terms.description_hash, quote_commitment(purchase_.request_id, event.pubkey, job_.job_hash, *quote.amount_msats));
+  ASSAY_CHECK(check_payable(invoice, terms));
+  return invoice.payment_hash;
+}
+
+Result<void> Deal::take_quote(const Event& event, const JobFeedback& quote, const Wait& wait) {
+  if (auto good = parts_.check_reputation(event.pubkey); !good) return named_ ? good : Result<void>();
+  if (quote.amount_msats.value_or(0) > bid_msats_) {
+    tell(fmt::format("refused a quote of {} msats: the bid is {}", *quote.amount_msats, bid_msats_));
+    if (!named_) return {};
+    over_ = true;
+    ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+    return fail(ErrorCode::refused, fmt::format("the price is {} msats, the bid {}", *quote.amount_msats, bid_msats_), "bid more, or choose another provider");
+  }
+  if (!parts_.options.wallet) return fail(ErrorCode::usage, "this provider wants to be paid, and there is no wallet", "give the issuer's address");
+  const auto payment_hash = check_quote(event, quote);
+  if (!payment_hash) {
+    auto failed = failed_check(event.pubkey, payment_hash.error());
+    if (named_) return failed;
+    over_ = false;
+    return {};
+  }
+  auto accepted = parts_.store.accept(purchase_.request_id, event.pubkey, quote.invoice, *payment_hash, *quote.amount_msats, now());
+  if (!accepted) return failed_check(event.pubkey, accepted.error());
+  if (!*accepted) return {};
+  purchase_.provider = event.pubkey;
+  purchase_.invoice = quote.invoice;
+  purchase_.payment_hash = *payment_hash;
+  purchase_.amount_msats = *quote.amount_msats;
+  purchase_.state = PurchaseState::paying;
+  tell(fmt::format("quoted {} msats", purchase_.amount_msats));
+  return pay(wait);
+}
+
+Result<void> Deal::pay(const Wait& wait) {
+  auto paid = parts_.options.wallet->pay(purchase_.invoice, purchase_.amount_msats, wait);
+  if (!paid) {
+    over_ = true;
+    // Refused by wallet or issuer: nothing moved. Anything else is in flight, and `resume` asks again.
+    const bool nothing_moved = paid.error().code == ErrorCode::refused || paid.error().code == ErrorCode::over_budget || paid.error().code == ErrorCode::limit_exceeded;
+    if (nothing_moved) ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+    return std::unexpected(std::move(paid).error().in("payment"));
+  }
+  ASSAY_CHECK(check_preimage(paid->preimage, purchase_.payment_hash));
+  ASSAY_CHECK(parts_.store.paid(purchase_.request_id, paid->preimage, now()));
+  purchase_.preimage = paid->preimage;
+  purchase_.state = PurchaseState::paid;
+  tell("paid");
+  return {};
+}
+
+Result<std::optional<Bought>> Deal::take_result(const Event& event) {
+  if (purchase_.state == PurchaseState::requested) {
+    // A gift is taken from a provider that was chosen, or when nothing was offered; anything else is bait and waits for nobody.
+    const auto amount = tag_value(event, "amount");
+    if ((amount && *amount != "0") || (!named_ && bid_msats_ > 0)) return std::nullopt;
+    purchase_.provider = event.pubkey;
+  } else if (purchase_.state != PurchaseState::paid) {
+    return std::nullopt;
+  }
+  auto bought = check_result(event);
+  if (!bought) return failed_check(event.pubkey, bought.error());
+  if (bought->paid_msats > 0) {
+    const PaymentFacts facts{purchase_.request_id, event.id, job_.job_type, job_.job_hash, purchase_.payment_hash, purchase_.preimage, event.pubkey, purchase_.amount_msats};
+    ASSAY_TRY(bought->receipt, make_payment_receipt(facts, parts_.options.key, parts_.entropy, parts_.clock));
+  }
+  ASSAY_CHECK(parts_.store.done(purchase_.request_id, bought->receipt, now()));
+  if (resumed_) ASSAY_CHECK(parts_.store.take_back_failure(event.pubkey));
+  ASSAY_CHECK(parts_.store.note_completed(event.pubkey, now()));
+  return std::optional(std::move(*bought));
+}
+
+Result<Bought> Deal::check_result(const Event& event) const {
+  const auto amount = tag_value(event, "amount");
+  if (amount && *amount != std::to_string(purchase_.amount_msats)) {
+    return fail(ErrorCode::mismatch, fmt::format("the result names {} msats, paid were {}", amount->substr(0, 20), purchase_.amount_msats), {}, "amount");
+  }
+  if (purchase_.encrypted && !tag_value(event, "encrypted")) return fail(ErrorCode::mismatch, "the request was encrypted, the result is not", {}, "encrypted");
+  ASSAY_TRY(const std::string text, read_result_text(event, parts_.options.key, parts_.options.limits));
+  ASSAY_TRY(const Json json, read_json(text, {.bytes_max = parts_.options.limits.result_bytes_max}));
+  ASSAY_TRY(const JobEnvelope response, read_envelope(json));
+  if (response.job_type != job_.job_type) return fail(ErrorCode::mismatch, "the result is of another job type", {}, "job_type");
+  if (response.job_hash != job_.job_hash) {
+    return fail(ErrorCode::mismatch, fmt::format("the result is for job {}, asked was {}", response.job_hash, job_.job_hash), {}, "job_hash");
+  }
+  Bought out{purchase_.request_id, event.id, event.pubkey, response.payload, json.at("receipt"), purchase_.amount_msats, {}};
+  ASSAY_CHECK(check_payload(response, out.provider_receipt));
+  return out;
+}
+
+Result<void> Deal::check_payload(const JobEnvelope& response, const Json& provider_receipt) const {
+  if (job_.job_type == text_job_type) {
+    ASSAY_TRY(const TextAnswer answer, read_text_answer(response.payload));
+    const Json& most = job_.payload.at("config").at("max_tokens");
+    if (most.is_int() && answer.usage.completion_tokens > most.as_int()) {
+      return fail(ErrorCode::mismatch, fmt::format("{} tokens are claimed, at most {} were asked", answer.usage.completion_tokens, most.as_int()), {}, "usage");
+    }
+    return {};
+  }
+  if (job_.job_type != sandbox_job_type) return {};
+  ASSAY_TRY(const SandboxRunRequest request, read_sandbox_request(job_.payload));
+  ASSAY_TRY(const SandboxRunResponse run, read_sandbox_response(response.payload));
+  if (run.job_hash != job_.job_hash) return fail(ErrorCode::mismatch, "the sandbox result is for another job", {}, "payload.job_hash");
+  ASSAY_CHECK(verify_receipt(provider_receipt, request, run));
+  if (!provider_receipt.at("signer").is_string() || provider_receipt.at("signer").as_string() != purchase_.provider) {
+    return fail(ErrorCode::mismatch, "the sandbox receipt is not signed by the provider", {}, "receipt.signer");
+  }
+  return {};
+}
+
+std::unexpected<Error> Deal::failed_check(const std::string& provider, Error error) {
+  over_ = true;
+  const bool was_paid = purchase_.state == PurchaseState::paid;
+  (void)parts_.store.note_failed(provider, error.message.substr(0, 300), now());
+  if (named_ || was_paid) (void)parts_.store.failed(purchase_.request_id, now());
+  tell("failed a check: " + error.message);
+  error.message = fmt::format("{}provider {}: {}", was_paid ? "paid, and no good result: " : "not paid: ", provider, error.message);
+  if (error.remedy.empty()) error.remedy = "choose another provider: this one is not paid again";
+  return std::unexpected(std::move(error));
+}
+
+std::unexpected<Error> Deal::ended(Error error) {
+  if (over_) return std::unexpected(std::move(error));
+  if (purchase_.state == PurchaseState::paid) {
+    // A stop is ours, a deadline passed is theirs: they had the money and the time.
+    if (error.code == ErrorCode::timed_out && !resumed_) (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
+    error.message = "paid, and no result yet: " + error.message;
+    error.remedy = fmt::format("a late result can be fetched: resume {}", purchase_.request_id);
+  } else if (purchase_.state == PurchaseState::requested) {
+    (void)parts_.store.failed(purchase_.request_id, now());
+  }
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace assay

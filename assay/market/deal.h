@@ -1,0 +1,65 @@
+#pragma once
+/// @file
+/// One purchase as a state machine: events of the provider go in, checks are made, money moves once, a result comes out.
+/// Private to market; Buyer drives it. Knows no relay.
+///
+///     Deal deal(parts, job, purchase, bid, progress);
+///     ASSAY_TRY(std::optional<Bought> bought, deal.take(event, wait));    // for each verified event that matches deal.filter()
+///
+/// Thread safety: one thread.
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "assay/market/buyer.h"
+#include "assay/nostr/filter.h"
+
+namespace assay {
+
+struct DealParts {
+  const BuyerOptions& options;
+  PurchaseStore& store;
+  Clock& clock;
+  Entropy& entropy;
+  std::function<Result<void>(const std::string&)> check_reputation;
+};
+
+class Deal {
+ public:
+  /// `purchase.provider` empty: anyone may quote. `purchase.state` says where to go on.
+  Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, std::function<void(std::string_view)> progress);
+
+  Filter filter() const;
+  /// Makes sure that what was being paid is paid. Moves no money twice.
+  Result<void> pick_up(const Wait& wait);
+  /// A result when the event was one that holds. Errors end the deal; an event that proves nothing is passed over.
+  Result<std::optional<Bought>> take(const Event& event, const Wait& wait);
+  /// True after an error that another connection would not mend.
+  bool over() const { return over_; }
+  /// Books how it ended: a paid result that did not come in time is the provider's failure. Returns the error for the caller.
+  std::unexpected<Error> ended(Error error);
+
+ private:
+  Result<std::optional<Bought>> take_feedback(const Event& event, const Wait& wait);
+  Result<void> take_quote(const Event& event, const JobFeedback& quote, const Wait& wait);
+  Result<std::string> check_quote(const Event& event, const JobFeedback& quote) const;
+  Result<void> pay(const Wait& wait);
+  Result<std::optional<Bought>> take_result(const Event& event);
+  Result<Bought> check_result(const Event& event) const;
+  Result<void> check_payload(const JobEnvelope& response, const Json& provider_receipt) const;
+  std::unexpected<Error> failed_check(const std::string& provider, Error error);
+  void tell(const std::string& what) const;
+  std::int64_t now() const { return parts_.clock.unix_ns() / 1'000'000'000; }
+
+  DealParts parts_;
+  JobEnvelope job_;
+  Purchase purchase_;
+  std::int64_t bid_msats_;
+  bool named_;   // the buyer chose the provider itself
+  bool resumed_;
+  bool over_ = false;
+  std::function<void(std::string_view)> progress_;
+};
+
+}  // namespace assay

@@ -1,0 +1,181 @@
+#include "assay/market/purchase_store.h"
+
+#include <array>
+
+#include "assay/base/files.h"
+
+namespace assay {
+namespace {
+
+constexpr std::array<std::string_view, 5> names{"requested", "paying", "paid", "done", "failed"};
+
+constexpr const char* tables = R"(
+CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NULL, encrypted INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK(state IN ('requested', 'paying', 'paid', 'done', 'failed')), provider TEXT NOT NULL DEFAULT '',
+  invoice TEXT NOT NULL DEFAULT '', payment_hash TEXT UNIQUE, preimage TEXT NOT NULL DEFAULT '',
+  msats INTEGER NOT NULL DEFAULT 0 CHECK(msats >= 0), receipt TEXT, at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
+)";
+constexpr std::string_view columns = "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at FROM purchase ";
+
+Purchase read_row(const Statement& row) {
+  Purchase out{row.text(0), row.text(1), row.integer(2) != 0, row.text(3), row.text(4), row.text(5), row.text(6), row.integer(7), {}, row.integer(9)};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (row.text(8) == names[i]) out.state = static_cast<PurchaseState>(i);
+  }
+  return out;
+}
+
+Reputation read_reputation(const Statement& row) { return {row.text(0), row.integer(1), row.integer(2), row.text(3)}; }
+
+}  // namespace
+
+std::string_view name(PurchaseState state) { return names[static_cast<std::size_t>(state)]; }
+
+std::optional<double> Reputation::score() const {
+  if (completed + failed_checks == 0) return std::nullopt;
+  return static_cast<double>(completed) / static_cast<double>(completed + failed_checks);
+}
+
+Result<std::unique_ptr<PurchaseStore>> PurchaseStore::open(const std::string& folder) {
+  ASSAY_CHECK(make_folders(folder, 0700));
+  ASSAY_TRY(Database database, Database::open(folder + "/purchases.sqlite", {}));
+  ASSAY_CHECK(database.execute(tables));
+  return std::unique_ptr<PurchaseStore>(new PurchaseStore(std::move(database)));
+}
+
+Result<void> PurchaseStore::add(const Purchase& purchase) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement add, database_.prepare("INSERT INTO purchase(request_id, job, encrypted, state, at) VALUES(?, ?, ?, 'requested', ?)"));
+  return add.bind(1, purchase.request_id).bind(2, purchase.job).bind(3, std::int64_t{purchase.encrypted ? 1 : 0}).bind(4, purchase.at).run();
+}
+
+Result<bool> PurchaseStore::accept(const std::string& request_id, const std::string& provider, const std::string& invoice, const std::string& payment_hash,
+                                   std::int64_t amount_msats, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement known, database_.prepare("SELECT 1 FROM purchase WHERE payment_hash = ? AND request_id != ?"));
+  ASSAY_TRY(const bool reused, known.bind(1, payment_hash).bind(2, request_id).step());
+  if (reused) return fail(ErrorCode::mismatch, "this payment hash was used for another job", "do not pay: its preimage is known already", "payment_hash");
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'paying', provider = ?, invoice = ?, payment_hash = ?, msats = ?, at = ? "
+                                             "WHERE request_id = ? AND state = 'requested'"));
+  ASSAY_CHECK(set.bind(1, provider).bind(2, invoice).bind(3, payment_hash).bind(4, amount_msats).bind(5, now).bind(6, request_id).run());
+  return database_.changes() == 1;
+}
+
+Result<void> PurchaseStore::paid(const std::string& request_id, const std::string& preimage, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'paid', preimage = ?, at = ? WHERE request_id = ? AND state = 'paying'"));
+  return set.bind(1, preimage).bind(2, now).bind(3, request_id).run();
+}
+
+Result<void> PurchaseStore::done(const std::string& request_id, const Json& receipt, std::int64_t now) {
+  std::string text;
+  if (!receipt.is_null()) {
+    ASSAY_TRY(text, canonical(receipt));
+  }
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'done', receipt = ?, at = ? WHERE request_id = ?"));
+  if (text.empty()) {
+    set.bind_null(1);
+  } else {
+    set.bind(1, text);
+  }
+  return set.bind(2, now).bind(3, request_id).run();
+}
+
+Result<void> PurchaseStore::failed(const std::string& request_id, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'failed', at = ? WHERE request_id = ? AND state != 'done'"));
+  return set.bind(1, now).bind(2, request_id).run();
+}
+
+Result<std::optional<Purchase>> PurchaseStore::find(const std::string& request_id) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "WHERE request_id = ?"));
+  ASSAY_TRY(const bool found, row.bind(1, request_id).step());
+  return found ? std::optional(read_row(row)) : std::nullopt;
+}
+
+Result<std::vector<Purchase>> PurchaseStore::unfinished() {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "WHERE state IN ('paying', 'paid') ORDER BY at, request_id"));
+  std::vector<Purchase> out;
+  while (true) {  // ends: with the rows
+    ASSAY_TRY(const bool more, row.step());
+    if (!more) return out;
+    out.push_back(read_row(row));
+  }
+}
+
+Result<std::vector<Json>> PurchaseStore::receipts() {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT receipt FROM purchase WHERE receipt IS NOT NULL ORDER BY at, request_id"));
+  std::vector<Json> out;
+  while (true) {  // ends: with the rows
+    ASSAY_TRY(const bool more, row.step());
+    if (!more) return out;
+    ASSAY_TRY(Json receipt, read_json(row.text(0)));
+    out.push_back(std::move(receipt));
+  }
+}
+
+Result<std::int64_t> PurchaseStore::spent_msats() {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE state IN ('paying', 'paid', 'done') OR preimage != ''"));
+  ASSAY_CHECK(sum.step());
+  return sum.integer(0);
+}
+
+Result<std::int64_t> PurchaseStore::spent_since(const std::string& provider, std::int64_t since) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE provider = ? AND at >= ?"));
+  ASSAY_CHECK(sum.bind(1, provider).bind(2, since).step());
+  return sum.integer(0);
+}
+
+Result<Reputation> PurchaseStore::reputation(const std::string& provider) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT provider, completed, failed, reason FROM reputation WHERE provider = ?"));
+  ASSAY_TRY(const bool found, row.bind(1, provider).step());
+  return found ? read_reputation(row) : Reputation{provider, 0, 0, ""};
+}
+
+Result<std::vector<Reputation>> PurchaseStore::reputations() {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT provider, completed, failed, reason FROM reputation ORDER BY provider"));
+  std::vector<Reputation> out;
+  while (true) {  // ends: with the rows
+    ASSAY_TRY(const bool more, row.step());
+    if (!more) return out;
+    out.push_back(read_reputation(row));
+  }
+}
+
+Result<void> PurchaseStore::note_completed(const std::string& provider, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("INSERT INTO reputation(provider, completed, at) VALUES(?, 1, ?) "
+                                             "ON CONFLICT(provider) DO UPDATE SET completed = completed + 1, at = excluded.at"));
+  return set.bind(1, provider).bind(2, now).run();
+}
+
+Result<void> PurchaseStore::note_failed(const std::string& provider, const std::string& reason, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("INSERT INTO reputation(provider, failed, reason, at) VALUES(?, 1, ?, ?) "
+                                             "ON CONFLICT(provider) DO UPDATE SET failed = failed + 1, reason = excluded.reason, at = excluded.at"));
+  return set.bind(1, provider).bind(2, reason).bind(3, now).run();
+}
+
+Result<void> PurchaseStore::take_back_failure(const std::string& provider) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = failed - 1 WHERE provider = ? AND failed > 0"));
+  return set.bind(1, provider).run();
+}
+
+Result<void> PurchaseStore::forgive(const std::string& provider) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = 0, reason = '' WHERE provider = ?"));
+  return set.bind(1, provider).run();
+}
+
+}  // namespace assay

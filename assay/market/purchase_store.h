@@ -1,0 +1,78 @@
+#pragma once
+/// @file
+/// A buyer's memory: what it asked for, from whom, what it paid, the receipts, and how providers behaved.
+///
+///     requested → paying → paid → done          or: failed, at any point before done
+///
+/// Thread safety: any number of threads.
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assay/base/json.h"
+#include "assay/nostr/database.h"
+
+namespace assay {
+
+enum class PurchaseState { requested, paying, paid, done, failed };
+std::string_view name(PurchaseState state);
+
+struct Purchase {
+  std::string request_id;
+  std::string job;             ///< the envelope's canonical JSON
+  bool encrypted = false;      ///< the request was; so must be the result
+  std::string provider;        ///< once a quote is accepted; final from then on
+  std::string invoice, payment_hash, preimage;
+  std::int64_t amount_msats = 0;
+  PurchaseState state = PurchaseState::requested;
+  std::int64_t at = 0;         ///< Unix seconds of the last change
+};
+
+struct Reputation {
+  std::string provider;
+  std::int64_t completed = 0;
+  std::int64_t failed_checks = 0;
+  std::string last_reason;
+  bool trusted() const { return failed_checks == 0; }
+  /// Share of purchases that went well; nothing while there is none.
+  std::optional<double> score() const;
+};
+
+class PurchaseStore {
+ public:
+  /// `folder`/purchases.sqlite, every commit durable.
+  static Result<std::unique_ptr<PurchaseStore>> open(const std::string& folder);
+  Result<void> add(const Purchase& purchase);
+  /// Accepts the first quote. False if one was accepted before: that one is final.
+  Result<bool> accept(const std::string& request_id, const std::string& provider, const std::string& invoice, const std::string& payment_hash,
+                      std::int64_t amount_msats, std::int64_t now);
+  Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
+  /// With the receipt; `receipt` null for what cost nothing.
+  Result<void> done(const std::string& request_id, const Json& receipt, std::int64_t now);
+  Result<void> failed(const std::string& request_id, std::int64_t now);
+  Result<std::optional<Purchase>> find(const std::string& request_id);
+  /// Paid or being paid, without a result: a crash or a deadline came between.
+  Result<std::vector<Purchase>> unfinished();
+  Result<std::vector<Json>> receipts();
+  Result<std::int64_t> spent_msats();                        ///< of purchases paid or being paid
+  Result<std::int64_t> spent_since(const std::string& provider, std::int64_t since);
+
+  Result<Reputation> reputation(const std::string& provider);
+  Result<std::vector<Reputation>> reputations();
+  Result<void> note_completed(const std::string& provider, std::int64_t now);
+  /// A check failed or a paid result did not come: the provider is not paid again.
+  Result<void> note_failed(const std::string& provider, const std::string& reason, std::int64_t now);
+  /// One failure less: a late result did come after all.
+  Result<void> take_back_failure(const std::string& provider);
+  Result<void> forgive(const std::string& provider);
+
+ private:
+  explicit PurchaseStore(Database database) : database_(std::move(database)) {}
+  std::mutex mutex_;
+  Database database_;
+};
+
+}  // namespace assay

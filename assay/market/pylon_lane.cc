@@ -1,0 +1,52 @@
+#include "assay/market/pylon_lane.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace assay {
+namespace {
+
+// Providers are compared by what a call of a thousand tokens in and a hundred out would cost.
+constexpr std::int64_t usual_prompt_tokens = 1000;
+constexpr std::int64_t usual_completion_tokens = 100;
+
+}  // namespace
+
+PylonLane::PylonLane(const PylonLaneOptions& options, Clock& clock, std::unique_ptr<Buyer> buyer, ProviderInfo provider, SoldModel model)
+    : options_(options), clock_(clock), buyer_(std::move(buyer)), provider_(std::move(provider)), model_(std::move(model)) {
+  lane_.kind = "pylon";
+  lane_.model = model_.id;
+  lane_.model_sha256 = model_.digest;
+  lane_.engine = fmt::format("nip90:{}:{}", provider_.pubkey, model_.lane_id);
+}
+
+Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
+  BuyerOptions buying{options.relay_url, options.key, options.wallet, options.folder};
+  buying.budget_msats = options.budget_msats;
+  buying.min_reputation = options.min_reputation;
+  ASSAY_TRY(std::unique_ptr<Buyer> buyer, Buyer::open(buying, clock, entropy, wait));
+  const auto price = [](const ProviderInfo& info) { return info.prices.text(usual_prompt_tokens, usual_completion_tokens); };
+  ASSAY_TRY(ProviderInfo provider, buyer->choose({text_job_type, options.provider, options.model}, price, wait));
+  const auto wanted = std::find_if(provider.models.begin(), provider.models.end(), [&](const SoldModel& m) { return options.model.empty() || m.id == options.model; });
+  if (wanted == provider.models.end()) return fail(ErrorCode::unavailable, fmt::format("provider {} does not sell model {}", provider.pubkey, options.model));
+  SoldModel model = *wanted;
+  return std::shared_ptr<PylonLane>(new PylonLane(options, clock, std::move(buyer), std::move(provider), std::move(model)));
+}
+
+Result<LmResponse> PylonLane::complete(const LmRequest& request, const Wait& wait) {
+  Order order;
+  ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
+  order.provider = provider_.pubkey;
+  order.bid_msats = options_.wallet ? options_.bid_msats : 0;
+  const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
+  ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
+  if (options_.on_bought) options_.on_bought(bought);
+  ASSAY_TRY(TextAnswer answer, read_text_answer(bought.payload));
+  LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage)};
+  out.usage.cost_msats = bought.paid_msats;
+  out.usage.from_cache = false;
+  return out;
+}
+
+}  // namespace assay

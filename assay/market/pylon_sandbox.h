@@ -1,0 +1,46 @@
+#pragma once
+/// @file
+/// A sandbox run bought from a provider: nothing is started on this machine. Source: the plan's Phase 3.
+///
+///     PylonSandboxProvider provider{relay_url, keypair, SandboxProfile::Small};
+///     provider.wallet = wallet;
+///     SandboxRunRequest request;
+///     request.commands = {{.cmd = "echo " + nonce}};
+///     ASSAY_TRY(const SandboxRunResponse response, provider.run(request));
+///
+/// The response is checked against the provider's signed receipt. The job is encrypted to the provider, which reads it.
+/// Thread safety: `run` may be called from many threads.
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "assay/market/buyer.h"
+#include "assay/sandbox/profile.h"
+#include "assay/sandbox/request.h"
+
+namespace assay {
+
+struct PylonSandboxProvider {
+  std::string relay_url;
+  SecretKey keypair;
+  SandboxProfile profile;
+
+  std::shared_ptr<Wallet> wallet = {};                 ///< null: only providers that ask nothing
+  std::string provider = {};                           ///< public key; empty: the cheapest
+  std::int64_t bid_msats = 100'000;                    ///< the most for one run
+  std::int64_t budget_msats = 10'000'000;              ///< of all purchases of this folder
+  std::string folder = {};                             ///< purchases.sqlite; empty: market/KEY under the data folder
+  std::int64_t wait_seconds = 60;                      ///< beyond the job's own timeout_secs
+  std::stop_token stop = {};
+  Clock* clock = &system_clock();
+  Entropy* entropy = &system_entropy();
+  std::function<void(const Bought&)> on_bought = {};   ///< receipts, for a record
+  std::function<void(std::string_view)> progress = {};
+
+  /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
+  Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;
+};
+
+}  // namespace assay
