@@ -1,0 +1,243 @@
+#include "assay/program/module.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <thread>
+
+#include "assay/lm/scripted_lane.h"
+#include "assay/program/run.h"
+
+namespace assay {
+namespace {
+
+Signature yes_no() { return Signature::parse("q -> a: Literal['yes','no']", "YesNo").value(); }
+
+struct ScriptedAnswer {
+  std::string content;
+  std::optional<Error> error;
+};
+
+// A context over scripted lanes, with the events of its callbacks counted.
+struct Events final : DspyCallback {
+  std::map<std::string, int> open;
+  int modules = 0, calls = 0, traces = 0;
+  std::vector<std::string> paths, lm_errors;
+  void on_module_start(const CallId& id, std::string_view path, const Example&) override {
+    ++open[id];
+    ++modules;
+    paths.emplace_back(path);
+  }
+  void on_module_end(const CallId& id, const Result<Prediction>&) override { --open[id]; }
+  void on_lm_start(const CallId& id, std::string_view, std::span<const Message> messages) override {
+    ++open[id];
+    ++calls;
+    EXPECT_FALSE(messages.empty());
+  }
+  void on_lm_end(const CallId& id, const Result<Message>& response, const LmUsage&) override {
+    --open[id];
+    if (!response) lm_errors.emplace_back(name(response.error().code));
+  }
+  void on_trace_complete(const Graph& graph, const CompiledModuleManifest*) override {
+    ++traces;
+    EXPECT_FALSE(graph.nodes.empty());
+  }
+  bool balanced() const {
+    return std::all_of(open.begin(), open.end(), [](const auto& entry) { return entry.second == 0; });
+  }
+};
+
+struct World {
+  ManualClock clock;
+  FixedEntropy entropy{1};
+  std::shared_ptr<Events> events = std::make_shared<Events>();
+  PriceBook prices = PriceBook::built_in();
+  Budget budget{{}};
+  Settings settings;
+  Effects effects{.clock = &clock, .entropy = &entropy, .budget = &budget, .prices = &prices, .seed = 7};
+  World() { settings.set_callback(events); }
+  std::shared_ptr<ScriptedLM> lane(std::function<ScriptedAnswer(const LmRequest&)> script, std::string model = "scripted") {
+    return std::make_shared<ScriptedLM>(
+        [script = std::move(script)](const LmRequest& request) -> Result<LmResponse> {
+          const ScriptedAnswer answer = script(request);
+          if (answer.error) return std::unexpected(*answer.error);
+          return ScriptedLM::answer(answer.content);
+        },
+        ScriptedLM::Options{.model = std::move(model)});
+  }
+  Context context() { return Context(effects, settings); }
+};
+
+TEST(Predict, AnswersAndEndsEveryStart) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; });
+  const auto p = Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "is it?"}});
+  ASSERT_TRUE(p) << p.error().text();
+  EXPECT_EQ(p->at("a"), Json("yes"));
+  EXPECT_TRUE(world.events->balanced());
+  EXPECT_EQ(world.events->paths, std::vector<std::string>{"ask"});
+}
+
+TEST(Predict, EndsEveryStartWhenTheLaneFailsOrTheModuleIsCancelled) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}}; });
+  EXPECT_EQ(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(world.events->balanced());
+  EXPECT_EQ(world.events->lm_errors, std::vector<std::string>{"unavailable"});
+  std::stop_source stop;
+  stop.request_stop();
+  world.effects.wait.stop = stop.get_token();
+  EXPECT_EQ(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::cancelled);
+  EXPECT_TRUE(world.events->balanced());
+}
+
+struct Thrower final : DspyCallback {
+  void on_module_start(const CallId&, std::string_view, const Example&) override { throw 1; }
+  void on_lm_end(const CallId&, const Result<Message>&, const LmUsage&) override { throw 2; }
+};
+
+TEST(Callbacks, OneThatThrowsHarmsNeitherTheRunNorTheOthers) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
+  world.settings.set_callback(std::make_shared<CompositeCallback>(std::vector<std::shared_ptr<DspyCallback>>{std::make_shared<Thrower>(), world.events}));
+  EXPECT_TRUE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}));
+  EXPECT_EQ(world.events->calls, 1);
+  EXPECT_TRUE(world.events->balanced());
+}
+
+TEST(Predict, NeverAsksBeyondItsBudgetOrPrivacy) {
+  World world;
+  const auto lane = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; });
+  world.settings.lm = lane;
+  Budget one({.calls = 1});
+  world.effects.budget = &one;
+  const Context context = world.context();
+  const Predict ask("ask", yes_no());
+  EXPECT_TRUE(ask.forward(context, JsonObject{{"q", "?"}}));
+  EXPECT_EQ(ask.forward(context, JsonObject{{"q", "?"}}).error().code, ErrorCode::over_budget);
+  EXPECT_EQ(lane->calls(), 1);
+  world.settings.module_privacy = {PrivacyMode::PublicOk};
+  EXPECT_EQ(ask.forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::refused);
+  EXPECT_EQ(lane->calls(), 1);
+}
+
+TEST(ChainOfThought, AsksForReasoningFirst) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: because\nA: no"}; });
+  const ChainOfThought think("think", yes_no());
+  EXPECT_EQ(think.predictor().kind, "chain_of_thought/1");
+  const auto p = think.forward(world.context(), JsonObject{{"q", "?"}});
+  ASSERT_TRUE(p) << p.error().text();
+  EXPECT_EQ(p->at("reasoning"), Json("because"));
+}
+
+RewardFunction wants(const char* answer) {
+  return [answer](const Json&, const Prediction& p) { return p.at("a") == Json(answer) ? 1.0 : 0.0; };
+}
+
+TEST(Refine, TriesAgainWithANewRolloutUntilTheRewardIsReached) {
+  World world;
+  std::vector<std::int64_t> rollouts;
+  world.settings.lm = world.lane([&](const LmRequest& r) {
+    rollouts.push_back(r.rollout);
+    return ScriptedAnswer{r.rollout < 2 ? "A: no" : "A: yes"};
+  });
+  const auto refine = Refine(Predict("ask", yes_no())).with_retries(3).with_reward(wants("yes")).with_threshold(1.0);
+  const auto p = refine.forward(world.context(), JsonObject{{"q", "?"}});
+  ASSERT_TRUE(p) << p.error().text();
+  EXPECT_EQ(p->at("a"), Json("yes"));
+  EXPECT_EQ(rollouts, (std::vector<std::int64_t>{0, 1, 2}));
+  EXPECT_EQ(p->totals.calls, 3);
+  EXPECT_EQ(world.events->paths.back(), "refine/attempt:2/ask");
+}
+
+TEST(Refine, UsesTheFallbackLaneWhenTheFirstIsAwayOrPoor) {
+  World world;
+  const auto fallback = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; }, "big");
+  for (const bool away : {true, false}) {
+    const auto first = world.lane([&](const LmRequest&) {
+      return away ? ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}} : ScriptedAnswer{"A: no"};
+    });
+    world.settings.lm = first;
+    const auto refine = Refine(Predict("ask", yes_no())).with_retries(2).with_reward(wants("yes")).with_threshold(1.0).with_fallback(fallback);
+    const auto p = refine.forward(world.context(), JsonObject{{"q", "?"}});
+    ASSERT_TRUE(p) << p.error().text();
+    EXPECT_EQ(p->at("a"), Json("yes"));
+    EXPECT_EQ(first->calls(), away ? 1 : 2);  // a lane that is away is not asked again
+  }
+  EXPECT_EQ(fallback->calls(), 2);
+}
+
+TEST(Refine, KeepsTheBestOrFailsAsTold) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
+  const auto best = Refine(Predict("ask", yes_no())).with_retries(2).with_reward(wants("yes")).with_threshold(1.0);
+  EXPECT_TRUE(best.forward(world.context(), JsonObject{{"q", "?"}}));
+  const auto strict = Refine(Predict("ask", yes_no())).with_retries(2).with_reward(wants("yes")).with_threshold(1.0).or_error();
+  EXPECT_EQ(strict.forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::unreadable);
+  EXPECT_TRUE(world.events->balanced());
+}
+
+TEST(Refine, ThatThrowsInItsRewardStillEnds) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
+  const auto refine = Refine(Predict("ask", yes_no())).with_reward([](const Json&, const Prediction&) -> double { throw std::runtime_error("mine"); });
+  EXPECT_EQ(refine.forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::internal);
+  EXPECT_TRUE(world.events->balanced());
+}
+
+TEST(Program, SendsTheSameBytesBeforeItIsSavedAndAfterItIsLoaded) {
+  World world;
+  std::vector<std::string> sent;
+  world.settings.lm = world.lane([&](const LmRequest& r) {
+    sent.push_back(canonical(request_json(r, Lane{})).value());
+    return ScriptedAnswer{"Reasoning: r\nA: yes"};
+  });
+  const Rewards rewards = Rewards::built_in();
+  const auto module = Refine(ChainOfThought("think", yes_no()), "careful").with_retries(1).with_reward(rewards.find("nonempty").value()).with_threshold(0.5);
+  ASSERT_TRUE(module.forward(world.context(), JsonObject{{"q", "?"}}));
+  const auto program = program_of("p", "1", module, rewards);
+  ASSERT_TRUE(program) << program.error().text();
+  const auto loaded = Program::load(Artifact::parse(program->artifact().text()).value(), rewards);
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  ASSERT_TRUE(loaded->forward(world.context(), JsonObject{{"q", "?"}}));
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(sent[0], sent[1]);
+  EXPECT_EQ(loaded->id(), program->id());
+}
+
+TEST(Program, RefusesARewardWithAnotherDigest) {
+  const Rewards rewards = Rewards::built_in();
+  Reward changed = rewards.find("nonempty").value();
+  changed.ref.digest = std::string(64, '0');
+  const auto module = Refine(Predict("ask", yes_no())).with_reward(changed);
+  EXPECT_EQ(program_of("p", "1", module, rewards).error().code, ErrorCode::refused);
+}
+
+TEST(Run, RecordsPricesAndReplaysWithoutALane) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: r\nA: yes"}; });
+  const Rewards rewards = Rewards::built_in();
+  const auto program = program_of("p", "1", ChainOfThought("think", yes_no()), rewards).value();
+  const std::string path = testing::TempDir() + "/module_test.run.jsonl";
+  RunWorld where{.effects = world.effects, .settings = world.settings, .record_path = path};
+  const auto run = run_program(program, JsonObject{{"q", "?"}}, where);
+  ASSERT_TRUE(run) << run.error().text();
+  EXPECT_EQ(run->totals.unpriced_calls, 1);  // a scripted lane has no price, and that is not 0
+  EXPECT_EQ(world.events->traces, 1);
+  const auto record = read_record_file(path);
+  ASSERT_TRUE(record) << record.error().text();
+  const auto same = replay_run(program, *record);
+  ASSERT_TRUE(same) << same.error().text();
+  EXPECT_TRUE(same->identical) << same->divergence->what << same->divergence->recorded << same->divergence->replayed;
+  EXPECT_EQ(same->output_hash, run->output_hash);
+  EXPECT_EQ(same->calls, 1);
+  const auto other = replay_run(program.with_instructions("think", "Another text.").value(), *record);
+  ASSERT_TRUE(other);
+  ASSERT_FALSE(other->identical);
+  EXPECT_EQ(other->divergence->node, "think");
+  std::remove(path.c_str());
+}
+
+}  // namespace
+}  // namespace assay
