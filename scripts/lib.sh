@@ -59,5 +59,20 @@ stage_table() {
 # setup GROUP…: what these groups of scripts/packages need and this machine lacks.
 setup() { "$root/scripts/habits/setup" "$@"; }
 
+# python_packages NAME REQUIREMENTS: an environment in the cache with these packages, pinned with hashes; prints its folder.
+# The marker comes last, so that an interrupted installation is started again.
+python_packages() {
+  local venv
+  venv=$cache/venv/$1-$(cat "$2" <(python3 --version) | sha256sum | cut -c1-16)
+  if [[ ! -f $venv/.installed ]]; then
+    say "Python packages of $1"
+    rm -rf "$venv"
+    python3 -m venv "$venv" || return 1
+    "$venv/bin/pip" --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r "$2" >&2 || return 1
+    touch "$venv/.installed"
+  fi
+  printf '%s\n' "$venv"
+}
+
 # Compiler cache: the same results in any clone and build folder.
 export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
