@@ -175,7 +175,7 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
   const bool cut_short = !prediction && prediction.error().code == ErrorCode::diverged;
   const auto replayed = recorder->entries();
   report.divergence = compare_passes(pass, last_pass(replayed), cut_short);
-  if (cut_short && (!report.divergence || report.divergence->what == "outputs")) report.divergence = divergence_of(prediction.error());
+  if (cut_short && (!report.divergence || report.divergence->node == prediction.error().path)) report.divergence = divergence_of(prediction.error());
   if (prediction) {
     ASSAY_TRY(report.output_hash, output_hash(prediction->outputs));
   }

@@ -1,0 +1,266 @@
+#include "assay/optimize/compile.h"
+
+#include <gtest/gtest.h>
+
+#include "assay/lm/scripted_lane.h"
+#include "assay/optimize/replay.h"
+#include "assay/optimize/stats.h"
+#include "assay/program/module.h"
+
+namespace assay {
+namespace {
+
+// A task that demos help with: the lane knows an item's answer only if a demo shows the same colour. Without demos it says "a".
+std::string colour_of(const std::string& text) { return text.substr(0, text.find(' ')); }
+
+Result<LmResponse> answer_by_demos(const LmRequest& request) {
+  const std::string question = request.messages.back().content.as_string();
+  const std::string colour = colour_of(question.substr(question.find(": ") + 2));
+  for (std::size_t i = 1; i + 1 < request.messages.size(); i += 2) {
+    const std::string demo = request.messages[i].content.as_string();
+    if (colour_of(demo.substr(demo.find(": ") + 2)) == colour) return ScriptedLM::answer(request.messages[i + 1].content.as_string());
+  }
+  return ScriptedLM::answer("Label: a");
+}
+
+Program student() {
+  const Signature s = Signature::parse("item -> label: Literal['a','b','c']", "Colours").value();
+  return program_of("colours", "1", Predict("classify", s), Rewards::built_in()).value();
+}
+
+std::vector<Row> rows(const Program& program, int begin, int end) {
+  const std::pair<const char*, const char*> colours[] = {{"red", "a"}, {"green", "b"}, {"blue", "c"}};
+  std::vector<Row> out;
+  for (int i = begin; i < end; ++i) {
+    const auto& [colour, label] = colours[i % 3];
+    out.push_back(make_row(program.signature(), JsonObject{{"item", std::string(colour) + " thing " + std::to_string(i)}}, JsonObject{{"label", label}}).value());
+  }
+  order_rows(out);
+  return out;
+}
+
+CompilePlan plan() {
+  Program program = student();
+  DataSets data{rows(program, 0, 30), rows(program, 30, 60), rows(program, 60, 120)};
+  return CompilePlan{program, Metrics::built_in().find("accuracy").value(), "BootstrapFewShotWithRandomSearch",
+                     {{"max_bootstrapped_demos", 2}, {"max_labeled_demos", 6}, {"num_candidates", 4}}, 7, 7, {}, std::move(data)};
+}
+
+struct Bench : testing::Test {
+  ManualClock clock;
+  FixedEntropy entropy{3};
+  SecretKey key = SecretKey::parse(std::string(63, '0') + "3").value();
+  PriceBook prices = PriceBook::built_in();
+  std::string journal = testing::TempDir() + "/compile_test.run.jsonl";
+  std::vector<std::string> candidates;
+
+  void SetUp() override { std::remove(journal.c_str()); }
+  void TearDown() override { std::remove(journal.c_str()); }
+
+  CompileWorld world(std::shared_ptr<LM> lane) {
+    CompileWorld out;
+    out.effects = {.clock = &clock, .entropy = &entropy, .prices = &prices};
+    out.settings.lm = std::move(lane);
+    out.journal_path = journal;
+    out.key = &key;
+    out.assay_version = "test";
+    out.assay_build = "test";
+    out.hooks.open_test = [](const std::string&) -> Result<std::int64_t> { return 1; };
+    return out;
+  }
+};
+
+using Compile = Bench;
+
+TEST_F(Compile, FindsDemosThatHelpAndSignsWhatItFound) {
+  const auto lane = std::make_shared<ScriptedLM>(answer_by_demos);
+  const auto outcome = compile_program(plan(), world(lane));
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  const Scorecard& card = outcome->result.scorecard;
+  EXPECT_NEAR(card.baseline->score, 1.0 / 3, 1e-9);
+  EXPECT_GT(*card.gain, 0.3);
+  EXPECT_TRUE(outcome->result.promoted);
+  EXPECT_EQ(card.n_test, 60);
+  EXPECT_EQ(outcome->totals.calls, lane->calls());
+  TrustStore trust;
+  trust.trust_own(key.public_hex());
+  const ModuleVerdict verdict = verify_module(outcome->module_text, trust);
+  EXPECT_EQ(verdict.state, ModuleState::intact_trusted);
+  const RecordVerdict record = read_record_file(journal)->verdict;
+  EXPECT_EQ(record.state, RecordState::complete);
+  EXPECT_EQ(outcome->module.manifest.provenance.journal_root, record.root_hash);
+}
+
+TEST_F(Compile, TwiceGivesTheSameIdWithOneAndManyThreads) {
+  auto first = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  std::remove(journal.c_str());
+  CompileWorld parallel = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  parallel.hooks.evaluate.threads = 4;
+  auto second = compile_program(plan(), parallel);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->module.id(), second->module.id());
+  EXPECT_EQ(to_json(first->result.scorecard).value().at("gain_interval"), to_json(second->result.scorecard).value().at("gain_interval"));
+}
+
+TEST_F(Compile, ReplaysToTheSameIdByRunningAgain) {
+  const auto outcome = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(outcome);
+  const auto record = read_record_file(journal);
+  ASSERT_TRUE(record);
+  const auto report = replay_compile(*record, Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical) << report->divergence->node << " " << report->divergence->what << "\n" << report->divergence->recorded << "\n" << report->divergence->replayed;
+  EXPECT_EQ(report->compiled_id, outcome->module.id());
+}
+
+TEST_F(Compile, ReplayDerivesWhatWasDeletedFromTheJournal) {
+  const auto outcome = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(outcome);
+  RunRecord record = read_record_file(journal).value();
+  for (RecordEntry& entry : record.entries) {
+    if (entry.type == "node_end") entry.data.set("outputs", Json());
+    if (entry.type == "decision" || entry.type == "candidate") entry.data.as_object().erase(entry.type == "decision" ? "value" : "compiled_id");
+  }
+  const auto report = replay_compile(record, Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
+  EXPECT_EQ(report->compiled_id, outcome->module.id());
+}
+
+TEST_F(Compile, ReplayStopsWhereAnAnswerWasChanged) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  RunRecord record = read_record_file(journal).value();
+  std::string node;
+  for (RecordEntry& entry : record.entries) {
+    if (entry.type != "lm_response" || !node.empty() || entry.node.find("cand:2") == std::string::npos) continue;
+    entry.data.set("content", entry.data.at("content") == Json("Label: c") ? "Label: b" : "Label: c");
+    node = entry.node;
+  }
+  const auto report = replay_compile(record, Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  ASSERT_FALSE(report->identical);
+  EXPECT_EQ(report->divergence->node, node);
+  EXPECT_EQ(report->divergence->what, "outputs");
+}
+
+TEST_F(Compile, ReplayStopsForAnotherSeedTemplateOrRow) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  const RunRecord record = read_record_file(journal).value();
+  const auto diverges = [&](const char* pointer, Json value) {
+    RunRecord changed = record;
+    Json* at = &changed.entries[0].data;
+    std::string_view rest = pointer;
+    while (!rest.empty()) {
+      rest.remove_prefix(1);
+      const std::string key(rest.substr(0, rest.find('/')));
+      rest.remove_prefix(std::min(key.size(), rest.size()));
+      at = at->as_object().find(key);
+      ASSERT_NE(at, nullptr) << pointer;
+    }
+    *at = std::move(value);
+    const auto report = replay_compile(changed, Metrics::built_in(), Rewards::built_in());
+    EXPECT_TRUE(!report || !report->identical) << pointer;
+    if (report && report->divergence) {
+      EXPECT_FALSE(report->divergence->node.empty()) << pointer;
+    }
+  };
+  diverges("/program/seed", Json(8));
+  diverges("/program/artifact/predictors/classify/template/slots/system", Json("Other. {instructions}"));
+  RunRecord rows_changed = record;
+  for (RecordEntry& entry : rows_changed.entries) {
+    if (entry.type == "event") {
+      entry.data.as_object().find("data")->as_object().find("rows")->as_list()[0].as_object().find("outputs")->set("label", "b");
+      break;
+    }
+  }
+  EXPECT_EQ(replay_compile(rows_changed, Metrics::built_in(), Rewards::built_in()).error().code, ErrorCode::diverged);
+}
+
+TEST_F(Compile, ResumedAfterALossPaysNothingTwiceAndEndsTheSame) {
+  const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(whole);
+  std::remove(journal.c_str());
+  int left = 70;  // the lane goes away in the middle of the search
+  const auto flaky = std::make_shared<ScriptedLM>([&left](const LmRequest& request) -> Result<LmResponse> {
+    if (left-- <= 0) return fail(ErrorCode::unavailable, "the lane is gone");
+    return answer_by_demos(request);
+  });
+  const auto stopped = compile_program(plan(), world(flaky));
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::unavailable);
+  const auto lane = std::make_shared<ScriptedLM>(answer_by_demos);
+  CompileWorld again = world(lane);
+  again.resume = true;
+  const auto resumed = compile_program(plan(), again);
+  ASSERT_TRUE(resumed) << resumed.error().text();
+  EXPECT_EQ(resumed->module.id(), whole->module.id());
+  EXPECT_EQ(lane->calls() + 70, whole->totals.calls);
+  EXPECT_EQ(resumed->totals.calls, whole->totals.calls);
+  const auto report = replay_compile(read_record_file(journal).value(), Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
+}
+
+TEST_F(Compile, RefusesToResumeAnotherCompilesJournal) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  CompilePlan other = plan();
+  other.seed = 8;
+  CompileWorld again = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  again.resume = true;
+  EXPECT_EQ(compile_program(other, again).error().code, ErrorCode::refused);
+}
+
+struct Candidates final : DspyCallback {
+  std::vector<std::string> ids;
+  void on_optimizer_candidate(const std::string& id, const std::map<std::string, double>& metrics) override {
+    ids.push_back(id);
+    EXPECT_TRUE(metrics.contains("accuracy"));
+  }
+};
+
+TEST_F(Compile, TellsOneCandidateEventPerJournalCandidate) {
+  CompileWorld where = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  const auto seen = std::make_shared<Candidates>();
+  where.settings.set_callback(seen);
+  ASSERT_TRUE(compile_program(plan(), where));
+  std::vector<std::string> in_journal;
+  const RunRecord record = read_record_file(journal).value();
+  for (const RecordEntry& entry : record.entries) {
+    if (entry.type == "candidate") in_journal.push_back(entry.data.at("id").as_string());
+  }
+  EXPECT_EQ(seen->ids, in_journal);
+  EXPECT_EQ(in_journal.size(), 5u);
+}
+
+TEST(Stats, WilsonMatchesKnownFigures) {  // 81 of 263, the example of Wilson intervals in Newcombe (1998)
+  const Interval interval = wilson_interval(81, 263);
+  EXPECT_NEAR(interval.low, 0.2553, 5e-5);
+  EXPECT_NEAR(interval.high, 0.3662, 5e-5);
+  EXPECT_EQ(wilson_interval(0, 10).low, 0);
+  EXPECT_EQ(wilson_interval(10, 10).high, 1);
+}
+
+TEST(Stats, BootstrapOfNoSpreadIsAPointAndRepeats) {
+  const Interval point = paired_bootstrap(std::vector<double>(20, 0.5), 7, "x");
+  EXPECT_EQ(point.low, 0.5);
+  EXPECT_EQ(point.high, 0.5);
+  const std::vector<double> values{0, 1, 0.5, 0.25, 1, 0, 0.75};
+  EXPECT_EQ(bootstrap_interval(values, 7, "x"), bootstrap_interval(values, 7, "x"));
+  EXPECT_NE(bootstrap_interval(values, 7, "x"), bootstrap_interval(values, 8, "x"));
+}
+
+TEST(Data, ReadsCsvWithQuotesAndNamesTheLine) {
+  const Signature s = Signature::parse("q -> n: int").value();
+  const auto rows = parse_csv("q,n\n\"a, \"\"b\"\"\nc\",1\nx,2\n", "f.csv", s, {});
+  ASSERT_TRUE(rows) << rows.error().text();
+  ASSERT_EQ(rows->size(), 2u);
+  EXPECT_EQ((*rows)[0].example.inputs().at("q"), Json("a, \"b\"\nc"));
+  EXPECT_EQ(parse_csv("q,n\nx,1\ny,two\n", "f.csv", s, {}).error().path, "f.csv:3.n");
+  EXPECT_EQ(parse_csv("q,n\nx\n", "f.csv", s, {}).error().path, "f.csv:2");
+  EXPECT_EQ(parse_csv("q,n\n\"x,1\n", "f.csv", s, {}).error().path, "f.csv:2");
+  EXPECT_EQ(parse_csv("other,n\nx,1\n", "f.csv", s, {}).error().path, "f.csv:1");
+  EXPECT_EQ(parse_jsonl("{\"q\":\"x\",\"n\":1}\n{\"q\":1,\"n\":1}\n", "f.jsonl", s, {}).error().path, "f.jsonl:2.inputs.q");
+}
+
+}  // namespace
+}  // namespace assay
