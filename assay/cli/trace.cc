@@ -7,6 +7,8 @@
 #include "assay/cli/open.h"
 #include "assay/contract/store.h"
 #include "assay/nostr/bridge.h"
+#include "assay/nostr/nip19.h"
+#include "assay/nostr/relay_client.h"
 #include "assay/trace/contract.h"
 #include "assay/trace/otlp.h"
 
@@ -71,9 +73,11 @@ void publish_trace(const TraceOptions& options, Cli& cli) {
   if (!trace) return cli.fail_with(trace.error());
   const auto key = open_key({.key = options.key}, cli);
   if (!key) return cli.fail_with(key.error());
-  CompiledModuleManifest none;  // a run of an uncompiled program has no manifest; its summary says so
-  NostrBridge bridge(options.relay, *key, cli.clock, cli.entropy);
-  const auto ids = bridge.publish_trace(trace->graph, trace->manifest ? *trace->manifest : none);
+  NostrBridge bridge{options.relay, *key};
+  bridge.stop = cli.stop;
+  bridge.clock = &cli.clock;
+  bridge.entropy = &cli.entropy;
+  const auto ids = bridge.publish_trace(trace->graph, trace->manifest ? &*trace->manifest : nullptr);
   if (!ids) return cli.fail_with(ids.error());
   JsonList list;
   for (const auto& id : *ids) {
@@ -84,13 +88,20 @@ void publish_trace(const TraceOptions& options, Cli& cli) {
 }
 
 void fetch_published(const TraceOptions& options, Cli& cli) {
-  const auto events = fetch_trace(options.relay, options.id, cli.wait(std::chrono::seconds(30)), cli.clock);
-  if (!events) return cli.fail_with(events.error());
-  for (const auto& event : *events) {
-    const Json json = to_json(event);
-    cli.terminal.out(canonical(json).value_or(""));
-    cli.terminal.out_json(json);
+  const Wait wait = cli.wait(std::chrono::seconds(30));
+  const auto relay = RelayClient::connect(options.relay, wait, cli.clock);
+  if (!relay) return cli.fail_with(relay.error());
+  const auto id = read_event_id(options.id);
+  if (!id) return cli.fail_with(Error(id.error()).in("id"));
+  const auto trace = fetch_trace(**relay, *id, wait);
+  if (!trace) return cli.fail_with(trace.error());
+  cli.terminal.out(fmt::format("run {}  root {}  {} events, ids and signatures verified", trace->run_id, trace->root_hash.empty() ? "(open)" : trace->root_hash, trace->events.size()));
+  JsonList events{to_json(*trace->summary)};
+  for (const auto& event : trace->events) {
+    cli.terminal.out(fmt::format("  {} kind {}", event->id, event->kind));
+    events.push_back(to_json(*event));
   }
+  cli.terminal.out_json(JsonObject{{"run_id", trace->run_id}, {"root_hash", trace->root_hash}, {"events", events}});
 }
 
 }  // namespace

@@ -1,0 +1,123 @@
+// assay pylon: a node of the compute market. `serve` sells, `issuer` keeps the local ledger, `ls` lists who sells.
+// Exit: 0 stopped or done · 1 port or folder · 2 wrong usage · 7 relay or issuer away.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/open.h"
+#include "assay/cli/serve.h"
+#include "assay/market/buyer.h"
+#include "assay/market/issuer.h"
+#include "assay/market/ledger_wallet.h"
+#include "assay/market/pylon.h"
+
+namespace assay {
+namespace {
+
+struct PylonCommand {
+  std::string data, log;
+  std::uint16_t port = 7070;
+  bool lm = false, sandbox = false, only_addressed = false;
+  std::string profile = "small";
+  CommonOptions common;
+};
+
+void issuer(const PylonCommand& options, Cli& cli) {
+  IssuerOptions how;
+  how.port = options.port;
+  how.ledger.folder = options.data.empty() ? data_folder() + "/issuer" : options.data;
+  const auto server = Issuer::start(how, cli.clock, cli.entropy);
+  if (!server) return cli.fail_with(server.error());
+  ready(cli, fmt::format("issuer {} node {}", (*server)->url(), (*server)->node_id()),
+        JsonObject{{"ready", true}, {"url", (*server)->url()}, {"node_id", (*server)->node_id()}});
+  wait_for_stop(cli);
+}
+
+void serve(const PylonCommand& options, Cli& cli) {
+  if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "a provider needs a relay", "--relay", "--relay ws://127.0.0.1:7447 (assay relay)"});
+  if (!options.lm && !options.sandbox) return cli.fail_with({ErrorCode::usage, "there is nothing to sell", "pylon serve", "--lm, --sandbox or both"});
+  const auto key = open_key(options.common, cli);
+  if (!key) return cli.fail_with(key.error());
+  const std::string folder = options.data.empty() ? data_folder() + "/pylon/" + key->public_hex().substr(0, 16) : options.data;
+  PylonOptions how{.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = folder, .work = {}, .limits = {}};
+  const Wait start = cli.wait(std::chrono::seconds(30));
+  if (!options.common.issuer.empty()) {
+    auto wallet = LedgerWallet::connect({.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = folder}, *key, cli.clock, cli.entropy, start);
+    if (!wallet) return cli.fail_with(wallet.error());
+    how.wallet = *wallet;
+  } else {
+    how.work.prices = {0, 0, 0, 0, 0, 0};  // without a ledger there is no money: everything is given away
+  }
+  if (options.lm) {
+    CommonOptions local = options.common;
+    local.lane = "local";
+    auto lane = open_lane(local, LaneSpec{}, cli);
+    if (!lane) return cli.fail_with(lane.error());
+    how.work.lanes.push_back(*lane);
+  }
+  how.work.sandbox = options.sandbox;
+  const auto profile = sandbox_profile(options.profile);
+  if (!profile) return cli.fail_with(profile.error());
+  how.work.profile = *profile;
+  how.open_requests = !options.only_addressed;
+  how.log = [&cli](std::string_view line) { cli.terminal.note(line); };
+  const auto pylon = Pylon::open(how, cli.clock, cli.entropy, start);
+  if (!pylon) return cli.fail_with(pylon.error());
+  ready(cli, "pylon " + (*pylon)->pubkey(), JsonObject{{"ready", true}, {"pubkey", (*pylon)->pubkey()}, {"relay", options.common.relay}});
+  if (const auto served = (*pylon)->serve(cli.stop); !served) return cli.fail_with(served.error());
+}
+
+void list(const PylonCommand& options, Cli& cli) {
+  if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "name a relay", "--relay", "--relay ws://127.0.0.1:7447"});
+  const auto key = open_key(options.common, cli);
+  if (!key) return cli.fail_with(key.error());
+  const Wait wait = cli.wait(std::chrono::seconds(20));
+  const auto buyer = Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = data_folder() + "/buyer", .limits = {}}, cli.clock, cli.entropy, wait);
+  if (!buyer) return cli.fail_with(buyer.error());
+  const auto providers = (*buyer)->providers({}, wait);
+  if (!providers) return cli.fail_with(providers.error());
+  if (providers->empty()) cli.terminal.note("no provider has announced itself on this relay");
+  for (const ProviderInfo& provider : *providers) {
+    std::string sells;
+    JsonList models;
+    for (const SoldModel& model : provider.models) {
+      sells += " " + model.id;
+      models.push_back(Json(model.id));
+    }
+    if (provider.profile) sells += " sandbox:" + *provider.profile;
+    cli.terminal.out(provider.pubkey + " " + sells);
+    cli.terminal.out_json(JsonObject{{"pubkey", provider.pubkey}, {"models", models}, {"prices", provider.prices.to_json()}});
+  }
+}
+
+}  // namespace
+
+void add_pylon(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<PylonCommand>();
+  CLI::App* command = app.add_subcommand("pylon", "Sell and find compute on the market");
+  command->require_subcommand(1);
+  command->footer("Examples:\n  assay pylon issuer --port 0 --data ./issuer\n  assay pylon serve --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 --lm --sandbox\n"
+                  "  assay pylon ls --relay ws://127.0.0.1:7447");
+  CLI::App* ledger = command->add_subcommand("issuer", "Keep the local ledger (play money) that invoices are paid from");
+  ledger->add_option("--port", options->port, "Port on 127.0.0.1; 0 takes a free one")->default_val(7071);
+  ledger->add_option("--data", options->data, "Folder of the ledger (default: the data folder)");
+  ledger->callback([options, &cli] { issuer(*options, cli); });
+  CLI::App* selling = command->add_subcommand("serve", "Sell text generation (--lm) and sandbox runs (--sandbox)");
+  selling->add_flag("--lm", options->lm, "Sell text generation of the local lane");
+  selling->add_flag("--sandbox", options->sandbox, "Sell sandbox runs");
+  selling->add_option("--profile", options->profile, "Largest sandbox that is sold: small, medium or large")->capture_default_str();
+  selling->add_flag("--only-addressed", options->only_addressed, "Leave requests alone that name no provider");
+  selling->add_option("--data", options->data, "Folder of its jobs and payments (default: the data folder)");
+  selling->add_option("--relay", options->common.relay, "Relay, ws://…");
+  selling->add_option("--issuer", options->common.issuer, "Ledger that pays, http://…; none: everything is free");
+  selling->add_option("--key", options->common.key, "Name of the provider's key")->capture_default_str();
+  selling->add_option("--model", options->common.model, "Model of the local lane");
+  selling->add_option("--threads", options->common.threads, "Threads of the local lane");
+  selling->callback([options, &cli] { serve(*options, cli); });
+  CLI::App* listing = command->add_subcommand("ls", "List who sells what on a relay");
+  listing->add_option("--relay", options->common.relay, "Relay, ws://…");
+  listing->add_option("--key", options->common.key, "Name of the own key")->capture_default_str();
+  listing->callback([options, &cli] { list(*options, cli); });
+}
+
+}  // namespace assay

@@ -1,0 +1,154 @@
+// assay sandbox run: commands in a box on this machine, or bought from a provider; hashes, limits and a signed receipt.
+// Exit: 0 all commands succeeded · 1 one failed, was killed or timed out · 2 wrong usage · 6 a field is refused · 7 no isolation, relay or provider.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/cli/open.h"
+#include "assay/market/ledger_wallet.h"
+#include "assay/market/pylon_sandbox.h"
+#include "assay/sandbox/receipt.h"
+#include "assay/sandbox/sandbox.h"
+
+namespace assay {
+namespace {
+
+struct SandboxCommandLine {
+  std::vector<std::string> command;
+  std::string profile = "small", receipt, request_file;
+  std::vector<std::string> env;
+  std::int64_t memory_mb = 512, timeout_secs = 60, bid_msats = 100'000;
+  CommonOptions common;
+};
+
+// One argument is a shell line as it is; several are quoted, so that each stays one word.
+std::string shell_line(const std::vector<std::string>& words) {
+  if (words.size() == 1) return words[0];
+  std::string out;
+  for (const std::string& word : words) {
+    out += out.empty() ? "'" : " '";
+    for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    out += "'";
+  }
+  return out;
+}
+
+Result<SandboxRunRequest> request_of(const SandboxCommandLine& options) {
+  if (!options.request_file.empty()) {
+    ASSAY_TRY(const std::string text, read_file(options.request_file, std::size_t{4} << 20));
+    ASSAY_TRY(const Json json, read_json(text));
+    return read_sandbox_request(json);
+  }
+  if (options.command.empty()) return fail(ErrorCode::usage, "no command was given", "assay sandbox run -- COMMAND…");
+  SandboxRunRequest request;
+  request.resources.memory_mb = options.memory_mb;
+  request.resources.timeout_secs = options.timeout_secs;
+  SandboxCommand command;
+  command.cmd = shell_line(options.command);
+  request.commands.push_back(std::move(command));
+  for (const std::string& pair : options.env) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string::npos) return fail(ErrorCode::usage, fmt::format("'{}' is not NAME=VALUE", pair), "", "--env");
+    request.env.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
+  }
+  std::sort(request.env.begin(), request.env.end());
+  return request;
+}
+
+struct Ran {
+  SandboxRunResponse response;
+  Json receipt;
+  std::optional<std::int64_t> paid_msats;
+};
+
+Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
+  ASSAY_TRY(SandboxRunResponse response, run_sandboxed(request, profile, {}, {Deadline::never(), cli.stop}, cli.clock));
+  ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
+  ASSAY_TRY(Json receipt, make_receipt(request, response, key, cli.entropy, cli.clock));
+  return Ran{std::move(response), std::move(receipt), std::nullopt};
+}
+
+Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
+  if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
+  ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
+  PylonSandboxProvider provider{options.common.relay, key, profile};
+  if (!options.common.issuer.empty()) {
+    const LedgerWalletOptions how{.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = data_folder() + "/buyer"};
+    ASSAY_TRY(provider.wallet, LedgerWallet::connect(how, key, cli.clock, cli.entropy, cli.wait(std::chrono::seconds(30))));
+  }
+  provider.provider = options.common.provider;
+  provider.bid_msats = options.bid_msats;
+  provider.stop = cli.stop;
+  provider.clock = &cli.clock;
+  provider.entropy = &cli.entropy;
+  Ran ran;
+  provider.on_bought = [&ran](const Bought& bought) {
+    ran.receipt = bought.provider_receipt;
+    ran.paid_msats = bought.paid_msats;
+  };
+  provider.progress = [&cli](std::string_view line) { cli.terminal.note(line); };
+  ASSAY_TRY(ran.response, provider.run(request));
+  return ran;
+}
+
+// Stored output is hostile: only printable text and line ends reach the terminal.
+std::string printable(std::string_view bytes) {
+  std::string out = to_utf8(bytes);
+  for (char& c : out) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
+void run(const SandboxCommandLine& options, Cli& cli) {
+  const auto request = request_of(options);
+  if (!request) return cli.fail_with(request.error());
+  const auto profile = sandbox_profile(options.profile);
+  if (!profile) return cli.fail_with(profile.error());
+  const bool bought = options.common.lane == "pylon";
+  const auto ran = bought ? buy(options, *request, *profile, cli) : run_here(options, *request, *profile, cli);
+  if (!ran) return cli.fail_with(ran.error());
+  for (const SandboxCommandRun& one : ran->response.runs) {
+    const std::string out = printable(one.out.stored), err = printable(one.err.stored);
+    if (!out.empty()) cli.terminal.out(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
+    if (!err.empty()) cli.terminal.note(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
+    cli.terminal.note(fmt::format("{}: exit {} in {} ms, {} MiB", name(one.verdict), one.exit_code, one.duration_ms, one.max_rss_kb / 1024));
+  }
+  cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level, ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));
+  if (!options.receipt.empty()) {
+    const auto text = canonical(ran->receipt);
+    if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) return cli.fail_with(written.error());
+  }
+  Json json = JsonObject{{"response", to_json(ran->response)}, {"receipt", ran->receipt}};
+  if (ran->paid_msats) json.set("paid_msats", *ran->paid_msats);
+  cli.terminal.out_json(json);
+  if (ran->response.status == SandboxStatus::cancelled) cli.exit_status = exit_code(ErrorCode::cancelled);
+  else if (ran->response.status != SandboxStatus::success) cli.exit_status = 1;
+}
+
+}  // namespace
+
+void add_sandbox(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<SandboxCommandLine>();
+  CLI::App* command = app.add_subcommand("sandbox", "Run untrusted commands in a box");
+  command->require_subcommand(1);
+  command->footer("Examples:\n  assay sandbox run -- python3 -c 'print(6 * 7)'\n  assay sandbox run --json --timeout 5 -- 'sleep 60'\n"
+                  "  assay sandbox run --lane pylon --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 -- echo hello");
+  CLI::App* running = command->add_subcommand("run", "One command (or a request file), with a signed receipt");
+  running->add_option("command", options->command, "command and arguments, after --");
+  running->add_option("--request", options->request_file, "oa.sandbox_run.v1 payload (JSON) instead of a command");
+  running->add_option("--profile", options->profile, "small, medium or large")->capture_default_str();
+  running->add_option("--memory", options->memory_mb, "MiB")->capture_default_str();
+  running->add_option("--timeout", options->timeout_secs, "Seconds")->capture_default_str();
+  running->add_option("--env", options->env, "NAME=VALUE for the job")->expected(1)->allow_extra_args(false);
+  running->add_option("--receipt", options->receipt, "File for the signed receipt");
+  running->add_option("--lane", options->common.lane, "local (default) or pylon: bought from a provider");
+  running->add_option("--relay", options->common.relay, "Relay, ws://…");
+  running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");
+  running->add_option("--provider", options->common.provider, "Only this provider (public key)");
+  running->add_option("--bid", options->bid_msats, "Most that is paid, in msats")->capture_default_str();
+  running->add_option("--key", options->common.key, "Name of the signing key")->capture_default_str();
+  running->callback([options, &cli] { run(*options, cli); });
+}
+
+}  // namespace assay
