@@ -5,7 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What is downloaded or built from others' sources stays outside the clone, so that the next clone finds it.
-cache=${ASSAY_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME or ASSAY_CACHE}/.cache}/assay}
+cache=${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/assay
 jobs=${ASSAY_JOBS:-$(nproc)}
 
 say() { printf '%s\n' "$*" >&2; }
