@@ -1,0 +1,127 @@
+#include "assay/contract/store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "assay/base/test_files.h"
+#include "assay/contract/samples_test.h"
+
+namespace assay {
+namespace {
+
+TrustStore trusting_sample() {
+  TrustStore trust;
+  trust.trust_own(sample_key().public_hex());
+  return trust;
+}
+
+ModuleFile made_at(std::int64_t created_at, const SecretKey& key = sample_key()) {
+  ZeroEntropy zeros;
+  CompiledModuleManifest manifest = sample_manifest();
+  manifest.created_at = created_at;
+  return seal_module(sample_artifact(), manifest, key, zeros).value();
+}
+
+SecretKey stranger() {
+  FixedEntropy entropy(7);
+  return SecretKey::generate(entropy).value();
+}
+
+const CompiledId sample_id = CompiledId::parse(sample_compiled_id).value();
+
+TEST(Store, NamesFilesByTheHashOfTheirBytes) {
+  const TestFolder folder;
+  Store store(folder.path());
+  const auto manifest_hash = store.put(sample_module());
+  ASSERT_TRUE(manifest_hash) << manifest_hash.error().text();
+  EXPECT_EQ(sha256_file(folder.path(std::string("artifacts/") + sample_compiled_id + ".json")).value(), sample_compiled_id);
+  EXPECT_EQ(sha256_file(folder.path("manifests/" + *manifest_hash + ".json")).value(), *manifest_hash);
+  EXPECT_EQ(*manifest_hash, canonical_hash(sample_module().manifest).value());
+  EXPECT_EQ(store.put(sample_module()).value(), *manifest_hash);
+  EXPECT_EQ(store.list().value(), std::vector<CompiledId>{sample_id});
+}
+
+TEST(Store, GivesTheNewestManifestOfATrustedSigner) {
+  const TestFolder folder;
+  Store store(folder.path());
+  for (const std::int64_t at : {100, 300, 200}) ASSERT_TRUE(store.put(made_at(at)));
+  ASSERT_TRUE(store.put(made_at(400, stranger())));
+  EXPECT_EQ(store.get(sample_id, trusting_sample())->manifest.created_at, 300);
+  EXPECT_EQ(store.manifests(sample_id)->front().created_at, 400);
+  EXPECT_EQ(store.manifests(sample_id)->size(), 4u);
+  const auto none = store.get(sample_id, TrustStore());
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ErrorCode::refused);
+}
+
+TEST(Store, KeepsAttestations) {
+  const TestFolder folder;
+  Store store(folder.path());
+  FixedEntropy entropy(1);
+  ModuleFile module = sample_module();
+  module.attestations = JsonList{attest(module, "good", stranger(), entropy).value()};
+  ASSERT_TRUE(store.put(module));
+  EXPECT_EQ(store.get(sample_id, trusting_sample())->attestations, module.attestations);
+}
+
+TEST(Store, RefusesABadModule) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ModuleFile module = sample_module();
+  module.manifest.created_at += 1;
+  EXPECT_EQ(store.put(module).error().code, ErrorCode::mismatch);
+  EXPECT_TRUE(store.list()->empty());
+}
+
+TEST(Store, ADamagedFileIsFoundAndAGoodPutHealsIt) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.put(sample_module()));
+  const std::string path = folder.path(std::string("artifacts/") + sample_compiled_id + ".json");
+  std::string text = read_file(path).value();
+  text.replace(text.find("chess"), 5, "Chess");
+  ASSERT_TRUE(write_file(path, text));
+  const auto found = store.get(sample_id, trusting_sample());
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::mismatch);
+  ASSERT_TRUE(store.put(sample_module()));
+  EXPECT_TRUE(store.get(sample_id, trusting_sample()));
+}
+
+TEST(Store, ADamagedManifestDoesNotHideAnother) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.put(made_at(100)));
+  const std::string newer = store.put(made_at(200)).value();
+  ASSERT_TRUE(write_file(folder.path("manifests/" + newer + ".json"), "{"));
+  ASSERT_TRUE(write_file(folder.path("manifests/stray.json"), "{}"));
+  EXPECT_EQ(store.get(sample_id, trusting_sample())->manifest.created_at, 100);
+}
+
+TEST(Store, MissingThingsAreUnavailable) {
+  const TestFolder folder;
+  const Store store(folder.path("none"));
+  EXPECT_EQ(store.get(sample_id, TrustStore()).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(store.ref("x").error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(store.list()->empty());
+  EXPECT_TRUE(store.refs()->empty());
+}
+
+TEST(Store, RefsPointToIdsAndResolve) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.set_ref("triage/prod", sample_id));
+  ASSERT_TRUE(store.set_ref("latest", CompiledId()));
+  ASSERT_TRUE(store.set_ref("latest", sample_id));
+  EXPECT_EQ(store.ref("latest").value(), sample_id);
+  EXPECT_EQ(store.refs().value(), (std::vector<std::string>{"latest", "triage/prod"}));
+  EXPECT_EQ(store.resolve("triage/prod").value(), sample_id);
+  EXPECT_EQ(store.resolve(std::string("sha256:") + sample_compiled_id).value(), sample_id);
+  for (const char* bad : {"", "../x", "/x", "a/../b", "a//b", "x y"}) {
+    EXPECT_EQ(store.set_ref(bad, sample_id).error().code, ErrorCode::usage) << bad;
+    EXPECT_EQ(store.ref(bad).error().code, ErrorCode::usage) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace assay
