@@ -103,7 +103,7 @@ TEST(RecordedAnswers, ShowsTheFirstDifferenceWithBothValues) {
   EXPECT_EQ(other_text.error().code, ErrorCode::diverged);
   EXPECT_EQ(other_text.error().path, "p");
   EXPECT_EQ(other_text.error().message,
-            "the request differs from the recorded one at /messages/1/content: want …\"he same until it says mail here\" found …\"he same until it says news here\"");
+            "the request differs from the recorded one at /messages/1/content: want …\" the same until it says mail here\" found …\" the same until it says news here\"");
   LmRequest warmer = request;
   warmer.config.set("temperature", 0.5);
   EXPECT_EQ(answers->next("p", warmer).error().message, "the request differs from the recorded one at /config/temperature: want 0 found 0.5");

@@ -26,7 +26,7 @@ class OtlpSend : public testing::Test {
       path_ = request.path;
       bodies_.push_back(request.body);
       return ServerReply{.status = status_, .headers = {{"content-type", "application/x-protobuf"}}, .body = answer_, .stream = {}, .websocket = {}};
-    });
+    }, {.body_bytes_max = std::size_t{16} << 20});
     ASSERT_TRUE(started) << started.error().text();
     server_ = std::move(*started);
   }

@@ -2,8 +2,11 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "assay/base/files.h"
 #include "assay/trace/record.h"
 #include "assay/trace/record_line.h"
 #include "assay/trace/worked_case.h"
@@ -43,12 +46,12 @@ TEST(RecordReader, EverySingleBitThatFlipsIsFound) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string bad = good;
       bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
-      const RecordVerdict verdict = verify_record(bad);
+      const RecordVerdict verdict = verify_record(bad, {.complete = true, .head = {}});
       ASSERT_FALSE(verdict.is_signed) << "byte " << at << " bit " << bit;
       // A member that is no longer called "signature" is a signature taken off: only the demand for a complete record sees it.
       const bool taken_off = at > signature_key && at <= signature_key + 9 && verdict.state == RecordState::complete;
       ASSERT_TRUE(taken_off || verdict.state == RecordState::broken) << "byte " << at << " bit " << bit;
-      ASSERT_FALSE(verify_record(bad, {.complete = true, .head = {}}).problems.empty());
+      ASSERT_FALSE(verdict.problems.empty());
     }
   }
 }
@@ -146,7 +149,7 @@ TEST(RecordReader, ASealedAgainRecordWithoutHeadsFailsByItsSignature) {
   std::vector<RecordEntry> forged = entries();
   forged[3].data.set("content", "Section: games");
   forged.erase(forged.begin() + 5);
-  EXPECT_EQ(first_problem(worked::reseal(forged)).substr(0, 51), "line 6 (run_end) was altered or its signature is ba");
+  EXPECT_TRUE(first_problem(worked::reseal(forged)).starts_with("line 6 (run_end) was altered or its signature is bad"));
 }
 
 TEST(RecordReader, ASignatureThatWasTakenOffShowsOnlyWhenCompletenessIsAsked) {
@@ -217,6 +220,25 @@ TEST(RecordReader, MissesEveryMemberThatItNeeds) {
   }
 }
 
+TEST(RecordReader, InsistsOnTheMembersThatTheSchemaRequires) {
+  const Json schema = read_json(read_file(ASSAY_SOURCE_DIR "/schemas/run.schema.json").value()).value();
+  int checked = 0;
+  for (const RecordEntry& entry : entries()) {
+    const Json& required = schema.at("$defs").at(entry.type).at("required");
+    std::vector<std::string> want, found;
+    for (const Json& name : required.as_list()) want.push_back(name.as_string());
+    for (const auto& [key, unused] : entry.data.as_object()) {
+      Json without = entry.data;
+      without.as_object().erase(key);
+      if (!check_record_data(entry.type, without)) found.push_back(key);
+    }
+    std::sort(want.begin(), want.end());
+    EXPECT_EQ(found, want) << entry.type;
+    checked += static_cast<int>(want.size());
+  }
+  EXPECT_GT(checked, 30);
+}
+
 TEST(RecordReader, SkipsUnknownTypesAndKeepsUnknownMembers) {
   std::vector<RecordEntry> more = entries();
   more.erase(more.begin() + 5, more.end());
@@ -283,10 +305,12 @@ TEST(RecordReader, AFirstLineThatIsCutIsTornOnlyIfItCanBecomeRunStart) {
 RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt, (const std::map<std::string, double>& numbers, const std::vector<std::string>& texts)) {
   JsonObject data;
   for (const auto& [key, number] : numbers) {
-    if (valid_utf8(key) && canonical(number)) data.set(key, number);
+    if (data.size() < 4 && valid_utf8(key) && canonical(number)) data.set(key, number);
   }
   JsonList list;
-  for (const std::string& text : texts) list.push_back(to_utf8(text));
+  for (const std::string& text : texts) {
+    if (list.size() < 4) list.push_back(to_utf8(text));
+  }
   data.set("list", std::move(list));
   const std::string line = record_line_text({3, 5, "score", "a", std::string(64, 'b'), data}).value();
   for (std::size_t size = 1; size <= line.size(); ++size) {

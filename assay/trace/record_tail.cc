@@ -26,7 +26,7 @@ bool canonical_number(const std::string& token) {
 
 // A cut number is asked with the ends that numbers have: one of them must make it canonical.
 bool may_become_number(std::string_view token) {
-  constexpr std::string_view ends[] = {"", "1", "5", "7", "01", "001", ".5", "e+21", "e-7", "+21", "-7", "5e+21", "5e-7", "0", "00", "00e+21", "05"};
+  constexpr std::string_view ends[] = {"", "1", "5", "7", "01", "001", ".5", "e+21", "e-7", "+21", "21", "-7", "5e+21", "5e-7", "0", "00", "00e+21", "05"};
   if (token.size() > 32) return false;
   return std::any_of(std::begin(ends), std::end(ends), [&](std::string_view end) { return canonical_number(std::string(token).append(end)); });
 }

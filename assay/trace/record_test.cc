@@ -183,9 +183,9 @@ TEST_F(RecordFile, DoesNotResumeABrokenOrLinelessRecord) {
   EXPECT_EQ(RunRecorder::resume(options(), "x", clock_, entropy_).error().code, ErrorCode::mismatch);
 }
 
-TEST_F(RecordFile, AFullDiskLeavesWholeLines) {
+TEST_F(RecordFile, RefusesADeviceAsItsFile) {
   const auto recorder = RunRecorder::create({.path = "/dev/full", .key = nullptr}, worked::start(), clock_, entropy_);
-  ASSERT_FALSE(recorder);  // a device is no record
+  ASSERT_FALSE(recorder);
   EXPECT_EQ(recorder.error().code, ErrorCode::refused);
 }
 
