@@ -145,7 +145,7 @@ Result<VerifiedEvent> verify_event(Event event) {
   return VerifiedEvent(std::move(event));
 }
 
-Result<VerifiedEvent> verify_event(const Json& json, const EventLimits& limits) {
+Result<VerifiedEvent> verify_event_json(const Json& json, const EventLimits& limits) {
   ASSAY_TRY(Event event, read_event(json, limits));
   return verify_event(std::move(event));
 }
@@ -155,7 +155,7 @@ Result<VerifiedEvent> verify_event(std::string_view text, const EventLimits& lim
   json_limits.bytes_max = limits.event_bytes_max + 256;
   json_limits.depth_max = 8;
   ASSAY_TRY(const Json json, read_json(text, json_limits));
-  return verify_event(json, limits);
+  return verify_event_json(json, limits);
 }
 
 Json to_json(const Event& event) {

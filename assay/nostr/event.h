@@ -80,7 +80,7 @@ Result<Event> read_event(const Json& json, const EventLimits& limits = {});
 Result<void> check_event_id(const Event& event);
 /// Id, then signature. Errors: `mismatch`.
 Result<VerifiedEvent> verify_event(Event event);
-Result<VerifiedEvent> verify_event(const Json& json, const EventLimits& limits = {});
+Result<VerifiedEvent> verify_event_json(const Json& json, const EventLimits& limits = {});
 Result<VerifiedEvent> verify_event(std::string_view text, const EventLimits& limits = {});
 
 Json to_json(const Event& event);
