@@ -2,117 +2,159 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
 #include "assay/base/sha256.h"
-#include "assay/lm/local_constraint.h"
-#include "assay/lm/local_model.h"
 
 namespace assay {
 namespace {
 
-std::unexpected<Error> unsupported(std::string what, std::string path) {
-  return fail(ErrorCode::refused, "unsupported: " + std::move(what), "the local lane takes text messages and temperature, top_p, max_tokens, stop", std::move(path));
-}
+namespace fs = std::filesystem;
 
-Result<std::vector<ChatTurn>> turns_of(const LmRequest& request) {
-  if (request.tools.is_object() && !request.tools.as_object().empty()) return unsupported("tools", "tools");
+Result<std::vector<ChatTurn>> chat_turns(const LmRequest& request) {
   std::vector<ChatTurn> turns;
   for (std::size_t i = 0; i < request.messages.size(); ++i) {
     const Message& message = request.messages[i];
-    if (!message.content.is_string()) return unsupported("content parts", fmt::format("messages[{}].content", i));
+    if (!message.content.is_string()) {
+      return fail(ErrorCode::refused, "a local model reads text only", "use a lane with the capability the content needs (vision)", fmt::format("messages[{}].content", i));
+    }
     turns.push_back({message.role, message.content.as_string()});
   }
+  if (turns.empty()) return fail(ErrorCode::malformed, "a request needs at least one message", {}, "messages");
   return turns;
 }
 
-Result<Sampling> sampling_of(const LmRequest& request) {
-  Sampling sampling;
-  for (const auto& [key, value] : request.config.as_object()) {
-    const std::string path = "config." + key;
-    if (key == "temperature" && value.is_number() && value.as_double() >= 0) sampling.temperature = value.as_double();
-    else if (key == "top_p" && value.is_number() && value.as_double() > 0 && value.as_double() <= 1) sampling.top_p = value.as_double();
-    else if (key == "max_tokens" && value.is_int() && value.as_int() > 0 && value.as_int() <= 1000000) sampling.tokens_max = static_cast<int>(value.as_int());
-    else if (key == "stop" && value.is_list()) {
-      for (const Json& text : value.as_list()) {
-        if (!text.is_string() || text.as_string().empty()) return fail(ErrorCode::malformed, "a stop text is a text that is not empty", "", path);
-        sampling.stop.push_back(text.as_string());
-      }
-    } else if (key != "n" && key != "seed_policy" && key != "constrain") {
-      return unsupported(fmt::format("{}={}", key, canonical(value).value_or("?")), path);
+/// Every key of a config is kept to or refused by name.
+Result<void> check_keys(const Json& config) {
+  constexpr std::array<std::string_view, 6> known{"max_tokens", "n", "seed_policy", "stop", "temperature", "top_p"};
+  if (config.is_null()) return {};
+  if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
+  for (const auto& [key, value] : config.as_object()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return fail(ErrorCode::refused, fmt::format("a local model cannot keep to config key '{}'", key), "leave it out, or use another lane", "config." + key);
     }
   }
-  sampling.stream = {request.seed.value_or(0), "lm", request.rollout, "sample"};
+  return {};
+}
+
+Result<double> number_in(const Json& config, std::string_view key, double otherwise, double low, double high) {
+  const Json& value = config.at(key);
+  if (value.is_null()) return otherwise;
+  if (!value.is_number() || !(value.as_double() >= low && value.as_double() <= high)) {
+    return fail(ErrorCode::malformed, fmt::format("{} must be a number from {} to {}", key, low, high), {}, fmt::format("config.{}", key));
+  }
+  return value.as_double();
+}
+
+Result<Sampling> read_sampling(const LmRequest& request) {
+  ASSAY_CHECK(check_keys(request.config));
+  Sampling sampling;
+  ASSAY_TRY(sampling.temperature, number_in(request.config, "temperature", 0, 0, 100));
+  ASSAY_TRY(sampling.top_p, number_in(request.config, "top_p", 1, 1e-9, 1));
+  ASSAY_TRY(const double most, number_in(request.config, "max_tokens", sampling.tokens_max, 1, 1 << 20));
+  if (most != std::floor(most)) return fail(ErrorCode::malformed, "max_tokens must be a whole number", {}, "config.max_tokens");
+  sampling.tokens_max = static_cast<int>(most);
+  const Json& stop = request.config.at("stop");
+  if (!stop.is_null() && !stop.is_list()) return fail(ErrorCode::malformed, "stop must be a list of texts", {}, "config.stop");
+  if (stop.is_list()) {
+    for (const Json& text : stop.as_list()) {
+      if (!text.is_string() || text.as_string().empty()) return fail(ErrorCode::malformed, "stop must be a list of texts that are not empty", {}, "config.stop");
+      sampling.stop.push_back(text.as_string());
+    }
+  }
+  sampling.stream = {.seed = request.seed.value_or(0), .phase = "lm", .iteration = request.rollout, .purpose = "sample"};
   return sampling;
+}
+
+struct Stamp {
+  std::int64_t size = 0;
+  std::string changed;  // ns since 1970 as text: it does not fit a JSON integer
+};
+
+Result<Stamp> stamp_of(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return fail(ErrorCode::io, "cannot read the model file", "run scripts/fetch-model", path);
+  return Stamp{info.st_size, fmt::format("{}{:09}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec)};
 }
 
 }  // namespace
 
-Result<std::string> remembered_sha256(const std::string& path, const std::string& folder) {
-  struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return fail(ErrorCode::io, "there is no such model file", "scripts/fetch-model --default", path);
-  const std::string key = fmt::format("{}\n{}\n{}.{:09}", path, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
-  const std::string memo = folder.empty() ? "" : folder + "/" + sha256_hex(key);
-  if (!memo.empty()) {
-    const auto known = read_file(memo, 65);
-    if (known && is_hex(std::string_view(*known).substr(0, 64), 64)) return known->substr(0, 64);
+Result<std::string> model_digest(const std::string& path) {
+  ASSAY_TRY(const Stamp stamp, stamp_of(path));
+  const std::string note = path + ".sha256.json";
+  if (const auto text = read_file(note, 4096)) {
+    const auto kept = read_json(*text);
+    if (kept && kept->at("size") == Json(stamp.size) && kept->at("changed") == Json(stamp.changed) && kept->at("sha256").is_string() &&
+        is_hex(kept->at("sha256").as_string(), 64)) {
+      return kept->at("sha256").as_string();
+    }
   }
   ASSAY_TRY(std::string digest, sha256_file(path));
-  if (!memo.empty()) {
-    ASSAY_CHECK(make_folders(folder, 0700));
-    ASSAY_CHECK(write_file(memo, digest + "\n", 0600));
-  }
+  const Json fresh = JsonObject{{"changed", stamp.changed}, {"sha256", digest}, {"size", stamp.size}};
+  if (const auto text = canonical(fresh)) (void)write_file(note, *text + "\n");  // a folder that cannot be written only costs time
   return digest;
 }
 
-LocalLane::LocalLane(std::unique_ptr<LocalModel> model, Lane lane) : model_(std::move(model)), lane_(std::move(lane)) {}
-LocalLane::~LocalLane() = default;
-
-Result<std::shared_ptr<LocalLane>> LocalLane::open(const LocalLaneOptions& options, Clock& clock) {
-  ASSAY_TRY(std::string digest, remembered_sha256(options.path, options.hash_folder));
-  LocalModelOptions how;
-  how.path = options.path;
-  how.slots = options.slots;
-  how.threads = options.threads;
-  how.context_tokens = options.context_tokens;
-  ASSAY_TRY(auto model, LocalModel::load(how, clock));
-  Lane lane;
-  lane.kind = "local";
-  lane.model = options.model;
-  lane.model_sha256 = std::move(digest);
-  lane.chat_template_sha256 = sha256_hex(model->chat_template());
-  lane.engine = model->engine();
-  return std::shared_ptr<LocalLane>(new LocalLane(std::move(model), std::move(lane)));
+Result<std::string> find_model(const std::string& name) {
+  if (name.ends_with(".gguf")) return name;
+  std::vector<std::string> places;
+  if (const char* folder = std::getenv("ASSAY_MODEL_DIR"); folder != nullptr && *folder != '\0') places.push_back((fs::path(folder) / (name + ".gguf")).string());
+  places.push_back((fs::path(cache_folder()) / "models" / (name + ".gguf")).string());
+  std::error_code ignored;
+  for (const auto& place : places) {
+    if (fs::is_regular_file(place, ignored)) return place;
+  }
+  return fail(ErrorCode::unavailable, fmt::format("the model '{}' is not on this machine (looked at {})", name, fmt::join(places, ", ")), "scripts/fetch-model " + name);
 }
 
-int LocalLane::slots() const { return model_->slots(); }
+Result<std::unique_ptr<LocalLane>> LocalLane::open(const LocalLaneOptions& options, Clock& clock) {
+  ASSAY_TRY(auto model, LocalModel::load(options.model, clock));
+  Lane lane;
+  lane.kind = "local";
+  lane.model = options.name.empty() ? fs::path(options.model.path).stem().string() : options.name;
+  ASSAY_TRY(lane.model_sha256, model_digest(options.model.path));
+  lane.chat_template_sha256 = sha256_hex(model->chat_template());
+  lane.engine = model->engine();
+  return std::unique_ptr<LocalLane>(new LocalLane(std::move(model), std::move(lane)));
+}
 
-std::vector<std::string> LocalLane::capabilities() const { return {"json_schema", fmt::format("context:{}", model_->context_tokens())}; }
-
-Result<std::int64_t> LocalLane::prompt_tokens_max(const LmRequest& request) const {
-  ASSAY_TRY(const auto turns, turns_of(request));
-  ASSAY_TRY(const LocalPrompt prompt, model_->prompt(turns));
-  return static_cast<std::int64_t>(prompt.tokens.size());
+Result<LocalPrompt> LocalLane::prompt(const LmRequest& request) const {
+  if (request.tools.is_object() && !request.tools.as_object().empty()) {
+    return fail(ErrorCode::refused, "a local model takes no native tools", "use a template that writes the tools into the prompt", "tools");
+  }
+  ASSAY_TRY(const auto turns, chat_turns(request));
+  return model_->prompt(turns);
 }
 
 Result<LmResponse> LocalLane::complete(const LmRequest& request, const Wait& wait) {
-  ASSAY_TRY(const auto turns, turns_of(request));
-  ASSAY_TRY(const Sampling sampling, sampling_of(request));
-  ASSAY_TRY(const LocalPrompt prompt, model_->prompt(turns));
-  std::vector<AnswerSegment> plan;
-  if (!request.schema.is_null()) {
-    auto parts = answer_parts(request.schema);
-    if (!parts) return std::unexpected(std::move(parts.error()).in("schema"));
-    ASSAY_TRY(plan, answer_plan(*parts, [this](std::string_view text) { return model_->tokenise(text); }));
-  }
-  ASSAY_TRY(LocalAnswer answer, model_->answer(prompt, plan, sampling, wait));
+  ASSAY_TRY(const Sampling sampling, read_sampling(request));
+  ASSAY_TRY(const LocalPrompt tokens, prompt(request));
+  auto parts = answer_parts(request.schema);
+  if (!parts) return std::unexpected(std::move(parts.error()).in("schema"));
+  ASSAY_TRY(const auto plan, answer_plan(*parts, [this](std::string_view text) { return model_->tokenise(text); }));
+  ASSAY_TRY(LocalAnswer answer, model_->answer(tokens, plan, sampling, wait));
   LmResponse response;
   response.content = std::move(answer.text);
   response.finish_reason = std::move(answer.finish_reason);
   response.usage.prompt_tokens = answer.prompt_tokens;
   response.usage.completion_tokens = answer.completion_tokens;
   return response;
+}
+
+Result<std::int64_t> LocalLane::prompt_tokens_max(const LmRequest& request) const {
+  ASSAY_TRY(const LocalPrompt tokens, prompt(request));
+  return static_cast<std::int64_t>(tokens.tokens.size());
+}
+
+std::vector<std::string> LocalLane::capabilities() const {
+  return {fmt::format("context:{}", model_->context_tokens()), "json_schema"};
 }
 
 }  // namespace assay

@@ -1,51 +1,58 @@
 #pragma once
 /// @file
-/// The lane `local`: a model inside the process. No key, no server, no network.
+/// The lane `local`: a LocalModel behind the LM interface. Nothing leaves the process.
 ///
-///     ASSAY_TRY(const std::shared_ptr<LM> lane, LocalLane::open({.model = "smollm2-135m-instruct", .path = file}, clock));
-///     ASSAY_TRY(const LmResponse answer, lane->complete(request, wait));
+///     ASSAY_TRY(const std::string path, find_model("smollm2-135m-instruct"));
+///     ASSAY_TRY(const auto lane, LocalLane::open({.name = "smollm2-135m-instruct", .model = {.path = path}}, clock));
+///     lane->complete(request, wait);
 ///
-/// Its lane_id names the model file by hash, its chat template by hash, and engine, CPU variant, threads and batch size.
-/// Thread safety: as LM; as many answers at once as there are slots, others wait their turn.
+/// Its identity names model file, chat template and engine; the tokenizer is part of the model file (null).
+/// Thread safety: as LM; `slots` answers are made at once.
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "assay/lm/lm.h"
+#include "assay/lm/local_model.h"
 
 namespace assay {
 
-class LocalModel;
-
 struct LocalLaneOptions {
-  std::string model;   ///< name that records and modules show
-  std::string path;    ///< GGUF file
-  int slots = 0;       ///< answers at once; 0: one a processor
-  int threads = 1;     ///< for one answer
-  int context_tokens = 4096;
-  std::string hash_folder;  ///< where the file's SHA-256 is remembered (by size and time); empty: hashed at every start
+  std::string name;  ///< LANE.model; empty: the file's name without its ending
+  LocalModelOptions model;
 };
 
 class LocalLane final : public LM {
  public:
-  /// Errors: those of LocalModel::load; `io`.
-  static Result<std::shared_ptr<LocalLane>> open(const LocalLaneOptions& options, Clock& clock);
-  ~LocalLane() override;
+  /// Loads the model and hashes its file (the hash is kept beside the file, by size and time of change, where that can be
+  /// written). Errors: as LocalModel::load. `clock` must outlive the lane.
+  static Result<std::unique_ptr<LocalLane>> open(const LocalLaneOptions& options, Clock& clock);
 
   const Lane& lane() const override { return lane_; }
+  /// Errors besides LM's: `refused` (tools, contents that are not text, config keys that a local model cannot keep to),
+  /// `malformed` (config or schema). A null seed counts as 0: sampling never uses hidden randomness.
   Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override;
-  Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const override;  ///< exact
-  std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
+  /// Exact.
+  Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const override;
+  /// "context:N", "json_schema".
   std::vector<std::string> capabilities() const override;
-  int slots() const;
+
+  int concurrency() const override { return model_->slots(); }
 
  private:
-  LocalLane(std::unique_ptr<LocalModel> model, Lane lane);
+  LocalLane(std::unique_ptr<LocalModel> model, Lane lane) : model_(std::move(model)), lane_(std::move(lane)) {}
+  Result<LocalPrompt> prompt(const LmRequest& request) const;
+
   std::unique_ptr<LocalModel> model_;
   Lane lane_;
 };
 
-/// SHA-256 of a file, remembered in `folder` by path, size and modification time.
-Result<std::string> remembered_sha256(const std::string& path, const std::string& folder);
+/// The file of a model: `name` itself if it ends in ".gguf", else NAME.gguf in $ASSAY_MODEL_DIR or in the cache's `models`.
+/// Errors: `unavailable`, with the places that were tried.
+Result<std::string> find_model(const std::string& name);
+
+/// SHA-256 of a model file, from the note beside it (FILE.sha256.json) if size and time of change still fit.
+Result<std::string> model_digest(const std::string& path);
 
 }  // namespace assay
