@@ -149,10 +149,11 @@ void Writer::write(std::vector<Job>& jobs) {
     counters_.refused += jobs.size();
     return;
   }
+  // The cursor moves before the OKs go out: who asks after an OK finds the event among the stored ones.
+  counters_.delivered += hub_.pass_on(fresh, store_.last_seq());
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     jobs[i].from->send(ok_message(jobs[i].event->id, (*answers)[i].accepted, (*answers)[i].text));
   }
-  counters_.delivered += hub_.pass_on(fresh, store_.last_seq());
 }
 
 Result<std::vector<Writer::Answer>> Writer::store(const std::vector<Job>& jobs, std::vector<Hub::Fresh>& fresh) {

@@ -219,7 +219,8 @@ TEST_F(RelayTest, HoldsItsLimitsAtMaxAndOneBeyond) {
   ASSERT_TRUE(socket->send_text(R"(["CLOSE","a"])", within()).has_value());
   EXPECT_EQ(ask(*socket, "[\"REQ\",\"" + longest + "\",{}]").substr(0, 7), "[\"EOSE\"");
   const auto c = client();
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(c->publish(event(1, std::to_string(i), {}, now() - i), within()).has_value());
+  const std::int64_t t = now();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(c->publish(event(1, std::to_string(i), {}, t - i), within()).has_value());
   EXPECT_EQ(contents(c->fetch({{.limit = 1'000'000}}, within())), (Strings{"0", "1", "2"}));
   const auto noisy = raw();
   for (int i = 0; i < 5; ++i) (void)noisy->send_text("nonsense", within());
@@ -257,7 +258,8 @@ TEST_F(RelayTest, ServesItsInformationDocumentAndOneEndpointOnly) {
 TEST_F(RelayTest, ABigAnswerIsPagedToAReaderThatTakesItsTime) {
   const auto c = client();
   std::vector<VerifiedEvent> events;
-  for (int i = 0; i < 200; ++i) events.push_back(event(1, std::to_string(i) + std::string(40'000, 'x'), {}, now() - i));
+  const std::int64_t t = now();
+  for (int i = 0; i < 200; ++i) events.push_back(event(1, std::to_string(i) + std::string(40'000, 'x'), {}, t - i));
   ASSERT_TRUE(c->publish_all(events, within(60s)).has_value());
   const auto all = client()->fetch({{.kinds = {{1}}}}, within(60s));  // 8 MB
   ASSERT_TRUE(all.has_value()) << all.error().text();
