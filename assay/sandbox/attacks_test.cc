@@ -95,7 +95,7 @@ except BlockingIOError as full:
     os._exit(full.errno)
 stop(); did())",
      EAGAIN},
-    {"TakesAllMemory", "kept = []\nfor _ in range(50): kept.append(bytearray(os.urandom(1 << 16) * 128))\ndid()", 137, SandboxVerdict::oom},
+    {"TakesAllMemory", "kept = []\nfor _ in range(50): kept.append(bytearray(os.urandom(1 << 16) * 128)); time.sleep(0.03)\ndid()", 137, SandboxVerdict::oom},
     {"FillsTheDisk", "kept = [tempfile.TemporaryFile() for _ in range(3)]\nfor f in kept: f.write(bytes(8 << 20)); f.flush()\ndid()", ENOSPC},
     {"WritesOneHugeFile", "f = tempfile.TemporaryFile(); f.truncate(1 << 30); did()", EFBIG},
     {"FloodsStdout", "for _ in range(128): sys.stdout.write('x' * 65536)\nsys.stdout.flush(); did()", 137, SandboxVerdict::output_limit},

@@ -75,6 +75,9 @@ constexpr std::string_view denied[] = {
 
 constexpr std::uint64_t low_half = 0xffffffff;  // the kernel reads an int; BPF sees all 64 bits (CVE-2019-10063)
 
+// What libseccomp's SCMP_A0 makes, which is a compound literal and no C++.
+scmp_arg_cmp when(unsigned argument, scmp_compare how, std::uint64_t value, std::uint64_t second = 0) { return {argument, how, value, second}; }
+
 struct Release {
   void operator()(void* context) const { seccomp_release(context); }
 };
@@ -109,13 +112,13 @@ Result<void> add_socket_rules(void* context, std::string_view name, bool inet) {
   if (inet) families.insert(families.end(), {AF_INET, AF_INET6});
   std::uint64_t next = 0;
   for (const std::uint64_t family : families) {
-    ASSAY_CHECK(add(context, SCMP_ACT_ALLOW, name, {SCMP_A0(SCMP_CMP_EQ, family)}));
+    ASSAY_CHECK(add(context, SCMP_ACT_ALLOW, name, {when(0, SCMP_CMP_EQ, family)}));
     for (; next < family; ++next) {
-      ASSAY_CHECK(add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), name, {SCMP_A0(SCMP_CMP_EQ, next)}));
+      ASSAY_CHECK(add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), name, {when(0, SCMP_CMP_EQ, next)}));
     }
     next = family + 1;
   }
-  return add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), name, {SCMP_A0(SCMP_CMP_GT, families.back())});
+  return add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), name, {when(0, SCMP_CMP_GT, families.back())});
 }
 
 Result<std::vector<sock_filter>> export_bpf(void* context) {
@@ -136,9 +139,9 @@ Result<std::vector<sock_filter>> build_list(bool inet) {
   for (const std::string_view name : denied) ASSAY_CHECK(add(context.get(), SCMP_ACT_ERRNO(EPERM), name));
   for (const std::string_view name : {"socket", "socketpair"}) ASSAY_CHECK(add_socket_rules(context.get(), name, inet));
   for (const std::uint64_t persona : {0x0, 0x8, 0x20000, 0x40000, 0x60000}) {  // Linux, and without address randomisation
-    ASSAY_CHECK(add(context.get(), SCMP_ACT_ALLOW, "personality", {SCMP_A0(SCMP_CMP_EQ, persona)}));
+    ASSAY_CHECK(add(context.get(), SCMP_ACT_ALLOW, "personality", {when(0, SCMP_CMP_EQ, persona)}));
   }
-  ASSAY_CHECK(add(context.get(), SCMP_ACT_ALLOW, "personality", {SCMP_A0(SCMP_CMP_EQ, 0xffffffff)}));
+  ASSAY_CHECK(add(context.get(), SCMP_ACT_ALLOW, "personality", {when(0, SCMP_CMP_EQ, 0xffffffff)}));
   // A tree instead of a chain: about 9 comparisons for any call.
   if (const int rc = seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2); rc != 0) return std::unexpected(failed("optimize", rc));
   return export_bpf(context.get());
@@ -150,15 +153,15 @@ Result<std::vector<sock_filter>> build_arguments() {
   void* filter = context.get();
   const std::uint32_t eperm = SCMP_ACT_ERRNO(EPERM);
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, tioclinux}) {  // both type into the terminal of someone else
-    ASSAY_CHECK(add(filter, eperm, "ioctl", {SCMP_A1(SCMP_CMP_MASKED_EQ, low_half, request)}));
+    ASSAY_CHECK(add(filter, eperm, "ioctl", {when(1, SCMP_CMP_MASKED_EQ, low_half, request)}));
   }
   // CLONE_NEWTIME cannot be asked of clone(2): its bit is part of the exit signal.
   for (const std::uint64_t flag : {std::uint64_t{CLONE_NEWUSER}, std::uint64_t{CLONE_NEWNS}, std::uint64_t{CLONE_NEWPID}, std::uint64_t{CLONE_NEWNET},
                                    std::uint64_t{CLONE_NEWIPC}, std::uint64_t{CLONE_NEWUTS}, std::uint64_t{CLONE_NEWCGROUP}}) {
-    ASSAY_CHECK(add(filter, eperm, "clone", {SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)}));
+    ASSAY_CHECK(add(filter, eperm, "clone", {when(0, SCMP_CMP_MASKED_EQ, flag, flag)}));
   }
   for (const std::uint64_t option : {std::uint64_t{PR_SET_MM}, std::uint64_t{PR_SET_PTRACER}}) {
-    ASSAY_CHECK(add(filter, eperm, "prctl", {SCMP_A0(SCMP_CMP_MASKED_EQ, low_half, option)}));
+    ASSAY_CHECK(add(filter, eperm, "prctl", {when(0, SCMP_CMP_MASKED_EQ, low_half, option)}));
   }
   return export_bpf(filter);
 }
