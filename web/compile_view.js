@@ -9,7 +9,7 @@ const activity_max = 8;
 
 const decision = (compile, what) => compile.decisions.findLast((each) => each.data.what === what)?.data.value;
 
-const interval_text = (interval) => (interval ? `95 % interval ${score(interval.low)} to ${score(interval.high)}` : "");
+const interval_text = (interval) => (interval ? `${score(interval.low)} – ${score(interval.high)} (95 %)` : "");
 
 const add_totals = (a, b) => Object.fromEntries(Object.keys(b).map((key) => [key, (a?.[key] ?? 0) + b[key]]));
 
@@ -122,7 +122,8 @@ export function compile_overview(id) {
       .map((stage) => `${stage.path.slice(5)} ${score(stage.mean)} (n = ${count(stage.scored)})`).join(" · ");
     const items = [["Optimizer", compile.optimizer ?? "–"], ["Metric", compile.metric ?? "–"], ["Rows", rows || "–"], test ? ["Test set", test] : null, ["Model", run.models.join(", ") || "–"],
       ["Seed", String(run.seed)], ["Privacy", run.privacy_mode], promoted === undefined ? null : ["Promoted", promoted ? "yes: the gain's interval lies above zero" : "no: the gain is within noise"]].filter(Boolean);
-    facts.replaceChildren(...items.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, visible(value))]));
+    const breakable = (text) => text.split(/(?<=[a-z])(?=[A-Z])/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+    facts.replaceChildren(...items.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, breakable(visible(value)))]));
     if (typeof final_id === "string") facts.append(h("dt", {}, "compiled_id"), h("dd", {}, id_chip(final_id, "compiled_id")));
   }
 

@@ -49,7 +49,7 @@ export const visible = (text) => String(text).replace(unseen, (c) => `⟦U+${c.c
 
 /** A short form of an id with the whole one to copy. */
 export function id_chip(id, label) {
-  const button = h("button", { class: "chip mono", type: "button", title: `${label}: ${id} (click to copy)`, "aria-label": `Copy ${label}` }, short_id(id));
+  const button = h("button", { class: "chip mono", type: "button", title: `${label}: ${id} (click to copy)` }, short_id(id));
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(id);
@@ -64,20 +64,24 @@ export function id_chip(id, label) {
 
 export const short_id = (id) => (id.length > 14 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id);
 
-/** Calls `work` at most once in `wait_ms`, and once more after the last request. */
+/** Calls `work` now, and once more after the last request: never twice at a time, and the slower it is the longer it rests. */
 export function throttled(work, wait_ms) {
-  let timer = null;
+  let busy = false;
   let again = false;
-  const run = async () => {
-    again = false;
-    timer = setTimeout(() => {
-      timer = null;
-      if (again) run();
-    }, wait_ms);
+  return async function run() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    const began = performance.now();
     await work();
-  };
-  return () => {
-    if (timer === null) run();
-    else again = true;
+    const rest_ms = Math.max(wait_ms, 2 * (performance.now() - began));
+    setTimeout(() => {
+      busy = false;
+      if (!again) return;
+      again = false;
+      run();
+    }, rest_ms);
   };
 }

@@ -34,7 +34,13 @@ export function ago(unix_ms) {
   return new Date(unix_ms).toISOString().slice(0, 10);
 }
 
-export const moment = (unix_ms) => (unix_ms ? new Date(unix_ms).toLocaleString() : "unknown");
+/** "2026-11-25 18:15:53" in the reader's time zone. */
+export function moment(unix_ms) {
+  if (!unix_ms) return "unknown";
+  const at = new Date(unix_ms);
+  const two = (n) => String(n).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
 
 /** Price of totals. A lane without a price is never 0. */
 export function price(totals) {
@@ -61,10 +67,3 @@ export function wilson(share, n) {
   const half = (z * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n))) / d;
   return { low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
 }
-
-export const state_words = {
-  complete: "complete",
-  running: "running",
-  interrupted: "interrupted",
-  broken: "broken",
-};

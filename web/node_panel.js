@@ -44,7 +44,7 @@ function call_section(call, number, many) {
 }
 
 export function node_panel(node, on_close) {
-  const close = h("button", { class: "quiet", type: "button", "aria-label": "Close details", onclick: on_close }, "Close ✕");
+  const close = h("button", { class: "quiet", type: "button", title: "Close details (Escape)", onclick: on_close }, "Close ✕");
   const events = node.events ?? [];
   return h("div", { class: "panel card" },
     h("header", {}, h("div", {}, h("p", { class: "over" }, `${node.kind}${node.name ? ` · ${visible(node.name)}` : ""}`), h("h2", { class: "mono" }, visible(node.path || "run"))), close),

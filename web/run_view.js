@@ -10,6 +10,13 @@ import { waterfall } from "./waterfall.js";
 
 const trace_href = (id, path) => `#/run/${encodeURIComponent(id)}/trace${path ? `/${path.split("/").map(encodeURIComponent).join("/")}` : ""}`;
 
+function trouble_of(run) {
+  if (run.problem) return `This record is broken, and nothing after the bad line can be believed. ${visible(run.problem)}`;
+  const next = run.is_compile ? " It can go on from here with assay compile --resume." : "";
+  if (run.last_error && run.state !== "running") return `It stopped: ${visible(run.last_error)}.${next}`;
+  return run.state === "interrupted" ? `Interrupted: no process writes this record any more, and it has no end.${next}` : "";
+}
+
 function header_of(run) {
   const state = badge(run.state);
   const title = h("h1", {}, run_name(run), state);
@@ -21,8 +28,8 @@ function header_of(run) {
     draw(now) {
       state.dataset.state = now.state;
       say(state, now.state);
-      const text = now.problem ? `This record is broken, and nothing after the bad line can be believed. ${visible(now.problem)}`
-        : now.last_error ? `It stopped: ${visible(now.last_error)}` : now.state === "interrupted" ? "No process writes this record any more, and it has no end: the run was interrupted. A compile can go on with assay compile --resume." : "";
+      const text = trouble_of(now);
+      problem.dataset.tone = now.problem ? "bad" : "warn";
       problem.hidden = !text;
       say(problem, text);
     },

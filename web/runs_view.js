@@ -89,14 +89,14 @@ export function runs_view(root, { set_crumbs, announce }) {
   const figures = tiles("Runs", "Running now", "LM calls", "Tokens", "Price");
   const search = h("input", { type: "search", placeholder: "Filter by program, id or state   ( / )", "aria-label": "Filter runs" });
   const kinds = h("div", { class: "segments", role: "group", "aria-label": "Kind" },
-    ["all", "compiles", "runs"].map((each) => h("button", { type: "button", "aria-pressed": each === kind, "data-kind": each }, each)));
+    ["all", "compiles", "runs"].map((each) => h("button", { type: "button", "aria-pressed": String(each === kind), "data-kind": each }, each)));
   const body = h("tbody");
   const table = h("table", { class: "runs" }, h("caption", { class: "unseen" }, "Runs and compiles, the newest first"),
     h("thead", {}, h("tr", {}, columns.map((column, i) => h("th", { scope: "col", class: i >= 3 ? "num" : null }, column)))), body);
   const note = h("p", { class: "hint" }, "");
   const list = h("section", { "aria-label": "Runs" }, h("div", { class: "bar" }, kinds, search), h("div", { class: "card scroll" }, table), note);
   const hollow = h("div");
-  root.append(figures.element, list, hollow);
+  root.append(h("h1", { class: "unseen" }, "Runs"), figures.element, list, hollow);
 
   const matches = (row) => (kind === "all" || (kind === "compiles") === row.is_compile)
     && (!query || `${row.program} ${row.id} ${row.file} ${row.state} ${row.compiled_id ?? ""}`.toLowerCase().includes(query));
@@ -135,7 +135,7 @@ export function runs_view(root, { set_crumbs, announce }) {
   kinds.addEventListener("click", (event) => {
     if (!event.target.dataset.kind) return;
     kind = event.target.dataset.kind;
-    for (const button of kinds.children) button.setAttribute("aria-pressed", button.dataset.kind === kind);
+    for (const button of kinds.children) button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
     draw();
   });
   search.addEventListener("input", () => {

@@ -47,13 +47,13 @@ function measure(branch) {
   return branch.sum;
 }
 
-/** Rows in the order of the screen; `closed(path)` says which groups show nothing below them. */
+/** Rows in the order of the screen; `closed(path, depth)` says which show nothing below them. */
 function rows_of(branch, closed, depth = 0, out = []) {
   for (const child of branch.children.sort((a, b) => a.sum.start - b.sum.start)) {
     const calls = child.node?.calls ?? [];
     const inner = child.children.length + calls.length;
-    out.push({ key: child.path, path: child.path, label: child.label, depth, branch: child, node: child.node, inner, closed: inner > 0 && closed(child.path), kind: child.node?.kind ?? "Group" });
-    if (inner === 0 || closed(child.path)) continue;
+    out.push({ key: child.path, path: child.path, label: child.label, depth, branch: child, node: child.node, inner, closed: inner > 0 && closed(child.path, depth), kind: child.node?.kind ?? "Group" });
+    if (inner === 0 || closed(child.path, depth)) continue;
     for (const call of calls) {
       out.push({ key: `${child.path}#${call.index}#${call.start_ns}`, path: child.path, label: call.model || "LM call", depth: depth + 1, node: child.node, call, inner: 0, kind: "Call" });
     }
@@ -62,8 +62,20 @@ function rows_of(branch, closed, depth = 0, out = []) {
   return out;
 }
 
-function count_rows(branch) {
-  return branch.children.reduce((sum, child) => sum + 1 + (child.node?.calls.length ?? 0) + count_rows(child), 0);
+function count_rows(branch, depth = 0, counts = []) {
+  for (const child of branch.children) {
+    counts[depth] = (counts[depth] ?? 0) + 1;
+    const calls = child.node?.calls.length ?? 0;
+    if (calls) counts[depth + 1] = (counts[depth + 1] ?? 0) + calls;
+    count_rows(child, depth + 1, counts);
+  }
+  return counts;
+}
+
+// How deep a tree can be open with no more rows than a reader takes in.
+function open_depth(branch) {
+  let total = 0;
+  return count_rows(branch).findIndex((rows) => (total += rows) > open_rows_max);
 }
 
 function ticks(span) {
@@ -82,11 +94,12 @@ function make_row() {
     h("span", { role: "gridcell", class: "name" }, h("span", { class: "twist", "aria-hidden": "true" }), h("span", { class: "kind" }), h("span", { class: "label mono" }), h("a", { class: "zoom", title: "Show only this" }, "⤢")),
     h("span", { role: "gridcell", class: "num tokens" }),
     h("span", { role: "gridcell", class: "num cost" }),
-    h("span", { role: "gridcell", class: "time" }, h("span", { class: "bar" }), h("span", { class: "took" })));
+    h("span", { role: "gridcell", class: "num took" }),
+    h("span", { role: "gridcell", class: "time" }, h("span", { class: "bar" })));
 }
 
 function update_row(element, row, frame) {
-  const [name, tokens, cost, time] = element.children;
+  const [name, tokens, cost, took, time] = element.children;
   const [twist, kind, label, zoom] = name.children;
   const sum = row.call ? { start: row.call.start_ns, end: row.call.end_ns } : row.branch.sum;
   const status = row.call ? (row.call.answered ? "ok" : "open") : row.node?.status ?? (row.branch.sum.errors ? "error" : "ok");
@@ -102,48 +115,38 @@ function update_row(element, row, frame) {
   say(kind, letters[row.kind] ?? "");
   kind.hidden = row.kind === "Group";
   kind.title = row.kind === "Call" ? "LM call" : row.kind;
-  say(label, visible(row.label) + (row.call?.cached ? "  (cached)" : status === "error" && row.node && !row.call ? "  ✕ error" : status === "open" && row.node ? "  … open" : ""));
+  say(label, visible(row.label).replace(/(^|\/)ex:([0-9a-f]{8})[0-9a-f]{8}/g, "$1ex:$2…") + (row.call?.cached ? "  (cached)" : status === "error" && row.node && !row.call ? "  ✕ error" : status === "open" && row.node ? "  … open" : ""));
   label.title = visible(row.path);
   zoom.hidden = row.kind !== "Group";
   zoom.href = row.kind === "Group" ? frame.href(row.path) : "#";
   say(tokens, row.call ? (row.call.cached ? "–" : `${compact(call_tokens(row.call))} tok`) : row.branch.sum.calls ? `${compact(row.branch.sum.tokens)} tok` : "");
   say(cost, row.call ? (row.call.cached ? "–" : call_price(row.call.cost_msats)) : row.branch.sum.calls ? (row.branch.sum.unpriced === row.branch.sum.calls ? "unpriced" : call_price(row.branch.sum.cost)) : "");
-  const [bar, took] = time.children;
-  const left = ((sum.start - frame.start) / frame.span) * 100;
-  const share = ((sum.end - sum.start) / frame.span) * 100;
-  bar.style.left = `${left}%`;
-  bar.style.width = `max(2px, ${share}%)`;
   say(took, duration(Math.max(0, sum.end - sum.start)));
-  if (left + share > 72) {
-    took.style.left = "";
-    took.style.right = `calc(${100 - left}% + 6px)`;
-  } else {
-    took.style.right = "";
-    took.style.left = `calc(${left + share}% + 8px)`;
-  }
+  const bar = time.firstChild;
+  bar.style.left = `${((sum.start - frame.start) / frame.span) * 100}%`;
+  bar.style.width = `max(2px, ${((sum.end - sum.start) / frame.span) * 100}%)`;
 }
 
 export function waterfall({ href, on_select, on_leave }) {
   const closed = new Map();  // path → what the reader chose
-  let by_default = () => false;
+  let depth_max = -1;
   let rows = [];
   let data = null;
   let selected = null;
   const axis = h("div", { class: "axis", "aria-hidden": "true" });
-  const head = h("div", { role: "row", class: "row head" }, ["Node", "Tokens", "Price"].map((text, i) => h("span", { role: "columnheader", class: i ? "num" : "name" }, text)),
-    h("span", { role: "columnheader", class: "time", "aria-label": "Time" }, axis));
+  const head = h("div", { role: "row", class: "row head" }, ["Node", "Tokens", "Price", "Took"].map((text, i) => h("span", { role: "columnheader", class: i ? "num" : "name" }, text)),
+    h("span", { role: "columnheader", class: "time" }, h("span", { class: "unseen" }, "Time"), axis));
   const body = h("div", { role: "rowgroup" });
   const element = h("div", { role: "treegrid", class: "waterfall card", "aria-label": "Nodes and LM calls on a time axis" }, h("div", { role: "rowgroup" }, head), body);
   const note = h("p", { class: "hint" }, "");
 
-  const is_closed = (path) => closed.get(path) ?? by_default(path);
+  const is_closed = (path, depth) => closed.get(path) ?? (depth_max >= 0 && depth >= Math.max(0, depth_max - 1));
 
   function draw() {
     if (!data) return;
     const top = { ...shorten({ ...tree_of(data.nodes, data.under), label: "" }), label: "" };
     const sum = measure(top);
-    const total = count_rows(top);
-    by_default = total > open_rows_max ? (path) => path.replace(data.under, "").split("/").filter(Boolean).length >= (data.under ? 1 : 2) : () => false;
+    depth_max = open_depth(top);
     rows = rows_of(top, is_closed);
     const frame = { start: sum.start, span: Math.max(1, sum.end - sum.start), selected, href };
     const cut = rows.slice(0, rows_max);
