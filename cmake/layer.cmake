@@ -71,6 +71,17 @@ function(assay_link_included target source)
   endforeach()
 endfunction()
 
+# examples/NAME/main.cc becomes example_NAME; the README's test runs them.
+function(assay_examples)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*/main.cc")
+  foreach(source ${sources})
+    get_filename_component(folder "${source}" DIRECTORY)
+    get_filename_component(name "${folder}" NAME)
+    add_executable(example_${name} "${source}")
+    assay_link_included(example_${name} "${source}")
+  endforeach()
+endfunction()
+
 function(assay_benches)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*_bench.cc")
   foreach(source ${sources})

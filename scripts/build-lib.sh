@@ -44,3 +44,9 @@ unit_tests() {
     ! compgen -G "$folder*_test.cc" >/dev/null || printf 'assay_%s_test\n' "$(basename "$folder")"
   done
 }
+
+# The programs of examples/NAME/main.cc.
+example_programs() {
+  local source
+  for source in "$root"/examples/*/main.cc; do printf 'example_%s\n' "$(basename "$(dirname "$source")")"; done
+}

@@ -1,0 +1,30 @@
+// A typed LM function inside a C++ program: no Python, no server. Needs a model: scripts/fetch-model.
+#include <fmt/format.h>
+
+#include "assay/lm/local_lane.h"
+#include "assay/program/module.h"
+#include "assay/program/run.h"
+
+using namespace assay;
+
+Result<std::string> urgency_of(std::string_view ticket) {
+  ASSAY_TRY(const std::string model, find_model("smollm2-135m-instruct"));
+  ASSAY_TRY(const std::shared_ptr<LM> lane, LocalLane::open({.name = "", .model = {.path = model}}, system_clock()));
+  ASSAY_TRY(const Signature signature, Signature::parse("ticket -> urgency: Literal['low','high']", "Triage"));
+  ASSAY_TRY(const Program program, program_of("triage", "1", Predict("classify", signature), Rewards::built_in()));
+
+  RunWorld world;
+  world.effects.clock = &system_clock();
+  world.effects.entropy = &system_entropy();
+  world.settings.lm = lane;
+  world.record_path = "triage.run.jsonl";  // every call, its price and its answer: `assay replay` needs no model
+  ASSAY_TRY(const RunOutcome run, run_program(program, JsonObject{{"ticket", ticket}}, world));
+  ASSAY_TRY(const Prediction answer, run.prediction);
+  return answer.at("urgency").as_string();
+}
+
+int main() {
+  const Result<std::string> urgency = urgency_of("Nobody in our office can log in since this morning");
+  if (!urgency) return fmt::print(stderr, "error: {}\n", urgency.error().text()), exit_code(urgency.error().code);
+  fmt::print("urgency: {}\n", *urgency);
+}
