@@ -144,6 +144,22 @@ class Tidy(unittest.TestCase):
         missing = sorted({package for package in packages if f"`{package}`" not in explained})
         self.assertEqual(missing, [], "docs/dependencies.md has no line for these")
 
+    def test_the_plan_map_names_only_what_exists(self):
+        """Files, and tests by Suite.Name or Suite.*, that docs/plan-map.md gives as proof."""
+        text = (SOURCE / "docs/plan-map.md").read_text()
+        suites = set()
+        for _, path in tracked(".cc"):
+            if path.name.endswith("_test.cc"):
+                suites.update(re.findall(r"^(?:TEST(?:_[FP])?|RC_GTEST_PROP)\((\w+),\s*(\w+)", path.read_text(), re.M))
+        names = {f"{suite}.{name}" for suite, name in suites} | {f"{suite}.*" for suite, _ in suites}
+        cited = set(re.findall(r"`([A-Z]\w+\.(?:[A-Z]\w+|\*))`", text))
+        self.assertGreater(len(cited), 30)
+        self.assertEqual(sorted(cited - names), [], "no such tests")
+        files = {name for name in re.findall(r"`((?:assay|tests|schemas|interop|docs)/[\w./]+)`", text) if not (SOURCE / name).exists()}
+        self.assertEqual(sorted(files), [], "no such files")
+        whole = {name for name in re.findall(r"`(\w+_test)`", text) if not any((SOURCE / "tests").glob(f"{name}.*"))}
+        self.assertEqual(sorted(whole), [], "no such whole-program tests")
+
     def test_links_in_documents_lead_somewhere(self):
         wrong = []
         for name, path in tracked(".md"):
