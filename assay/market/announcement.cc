@@ -96,7 +96,7 @@ Result<std::vector<ProviderInfo>> find_providers(RelayClient& relay, const Provi
   std::vector<ProviderInfo> out;
   for (const VerifiedEvent& event : events) {
     auto info = read_announcement(*event);
-    if (!info || !info->sells(query.job_type)) continue;
+    if (!info || (!query.job_type.empty() && !info->sells(query.job_type))) continue;
     const auto has = [&](const SoldModel& model) { return model.id == query.model; };
     if (!query.model.empty() && std::none_of(info->models.begin(), info->models.end(), has)) continue;
     out.push_back(std::move(*info));

@@ -43,7 +43,7 @@ UnsignedEvent announcement_event(const ProviderInfo& info, std::int64_t now);
 Result<ProviderInfo> read_announcement(const Event& event);
 
 struct ProviderQuery {
-  std::string_view job_type;
+  std::string_view job_type;  ///< empty: whatever is sold
   std::string pubkey;  ///< only this one; empty: any
   std::string model;   ///< only who has it; empty: any
 };

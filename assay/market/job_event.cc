@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/nostr/bridge.h"
 #include "assay/nostr/nip44.h"
 
 namespace assay {
@@ -170,7 +171,7 @@ bool is_trace(const Event& event) {
   const std::vector<std::string> to = tag_values(event, "p");
   if (std::find(to.begin(), to.end(), event.pubkey) != to.end()) return true;
   return std::any_of(event.tags.begin(), event.tags.end(), [](const EventTag& tag) {
-    return tag[0] == "trace" || (tag[0] == "t" && item(tag, 1).find("trace") != std::string::npos);
+    return tag[0] == "t" && item(tag, 1) == trace_tag;
   });
 }
 

@@ -1,0 +1,239 @@
+// The whole market in one process: real relay, real issuer, real sandbox; only the LM is scripted.
+#include "assay/market/pylon_lane.h"
+#include "assay/market/pylon_sandbox.h"
+#include "assay/market/receipt.h"
+#include "assay/market/town_test.h"
+
+namespace assay {
+namespace {
+
+class MarketTest : public Town {
+ protected:
+  std::shared_ptr<LM> bought_lane(std::shared_ptr<Wallet> money, std::function<void(const Bought&)> on_bought = {}) {
+    PylonLaneOptions options{relay_->url(), buyer_key_, std::move(money), folder("buyer")};
+    options.on_bought = std::move(on_bought);
+    return PylonLane::open(options, clock_, entropy_, wait()).value();
+  }
+};
+
+TEST_F(MarketTest, ACompletionIsBoughtPaidAndReceipted) {
+  LmRequest seen;
+  auto scripted = std::make_shared<ScriptedLM>([&seen](const LmRequest& request) {
+    seen = request;
+    return ScriptedLM::answer("hello \x01\x7f buyer", 21, 4);
+  });
+  auto options = pylon_options(scripted);
+  const RunningPylon running = start(options);
+  std::vector<Bought> bought;
+  const auto lane = bought_lane(wallet(buyer_key_, "buyer"), [&](const Bought& b) { bought.push_back(b); });
+  EXPECT_EQ(lane->lane().kind, "pylon");
+  EXPECT_EQ(lane->lane().model, "scripted");
+  EXPECT_FALSE(allows(lane->privacy_modes(), PrivacyMode::PrivateRepoAllowed));
+
+  const auto answer = lane->complete(hello(), wait());
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(answer->content, "hello \x01\x7f buyer");
+  EXPECT_EQ(answer->usage.prompt_tokens, 21);
+  EXPECT_EQ(answer->usage.completion_tokens, 4);
+
+  // The lane saw the buyer's request, not a prompt made of it.
+  ASSERT_EQ(seen.messages.size(), 2U);
+  EXPECT_EQ(seen.messages[0].role, "system");
+  EXPECT_EQ(seen.messages[1].content.as_string(), "Say hello");
+  EXPECT_EQ(seen.config, hello().config);
+  EXPECT_EQ(seen.seed, 11);
+
+  // The price is that of the announced formula, and exactly it moved.
+  const std::int64_t price = options.work.prices.text(scripted->prompt_tokens_max(hello()).value(), 16).value();
+  EXPECT_GT(price, 0);
+  EXPECT_EQ(answer->usage.cost_msats, price);
+  EXPECT_EQ(held(buyer_key_), 100'000 - price);
+  EXPECT_EQ(held(seller_key_), 100'000 + price);
+  EXPECT_EQ(running.pylon->jobs().earned_msats().value(), price);
+
+  ASSERT_EQ(bought.size(), 1U);
+  const PaymentFacts facts = verify_payment_receipt(bought[0].receipt).value();
+  EXPECT_EQ(facts.amount_msats, price);
+  EXPECT_EQ(facts.provider, seller_key_.public_hex());
+  EXPECT_EQ(facts.request_id, bought[0].request_id);
+  EXPECT_TRUE(issuer_->ledger().lookup(seller_key_.public_hex(), facts.payment_hash).value().settled);
+}
+
+TEST_F(MarketTest, ASandboxRunIsBoughtWithTheBuyersNonceInIt) {
+  const RunningPylon running = start(pylon_options(nullptr, true));
+  PylonSandboxProvider provider{relay_->url(), buyer_key_, SandboxProfile::Small};
+  provider.wallet = wallet(buyer_key_, "buyer");
+  provider.folder = folder("buyer");
+  std::vector<Bought> bought;
+  provider.on_bought = [&](const Bought& b) { bought.push_back(b); };
+  const std::string nonce = entropy_.hex_bytes(16);
+  SandboxRunRequest request;
+  request.commands = {{.cmd = "printf '%s' " + nonce + " | sha256sum"}};
+  const auto response = provider.run(request);
+  ASSERT_TRUE(response) << response.error().text();
+  EXPECT_EQ(response->status, SandboxStatus::success);
+  ASSERT_EQ(response->runs.size(), 1U);
+  EXPECT_EQ(response->runs[0].out.stored, sha256_hex(nonce) + "  -\n");  // computed there: it was not in what we sent
+  EXPECT_EQ(response->provenance.at("provider_pubkey").as_string(), seller_key_.public_hex());
+  ASSERT_EQ(bought.size(), 1U);
+  EXPECT_EQ(bought[0].paid_msats, MarketPrices().sandbox(request).value());
+  EXPECT_EQ(held(buyer_key_), 100'000 - bought[0].paid_msats);
+  EXPECT_TRUE(verify_payment_receipt(bought[0].receipt));
+
+  SandboxRunRequest greedy = request;
+  greedy.network_policy = "full";
+  EXPECT_FALSE(provider.run(greedy));
+  EXPECT_EQ(bought.size(), 1U);
+}
+
+TEST_F(MarketTest, AFreeProviderNeedsNoWallet) {
+  auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("free"); }));
+  options.wallet = nullptr;
+  options.work.prices = {0, 0, 0, 0, 0, 0};
+  const RunningPylon running = start(options);
+  const auto answer = bought_lane(nullptr)->complete(hello(), wait());
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(answer->content, "free");
+  EXPECT_EQ(answer->usage.cost_msats, 0);
+}
+
+TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
+  auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("no"); });
+  const RunningPylon running = start(pylon_options(scripted));
+  const auto money = wallet(buyer_key_, "buyer");
+  const auto shop = buyer(money);
+
+  Order order = hello_order();
+  LmRequest strange = hello();
+  strange.config.set("top_k", 40);
+  order.job = text_job(strange, {}).value();
+  auto got = shop->request(order, wait());
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, ErrorCode::refused);
+  EXPECT_NE(got.error().message.find("unsupported: config.top_k"), std::string::npos) << got.error().message;
+
+  order.job = text_job(hello(), {"another-model", ""}).value();
+  got = shop->request(order, wait());
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.error().message.find("unsupported: model another-model"), std::string::npos) << got.error().message;
+
+  SandboxRunRequest run;
+  run.commands = {{.cmd = "true"}};
+  order.job = sandbox_job(run).value();
+  got = shop->request(order, wait());
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.error().message.find("unsupported: job_type oa.sandbox_run.v1"), std::string::npos) << got.error().message;
+
+  got = shop->request(hello_order(1), wait());
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, ErrorCode::refused);
+  EXPECT_NE(got.error().message.find("the price is"), std::string::npos) << got.error().message;
+
+  EXPECT_EQ(scripted->calls(), 0);
+  EXPECT_EQ(held(buyer_key_), 100'000);
+  EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));  // saying no is no failure
+}
+
+TEST_F(MarketTest, ABudgetIsCheckedBeforeAnythingIsSent) {
+  BuyerOptions options{relay_->url(), buyer_key_, wallet(buyer_key_, "buyer"), folder("buyer")};
+  options.budget_msats = 999;
+  const auto shop = Buyer::open(options, clock_, entropy_, wait()).value();
+  EXPECT_EQ(shop->request(hello_order(1'000), wait()).error().code, ErrorCode::over_budget);
+  EXPECT_EQ(relay_->counts().stored, 0U);
+}
+
+// The seller is stopped after it was paid. A new process on the same folder runs the job once; the buyer fetches the result
+// without paying again.
+TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
+  const auto money = wallet(buyer_key_, "buyer");
+  const auto shop = buyer(money);
+  std::string request_id;
+  {
+    ScriptedLM::Options hanging;
+    hanging.hangs = true;
+    hanging.clock = &clock_;
+    auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("never"); }, hanging));
+    const RunningPylon running = start(options);
+    const auto got = shop->request(hello_order(), wait(seconds(3)));
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, ErrorCode::timed_out);
+    EXPECT_TRUE(got.error().message.starts_with("paid")) << got.error().message;
+    EXPECT_FALSE(shop->check_reputation(seller_key_.public_hex()));
+  }
+  const std::int64_t after_payment = held(buyer_key_);
+  EXPECT_LT(after_payment, 100'000);
+  ASSERT_EQ(shop->unfinished().value().size(), 1U);
+  request_id = shop->unfinished().value()[0].request_id;
+
+  auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("late"); });
+  {
+    const RunningPylon again = start(pylon_options(scripted));
+    const auto got = shop->resume(request_id, wait());
+    ASSERT_TRUE(got) << got.error().text();
+    EXPECT_EQ(read_text_answer(got->payload).value().content, "late");
+    EXPECT_TRUE(verify_payment_receipt(got->receipt));
+  }
+  // A third start is sent the same request by the relay again, and does nothing.
+  const RunningPylon third = start(pylon_options(scripted));
+  clock_.sleep_until(clock_.steady_ns() + 500'000'000, {});
+  EXPECT_EQ(scripted->calls(), 1);
+  EXPECT_EQ(held(buyer_key_), after_payment);
+  EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));
+  EXPECT_TRUE(shop->unfinished().value().empty());
+}
+
+// --- hostile buyers ---
+
+TEST_F(MarketTest, NobodyIsServedWithoutPayingOrOnAnotherId) {
+  auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("work"); });
+  auto options = pylon_options(scripted);
+  options.limits.quoted_max = 2;
+  const RunningPylon running = start(options);
+  const auto relay = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  const std::int64_t now = clock_.unix_ns() / 1'000'000'000;
+  const auto answers = relay->subscribe({{.authors = {{seller_key_.public_hex()}}, .kinds = {{7000, 6050}}}}, wait()).value();
+  const auto send = [&](EventTags tags) {
+    tags.push_back({"i", "work for me", "text"});
+    const VerifiedEvent event = sign_event({.created_at = now, .kind = 5050, .tags = std::move(tags)}, buyer_key_, entropy_).value();
+    EXPECT_TRUE(relay->publish(event, wait()));
+    return event->id;
+  };
+  const auto next = [&] { return read_feedback(*answers->next(wait()).value()).value(); };
+
+  send({{"p", std::string(64, '1')}});             // another's job
+  send({{"p", buyer_key_.public_hex()}});          // a trace
+  send({{"expiration", std::to_string(now - 1)}});
+  const EventId unpaid = send({});
+  EXPECT_EQ(next().status, "payment-required");    // the first three got no answer at all
+  const EventId second = send({{"alt", "2"}});
+  EXPECT_EQ(next().status, "payment-required");
+  send({{"alt", "3"}});
+  const JobFeedback busy = next();
+  EXPECT_EQ(busy.status, "error");
+  EXPECT_EQ(busy.text, "busy: ask again later");
+
+  // A buyer's own claim that it has paid changes nothing; only the issuer's word does.
+  for (const EventId& id : {unpaid, second}) {
+    const VerifiedEvent claim = sign_event(feedback_event(id, seller_key_.public_hex(), {"success", "paid", 150, ""}, "", now), buyer_key_, entropy_).value();
+    EXPECT_TRUE(relay->publish(claim, wait()));
+  }
+  clock_.sleep_until(clock_.steady_ns() + 500'000'000, {});
+  EXPECT_EQ(scripted->calls(), 0);
+  EXPECT_EQ(running.pylon->jobs().find(unpaid).value()->state, JobState::quoted);
+
+  // Paid, it is done; the payment of one request does not serve the other.
+  const StoredJob job = running.pylon->jobs().find(unpaid).value().value();
+  const Event quote = verify_event(job.answer).value().event();
+  const auto money = wallet(buyer_key_, "buyer");
+  ASSERT_TRUE(money->pay(read_feedback(quote).value().invoice, 100'000, wait()));
+  EXPECT_EQ(next().status, "processing");
+  const VerifiedEvent result = answers->next(wait()).value();
+  EXPECT_EQ(result->kind, 6050);
+  EXPECT_EQ(result->content, "work");
+  EXPECT_EQ(tag_value(*result, "e"), unpaid);
+  EXPECT_EQ(scripted->calls(), 1);
+  EXPECT_EQ(running.pylon->jobs().find(second).value()->state, JobState::quoted);
+}
+
+}  // namespace
+}  // namespace assay
