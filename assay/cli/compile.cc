@@ -83,6 +83,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   CompileWorld where{.effects = (*world)->effects, .settings = (*world)->settings, .journal_path = *journal, .resume = options.resume, .key = &*(*world)->key,
                      .assay_version = std::string(assay_version), .assay_build = assay_build()};
   where.hooks.say = [&cli](const std::string& line) { cli.terminal.note(line); };
+  where.hooks.evaluate.threads = options.common.threads > 0 ? static_cast<int>(options.common.threads) : (*world)->lane->concurrency();
   where.hooks.evaluate.progress = [&cli](std::size_t done, std::size_t total) {
     if (total > 1) cli.terminal.progress("rows", done, total);
   };

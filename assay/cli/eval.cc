@@ -60,6 +60,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   effects.recorder = recorder->get();
   const Context context(effects, (*world)->settings);
   EvaluateOptions how;
+  how.threads = options.common.threads > 0 ? static_cast<int>(options.common.threads) : (*world)->lane->concurrency();
   how.progress = [&cli](std::size_t done, std::size_t total) { cli.terminal.progress("rows", done, total); };
   const auto evaluation = evaluate(context.at("eval"), opened->program, *rows, *metric, how);
   if (!evaluation) return cli.fail_with(evaluation.error());

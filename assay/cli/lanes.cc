@@ -1,7 +1,5 @@
 #include "assay/cli/lanes.h"
 
-#include <unistd.h>
-
 #include <thread>
 
 #include <fmt/format.h>
@@ -18,21 +16,20 @@ namespace {
 Result<std::shared_ptr<LM>> open_local(const CommonOptions& options, const LaneSpec& spec, Cli& cli) {
   const std::string wanted = options.model.empty() ? spec.model : options.model;
   LocalLaneOptions how;
-  how.hash_folder = cache_folder() + "/hashes";
-  const std::int64_t threads = options.threads > 0 ? options.threads : spec.threads;
-  how.slots = static_cast<int>(std::min<std::int64_t>(threads, 256));
+  const std::int64_t slots = options.threads > 0 ? options.threads : spec.threads;
+  how.model.slots = static_cast<int>(std::min<std::int64_t>(slots, 256));
   if (wanted.ends_with(".gguf")) {
-    how.path = wanted;
-    how.model = wanted.substr(wanted.rfind('/') + 1);
+    how.model.path = wanted;
   } else {
     ASSAY_TRY(const auto models, known_models());
     for (const KnownModel& model : models) {
       if (model.name != wanted && !(wanted.empty() && model.is_default)) continue;
-      if (!model.present) return fail(ErrorCode::unavailable, fmt::format("the model {} is not on this machine", model.name), "scripts/fetch-model " + model.name, model.path);
-      how.path = model.path;
-      how.model = model.name;
+      how.name = model.name;
     }
-    if (how.path.empty()) return fail(ErrorCode::usage, fmt::format("unknown model '{}'", wanted), "assay doctor lists the models; a path ends with .gguf", "--model");
+    if (how.name.empty()) return fail(ErrorCode::usage, fmt::format("unknown model '{}'", wanted), "assay doctor lists the models; a path ends with .gguf", "--model");
+    auto path = find_model(how.name);
+    if (!path) return fail(path.error().code, path.error().message, "scripts/fetch-model " + how.name, path.error().path);
+    how.model.path = std::move(*path);
   }
   ASSAY_TRY(std::shared_ptr<LM> lane, LocalLane::open(how, cli.clock));
   return lane;
@@ -61,11 +58,11 @@ Result<std::vector<KnownModel>> known_models() {
   for (const auto& [name, model] : catalogue.at("models").as_object()) {
     KnownModel known;
     known.name = name;
-    known.path = cache_folder() + "/models/" + name + ".gguf";
+    known.path = find_model(name).value_or("");
     ASSAY_TRY(known.licence, string_member(model, "licence"));
     ASSAY_TRY(known.sha256, string_member(model, "sha256"));
     known.is_default = name == chosen;
-    known.present = ::access(known.path.c_str(), R_OK) == 0;
+    known.present = !known.path.empty();
     out.push_back(std::move(known));
   }
   return out;

@@ -19,7 +19,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--lane", options.lane, "local (default) or pylon");
   command.add_option("--model", options.model, "Model of the lane: a name of assay doctor's list, or a GGUF file");
   command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local or pylon");
-  command.add_option("--threads", options.threads, "Threads of the local lane (default: all processors)");
+  command.add_option("--threads", options.threads, "Calls at once (default: one a processor on the local lane)");
   command.add_option("--key", options.key, "Name of the signing key")->capture_default_str();
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
   command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");

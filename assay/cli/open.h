@@ -14,7 +14,7 @@ namespace assay {
 struct CommonOptions {
   std::string budget, privacy, lane, model, fallback_lane, key = "default", record, relay, issuer, provider, prices;
   std::optional<std::int64_t> seed;
-  std::int64_t threads = 0;
+  std::int64_t threads = 0;  ///< answers at once
   bool content = false;
 };
 

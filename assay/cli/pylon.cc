@@ -112,7 +112,7 @@ void add_pylon(CLI::App& app, Cli& cli) {
   selling->add_option("--issuer", options->common.issuer, "Ledger that pays, http://…; none: everything is free");
   selling->add_option("--key", options->common.key, "Name of the provider's key")->capture_default_str();
   selling->add_option("--model", options->common.model, "Model of the local lane");
-  selling->add_option("--threads", options->common.threads, "Threads of the local lane");
+  selling->add_option("--threads", options->common.threads, "Answers at once (default: one a processor)");
   selling->callback([options, &cli] { serve(*options, cli); });
   CLI::App* listing = command->add_subcommand("ls", "List who sells what on a relay");
   listing->add_option("--relay", options->common.relay, "Relay, ws://…");

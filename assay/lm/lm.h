@@ -64,6 +64,8 @@ class LM {
   virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
   /// Modes this lane may see. Lanes inside the process accept all; others public_ok and no_pii unless configured.
   virtual std::vector<PrivacyMode> privacy_modes() const;
+  /// Calls that gain from being made at once; results never depend on it.
+  virtual int concurrency() const { return 4; }
   /// What it can do, as Compatibility names it: "json_schema", "context:2048", …
   virtual std::vector<std::string> capabilities() const { return {}; }
 };

@@ -33,7 +33,7 @@ Result<std::vector<ChatTurn>> chat_turns(const LmRequest& request) {
 
 /// Every key of a config is kept to or refused by name.
 Result<void> check_keys(const Json& config) {
-  constexpr std::array<std::string_view, 6> known{"max_tokens", "n", "seed_policy", "stop", "temperature", "top_p"};
+  constexpr std::array<std::string_view, 7> known{"constrain", "max_tokens", "n", "seed_policy", "stop", "temperature", "top_p"};
   if (config.is_null()) return {};
   if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
   for (const auto& [key, value] : config.as_object()) {
