@@ -94,7 +94,12 @@ Result<void> make_folders(const std::string& path, unsigned mode) {
   for (const auto& part : std::filesystem::path(path)) {
     so_far = so_far.empty() ? part.string() : (std::filesystem::path(so_far) / part).string();
     if (so_far == "/" || part.empty()) continue;
-    if (::mkdir(so_far.c_str(), mode) != 0 && errno != EEXIST) return io_error("the folder cannot be made", so_far);
+    if (::mkdir(so_far.c_str(), mode) == 0) continue;
+    std::error_code ignored;
+    const int why = errno;
+    if (why == EEXIST && std::filesystem::is_directory(so_far, ignored)) continue;
+    errno = why;
+    return io_error("the folder cannot be made", so_far);
   }
   return {};
 }

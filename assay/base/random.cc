@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -56,7 +57,8 @@ class SystemEntropy final : public Entropy {
  public:
   void fill(std::span<std::uint8_t> out) override {
     while (!out.empty()) {  // ends: each round fills at least one byte, or the process cannot go on safely
-      const ssize_t count = getrandom(out.data(), out.size(), 0);
+      const ssize_t count = getrandom(out.data(), out.size(), 0);  // may give less, or EINTR, beyond 256 bytes
+      if (count < 0 && errno == EINTR) continue;
       if (count < 0) std::abort();
       out = out.subspan(static_cast<std::size_t>(count));
     }

@@ -23,7 +23,11 @@ TEST(Compatibility, AllUnmetRequirementsComeAtOnce) {
   needed.capabilities = {"context:4096", "vision"};
   needed.privacy_modes_allowed = {PrivacyMode::NoPii, PrivacyMode::PublicOk};
   needed.min_provider_reputation = 0.75;
-  const Offered offered{.tools = {"calc"}, .lanes = {"exec:native"}, .capabilities = {"context:2048"}, .privacy_mode = PrivacyMode::PrivateRepoAllowed, .provider_reputation = 0.5};
+  const Offered offered{.tools = {"calc"},
+                        .lanes = {"exec:native"},
+                        .capabilities = {"context:2048"},
+                        .privacy_mode = PrivacyMode::PrivateRepoAllowed,
+                        .provider_reputation = 0.5};
   EXPECT_THAT(check_compatibility(needed, offered),
               ElementsAre(Unmet{"lane", "retrieval:bm25", "exec:native"}, Unmet{"lane", "lm:any", "exec:native"}, Unmet{"tool", "search", "calc"},
                           Unmet{"capability", "context:4096", "context:2048"}, Unmet{"capability", "vision", "context:2048"},

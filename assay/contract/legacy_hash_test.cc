@@ -31,7 +31,8 @@ TEST(LegacyHash, PlusDialectWritesThePlus) {
 
 // Built from typed values instead of text: what a job or a manifest of that crate holds.
 TEST(LegacyHash, TypedValuesGiveTheSame) {
-  EXPECT_EQ(legacy_text(LegacyObject{{"temperature", legacy_f32(0.7)}, {"top_p", legacy_f32(0.95)}}), R"({"temperature":0.699999988079071,"top_p":0.949999988079071})");
+  EXPECT_EQ(legacy_text(LegacyObject{{"temperature", legacy_f32(0.7)}, {"top_p", legacy_f32(0.95)}}),
+            R"({"temperature":0.699999988079071,"top_p":0.949999988079071})");
   EXPECT_EQ(legacy_text(LegacyList{legacy_f32(0.8), legacy_f32(0.85), legacy_f32(0.1), legacy_f32(0.25), legacy_f32(-1.5), legacy_f32(3.0)}),
             "[0.800000011920929,0.8500000238418579,0.10000000149011612,0.25,-1.5,3.0]");
   EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(3.4028234663852886e38)}}), "18ddddb63c712a3d366834530806d9a05b1f69adde52fbdf1b9a8eecfb46202f");
@@ -57,7 +58,9 @@ TEST(LegacyHash, FromOurValuesKeepsIntegersApartFromFloats) {
 }
 
 TEST(LegacyHash, RefusesWhatIsNoJson) {
-  for (const char* bad : {"", "{", "[1,]", "01", "1.", "NaN", "\"\\ud800\"", "1e400", "-1e400", "{} 1", "{\"a\" 1}", "\"a", "tru", "\"\\", "-"}) EXPECT_FALSE(legacy_read(bad)) << bad;
+  for (const char* bad : {"", "{", "[1,]", "01", "1.", "NaN", "\"\\ud800\"", "1e400", "-1e400", "{} 1", "{\"a\" 1}", "\"a", "tru", "\"\\", "-"}) {
+    EXPECT_FALSE(legacy_read(bad)) << bad;
+  }
   EXPECT_TRUE(legacy_read(std::string(127, '[') + std::string(127, ']')));
   EXPECT_EQ(legacy_read(std::string(128, '[') + std::string(128, ']')).error().code, ErrorCode::limit_exceeded);
   EXPECT_EQ(legacy_read(std::string(1000000, '[')).error().code, ErrorCode::limit_exceeded);

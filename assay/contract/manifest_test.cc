@@ -16,7 +16,11 @@ using testing::HasSubstr;
 
 TEST(Manifest, ReadIsTheInverseOfToJson) {
   ZeroEntropy zeros;
-  for (const auto& manifest : {sample_manifest(), sign_manifest(sample_manifest(), sample_key(), zeros).value(), CompiledModuleManifest{.signature_name = "S", .compiled_id = std::string(64, '0'), .trainset_id = empty_set_id()}}) {
+  CompiledModuleManifest unmeasured;
+  unmeasured.signature_name = "S";
+  unmeasured.compiled_id = std::string(64, '0');
+  unmeasured.trainset_id = empty_set_id();
+  for (const auto& manifest : {sample_manifest(), sign_manifest(sample_manifest(), sample_key(), zeros).value(), unmeasured}) {
     CompiledModuleManifest written = manifest;
     for (const char* key : {"seed", "order_seed"}) {
       if (!written.optimizer_config.contains(key)) written.optimizer_config.set(key, Json());

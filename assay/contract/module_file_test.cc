@@ -226,8 +226,9 @@ TEST(ModuleFile, SignatureNullAndSignatureAbsentAreUnsigned) {
 }
 
 TEST(ModuleFile, GarbageIsBadNotACrash) {
-  for (const std::string& text : {std::string(), std::string("null"), std::string("[]"), std::string(1000000, '['), std::string("\xEF\xBB\xBF{}"), std::string("{\"artifact\":1}"),
-                                  std::string("{\"artifact\":{},\"manifest\":{},\"artifact\":{}}"), std::string("{\"artifact\":{},\"manifest\":{},\"attestations\":null}")}) {
+  const std::vector<std::string> texts = {"", "null", "[]", std::string(1000000, '['), "\xEF\xBB\xBF{}", R"({"artifact":1})",
+                                          R"({"artifact":{},"manifest":{},"artifact":{}})", R"({"artifact":{},"manifest":{},"attestations":null})"};
+  for (const std::string& text : texts) {
     const ModuleVerdict verdict = verify_module(text);
     EXPECT_EQ(verdict.state, ModuleState::bad);
     EXPECT_FALSE(verdict.problems.empty());

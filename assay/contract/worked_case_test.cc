@@ -29,11 +29,10 @@ Json request() {
 Artifact refined() {
   Json json = sample_json();
   json.set("entry", "refine");
-  json.set("modules", JsonObject{{"refine", JsonObject{{"kind", "refine/1"},
-                                                       {"over", JsonList{"classify"}},
-                                                       {"params", JsonObject{{"attempts", 2}, {"threshold", 0.5}, {"on_exhausted", "best"}, {"feedback", false},
-                                                                             {"fallback", JsonList{"lm:any"}},
-                                                                             {"reward", JsonObject{{"name", "section_known"}, {"version", "1"}, {"digest", sha256_hex("reward")}}}}}}}});
+  const Json reward = JsonObject{{"name", "section_known"}, {"version", "1"}, {"digest", sha256_hex("reward")}};
+  const Json params = JsonObject{{"attempts", 2},     {"threshold", 0.5}, {"on_exhausted", "best"},
+                                 {"feedback", false}, {"reward", reward}, {"fallback", JsonList{"lm:any"}}};
+  json.set("modules", JsonObject{{"refine", JsonObject{{"kind", "refine/1"}, {"over", JsonList{"classify"}}, {"params", params}}}});
   return Artifact::read(json).value();
 }
 
