@@ -103,10 +103,12 @@ Result<Candidate> make_candidate(Search& search, const BootstrapConfig& config, 
 
 DemoPlan draw_plan(const Search& search, const BootstrapConfig& config, std::int64_t index) {
   Random random({search.seed, "search", index, "size"});
-  const auto up_to = [&](std::int64_t most) { return most == 0 ? 0 : static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(most))) + 1; };
+  const auto between = [&](std::int64_t least, std::int64_t most) {
+    return most <= least ? most : least + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(most - least + 1)));
+  };
   DemoPlan plan;
-  plan.bootstrapped = up_to(config.max_bootstrapped_demos);
-  plan.labelled = std::max<std::int64_t>(0, up_to(config.max_labeled_demos) - plan.bootstrapped);
+  plan.bootstrapped = between(1, config.max_bootstrapped_demos);
+  plan.labelled = std::max<std::int64_t>(0, between(config.min_demos, config.max_labeled_demos) - plan.bootstrapped);
   return plan;
 }
 
@@ -133,6 +135,7 @@ Result<BootstrapConfig> BootstrapConfig::read(const JsonObject& config, bool ran
   for (const auto& [key, value] : config) {
     if (key == "max_bootstrapped_demos") ASSAY_CHECK(count(key, value, 64, out.max_bootstrapped_demos));
     else if (key == "max_labeled_demos") ASSAY_CHECK(count(key, value, 256, out.max_labeled_demos));
+    else if (key == "min_demos" && random_search) ASSAY_CHECK(count(key, value, 256, out.min_demos));
     else if (key == "num_candidates" && random_search) ASSAY_CHECK(count(key, value, 1000, out.num_candidates));
     else if (key == "val_rows") ASSAY_CHECK(count(key, value, 1000000, out.val_rows));
     else if (key == "metric_threshold" && value.is_number()) out.metric_threshold = value.as_double();
@@ -148,7 +151,10 @@ JsonObject BootstrapConfig::to_json(bool random_search) const {
                  {"metric_threshold", metric_threshold},
                  {"val_rows", val_rows},
                  {"balance", balance}};
-  if (random_search) out.set("num_candidates", num_candidates);
+  if (random_search) {
+    out.set("num_candidates", num_candidates);
+    out.set("min_demos", min_demos);
+  }
   return out;
 }
 

@@ -14,6 +14,7 @@ namespace assay {
 struct BootstrapConfig {
   std::int64_t max_bootstrapped_demos = 4;
   std::int64_t max_labeled_demos = 16;
+  std::int64_t min_demos = 1;           ///< fewest demos of a random set
   std::int64_t num_candidates = 8;      ///< random demo sets, besides the student as it is (random search only)
   double metric_threshold = 1;          ///< a bootstrapped demo's score must reach it
   std::int64_t val_rows = 0;            ///< of the validation set, in hash order; 0: all
