@@ -56,7 +56,7 @@ Result<void> check_stops(const Json& stop) {
 }
 
 Result<void> check_config(const Json& config) {
-  ASSAY_CHECK(only(config, {"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy"}, "config."));
+  ASSAY_CHECK(only(config, {"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy", "constrain"}, "config."));
   ASSAY_CHECK(check_number(config, "temperature", 0, 2));
   ASSAY_CHECK(check_number(config, "top_p", 0, 1));
   ASSAY_CHECK(check_stops(config.at("stop")));
