@@ -55,7 +55,7 @@ Json price_json(const Price& price) {
 
 PriceBook PriceBook::built_in() {
   PriceBook book;
-  book.prices_.push_back({"local", "*", 60000, 600000, "docs/prices.md: rented 2-vCPU time over measured tokens per second", "2026-10-01"});
+  book.prices_.push_back({"local", "*", 125000, 250000, "docs/prices.md: rented vCPU time over measured tokens per CPU second", "2026-10-01"});
   return book;
 }
 
