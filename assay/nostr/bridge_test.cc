@@ -177,9 +177,11 @@ TEST_F(BridgeTest, AnIncompleteOrForeignTraceIsAnError) {
   EXPECT_EQ(fetch_trace(*client_, ids.front(), within()).error().code, ErrorCode::malformed);
   EXPECT_EQ(fetch_trace(*client_, "note1", within()).error().code, ErrorCode::usage);
   const auto stranger = SecretKey::generate(system_entropy()).value();
+  int run = 0;
   const auto summary = [&](const Json& events, const SecretKey& key) {
-    const Json content = JsonObject{{"format", trace_format}, {"role", "summary"}, {"run_id", "r"}, {"count", events.as_list().size()}, {"events", events}};
-    const auto event = sign_event({1'700'000'000, 30078, {{"d", "r"}}, canonical(content).value()}, key, system_entropy()).value();
+    const std::string run_id = "r" + std::to_string(run++);
+    const Json content = JsonObject{{"format", trace_format}, {"role", "summary"}, {"run_id", run_id}, {"count", events.as_list().size()}, {"events", events}};
+    const auto event = sign_event({1'700'000'000, 30078, {{"d", run_id}}, canonical(content).value()}, key, system_entropy()).value();
     EXPECT_TRUE(client_->publish(event, within()).has_value());
     return event->id;
   };
