@@ -115,7 +115,7 @@ Json json_span(const TraceSpan& span) {
   JsonObject status;
   if (span.status.code != SpanStatus::Code::Unset) status.set("code", static_cast<int>(span.status.code));
   if (!span.status.message.empty()) status.set("message", clean(span.status.message));
-  out.set("status", std::move(status));
+  if (!status.empty()) out.set("status", std::move(status));  // unset is absent, as in the protobuf form
   return out;
 }
 

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""The thread, as a user runs it: compile on the real local model, verify, run, replay, alter, trust, resume, export, publish."""
+import hashlib
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import assay_home  # noqa: E402
+from assay_home import Home, interop, wait_until  # noqa: E402
+
+TICKET = "ticket=Nobody can log in since this morning"
+
+
+def reseal(lines, first):
+    """Chains a record again after an edit, as a forger would: no signature can be made again, so run_end loses its own."""
+    out = lines[:first]
+    for line in lines[first:]:
+        entry = json.loads(line)
+        entry["prev"] = hashlib.sha256(out[-1].encode()).hexdigest()
+        if entry["type"] == "head":
+            continue
+        entry["seq"] = len(out)
+        if entry["type"] == "run_end":
+            entry["data"]["root_hash"] = entry["prev"]
+            entry["data"]["signature"] = None
+        out.append(json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    return out
+
+
+class Thread(Home):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.compiled = None
+
+    def setUp(self):
+        if Thread.compiled is None:
+            self.assay("init", "tt")
+            Thread.compiled = self.json("compile", "tt/PROGRAM.toml", "--seed", 7)
+        self.module = self.home / "tt/ticket-triage.module.json"
+
+    def test_compile_says_all_that_was_promised(self):
+        c = self.compiled
+        for key in ("compiled_id baseline score interval gain gain_interval n_test p_fail rollouts usage cost_msats seconds promoted repeatable module journal").split():
+            self.assertIn(key, c)
+        self.assertEqual(c["n_test"], 10)
+        self.assertGreater(c["usage"]["calls"], 20)
+        self.assertGreater(c["cost_msats"], 0)
+        module = json.loads(self.module.read_text())
+        artifact = json.dumps(module["artifact"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        self.assertEqual(hashlib.sha256(artifact).hexdigest(), c["compiled_id"])  # computed here, not by the binary
+
+    def test_cost_is_price_times_usage_in_every_record(self):
+        book = {"format": "assay.prices/1", "prices": [{"lane_kind": "local", "model": "*", "prompt_msats_per_mtok": 7_000_000,
+                "completion_msats_per_mtok": 11_000_000, "source": "this test", "date": "2026-11-25"}]}
+        self.write("prices.json", json.dumps(book))
+        run = self.json("run", self.module, TICKET, "--record", "priced.run.jsonl", "--prices", "prices.json")
+        usage = run["usage"]
+        self.assertEqual(run["cost_msats"], 7 * usage["prompt_tokens"] + 11 * usage["completion_tokens"])
+        lines = [json.loads(line) for line in (self.home / "priced.run.jsonl").read_text().splitlines()]
+        self.assertEqual(sum(l["data"]["cost_msats"] for l in lines if l["type"] == "lm_response"), run["cost_msats"])
+
+    def test_a_changed_byte_of_the_module_is_found_and_never_run(self):
+        text = self.module.read_text()
+        changed = self.write("changed.module.json", text.replace("Decide how urgent", "Decide how urgenT", 1))
+        report = self.json("verify", changed, want=3)
+        self.assertFalse(report["ok"])
+        self.assertIn("compiled_id", report["problems"][0])
+        self.assay("run", changed, TICKET, want=3)
+
+    def test_another_signer_is_intact_and_refused(self):
+        stranger = {"HOME": str(self.home / "stranger")}
+        (self.home / "stranger").mkdir(exist_ok=True)
+        report = self.json("verify", self.module, environment=stranger)
+        self.assertEqual(report["files"][0]["state"], "intact-unknown-signer")
+        signer = report["files"][0]["signer"]
+        self.assay("run", self.module, TICKET, want=6, environment=stranger)
+        self.assay("run", self.module, TICKET, "--allow-signer", signer, environment=stranger)
+        self.assay("trust", "add", signer, "ticket-triage", environment=stranger)
+        self.assertEqual(self.json("verify", self.module, environment=stranger)["files"][0]["state"], "intact-trusted")
+        self.assay("run", self.module, TICKET, environment=stranger)
+
+    def test_an_unknown_member_of_the_artifact_is_verified_and_refused_by_name(self):
+        module = json.loads(self.module.read_text())
+        module["artifact"]["surprise"] = 1
+        path = self.write("unknown.json", json.dumps(module["artifact"], sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+        self.assertTrue(self.json("verify", path)["ok"])
+        self.write("unknown.module.json", json.dumps(module))
+        result = self.assay("run", "unknown.module.json", TICKET, want=3)  # the id no longer fits either
+        self.assertIn("compiled_id", result.stderr)
+
+    def test_the_journal_replays_to_the_same_id_without_the_model(self):
+        empty = {"XDG_CACHE_HOME": str(self.home / "no-cache")}
+        report = self.json("replay", self.compiled["journal"], environment=empty)
+        self.assertTrue(report["identical"])
+        self.assertEqual(report["compiled_id"], self.compiled["compiled_id"])
+
+    def test_a_record_altered_and_sealed_again_diverges_at_its_node(self):
+        run = self.json("run", self.module, TICKET, "--record", "one.run.jsonl")
+        self.assertTrue(self.json("replay", "one.run.jsonl")["identical"])
+        lines = (self.home / "one.run.jsonl").read_text().splitlines()
+        at = next(i for i, line in enumerate(lines) if json.loads(line)["type"] == "lm_response")
+        answer = run["output"]["urgency"]
+        lines[at] = lines[at].replace(f": {answer}", ": low" if answer == "high" else ": high")
+        broken = self.write("altered.run.jsonl", "\n".join(lines) + "\n")
+        self.assertIn(f"line {at + 1}", self.json("verify", broken, want=3)["problems"][0])
+        sealed = self.write("sealed.run.jsonl", "\n".join(reseal(lines, at + 1)) + "\n")
+        self.assertTrue(self.json("verify", sealed)["ok"])
+        self.assay("verify", "--complete", sealed, want=3)
+        report = self.json("replay", sealed, "--module", self.module, want=4)
+        self.assertEqual(report["divergence"]["node"], "classify")
+
+    def test_a_torn_or_cut_record_is_named_so(self):
+        self.assay("run", self.module, TICKET, "--record", "whole.run.jsonl")
+        text = (self.home / "whole.run.jsonl").read_text()
+        self.assertEqual(self.json("verify", self.write("torn.run.jsonl", text[:-9]))["files"][0]["state"], "torn")
+        lines = text.splitlines(keepends=True)
+        self.assertEqual(self.json("verify", self.write("open.run.jsonl", "".join(lines[:-1])))["files"][0]["state"], "open")
+        swapped = lines[:3] + [lines[4], lines[3]] + lines[5:]
+        self.assertEqual(self.json("verify", self.write("swapped.run.jsonl", "".join(swapped)), want=3)["files"][0]["state"], "broken")
+
+    def test_a_killed_compile_goes_on_and_ends_the_same(self):
+        shutil.copytree(self.home / "tt", self.home / "again", dirs_exist_ok=True)
+        command = [str(assay_home.options.assay), "compile", "again/PROGRAM.toml", "--seed", "7", "--journal", "again.run.jsonl"]
+        process = subprocess.Popen(command, cwd=self.home, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        journal = self.home / "again.run.jsonl"
+        self.assertTrue(wait_until(lambda: journal.exists() and journal.read_text().count('"lm_response"') >= 5, 120))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        paid = journal.read_text().count('"type":"lm_response"')
+        resumed = self.json("compile", "again/PROGRAM.toml", "--seed", 7, "--journal", journal, "--resume")
+        self.assertEqual(resumed["compiled_id"], self.compiled["compiled_id"])
+        self.assertEqual(resumed["score"], self.compiled["score"])
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        keys = [(l["node"], l["data"]["request_hash"]) for l in lines if l["type"] == "lm_response"]
+        self.assertEqual(len(keys), len(set(keys)))
+        self.assertGreaterEqual(len(keys), paid)
+        self.assertTrue(self.json("replay", journal)["identical"])
+
+    def test_budgets_and_privacy_stop_before_a_call(self):
+        self.assay("run", self.module, TICKET, "--budget", "tokens=5", want=5)
+        self.assay("run", self.module, TICKET, "--budget", "token=5", want=2)
+        self.assay("run", self.module, TICKET, "--privacy", "everything", want=2)
+
+    def test_a_typo_in_the_program_file_is_answered_with_place_and_nearest_key(self):
+        text = (self.home / "tt/PROGRAM.toml").read_text().replace("instructions =", "instructoins =")
+        self.write("typo/PROGRAM.toml", text)
+        result = self.assay("compile", "typo/PROGRAM.toml", want=1)
+        self.assertIn("typo/PROGRAM.toml:11:1", result.stderr)
+        self.assertIn("did you mean 'instructions'?", result.stderr)
+
+    def test_hostile_files_are_refused_and_never_crash(self):
+        for name, content in {"deep": "[" * 200000, "cut": self.module.read_text()[:900], "empty": "", "bytes": "\u0000\u0001", "twice": '{"artifact":1,"artifact":2}'}.items():
+            path = self.write(f"{name}.module.json", content)
+            self.assay("verify", path, want=3)
+            self.assay("run", path, TICKET, want=3)
+        (self.home / "latin.module.json").write_bytes(b'{"a":"\xff"}')
+        self.assay("verify", "latin.module.json", want=3)
+        self.assay("verify", "missing.module.json", want=1)
+        self.assay("replay", self.write("empty.run.jsonl", ""), want=3)
+
+    def test_eval_is_a_gate(self):
+        result = self.json("eval", self.module, "--data", "tt/rows.csv")
+        self.assertEqual(result["n"], 24)
+        self.assay("eval", self.module, "--data", "tt/rows.csv", "--at-least", 1.01, want=3)
+
+    def test_diff_names_the_places(self):
+        self.assay("diff", self.module, self.module)
+        other = self.home / "tt/other.toml"
+        other.write_text((self.home / "tt/PROGRAM.toml").read_text().replace("max_tokens = 16", "max_tokens = 17"))
+        out = self.assay("diff", "tt/PROGRAM.toml", other, "--json", want=3).stdout
+        self.assertIn("/artifact/predictors/classify/config/max_tokens", out)
+
+    def test_every_command_has_help_with_an_example(self):
+        for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox".split():
+            self.assertIn("Examples:\n  assay " + command, self.assay(command, "--help").stdout)
+        self.assay("no-such-command", want=2)
+
+
+class Traces(Home):
+    def test_opentelemetry_reads_the_export(self):
+        self.assay("init", "tt")
+        self.assay("run", "tt/PROGRAM.toml", TICKET, "--record", "one.run.jsonl")
+        self.assay("trace", "export", "one.run.jsonl", "--format", "otlp-json", "-o", "one.json")
+        self.assay("trace", "export", "one.run.jsonl", "--format", "otlp-proto", "-o", "one.pb")
+        check = [interop("otel"), str(assay_home.options.source / "interop/otel/check.py"), "one.run.jsonl", "one.json", "one.pb"]
+        result = subprocess.run(check, cwd=self.home, capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_nostr_tools_reads_what_we_publish_and_is_served_what_it_publishes(self):
+        relay = self.serve("relay", "--port", 0, "--data", "relay")["url"]
+        self.assay("init", "nn")
+        self.assay("run", "nn/PROGRAM.toml", TICKET, "--record", "two.run.jsonl")
+        published = self.json("trace", "publish", "two.run.jsonl", "--relay", relay)["events"]
+        again = self.json("trace", "publish", "two.run.jsonl", "--relay", relay)["events"]
+        self.assertEqual(published, again)  # same record, same ids
+        fetched = self.json("trace", "fetch", published[-1], "--relay", relay)
+        self.assertEqual([e["id"] for e in fetched["events"][1:]], published[:-1])
+        author = fetched["events"][0]["pubkey"]
+        node = interop("nostr")
+        script = assay_home.options.source / "interop/nostr/check.mjs"
+        result = subprocess.run([node, str(script), relay, "--author", author, "--summary", published[-1]], capture_output=True, text=True, timeout=120)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+
+class Sandboxed(Home):
+    def test_a_box_keeps_secrets_and_signs_its_receipt(self):
+        secret = self.write("secret", "s3cr3t-canary")
+        result = self.json("sandbox", "run", "--receipt", "receipt.json", "--", f"cat {secret}", want=1)
+        self.assertNotIn("s3cr3t-canary", json.dumps(result))
+        self.assertEqual(result["response"]["status"], "failed")
+        self.assay("verify", "receipt.json")
+        receipt = (self.home / "receipt.json").read_text()
+        self.write("forged.json", receipt.replace('"status":"failed"', '"status":"success"'))
+        self.assay("verify", "forged.json", want=3)
+        begin = time.monotonic()
+        self.assertEqual(self.json("sandbox", "run", "--timeout", 1, "--", "sleep 100", want=1)["response"]["status"], "timeout")
+        self.assertLess(time.monotonic() - begin, 30)
+
+
+if __name__ == "__main__":
+    assay_home.main()
