@@ -5,6 +5,7 @@
 """
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from run_record import RecordWriter  # noqa: E402
@@ -26,8 +28,8 @@ HOSTILE = ['<script>window.owned = 1</script>', '<img src=x onerror="window.owne
 class Hud:
     """The server, as a user starts it."""
 
-    def __init__(self, folder):
-        self.process = subprocess.Popen([options.assay, "hud", "--port", "0", "--runs", folder], stdout=subprocess.PIPE, text=True)
+    def __init__(self, folder, port="0"):
+        self.process = subprocess.Popen([options.assay, "hud", "--port", port, "--runs", folder], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         match = re.fullmatch(r"HUD (http://127\.0\.0\.1:\d+/hud)\n", line)
         if not match:
@@ -60,6 +62,16 @@ class HudBrowserTest(unittest.TestCase):
 
     def path(self, name):
         return os.path.join(self.folder.name, name)
+
+    def open_run(self, run_id, place=""):
+        """Opens a run's page once the server has read its first line."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with urllib.request.urlopen(self.hud.url.replace("/hud", "/api/runs"), timeout=20) as answer:
+                if run_id in (row["id"] for row in json.load(answer)["runs"]):
+                    return self.browser.open(f"{self.hud.url}#/run/{run_id}{place}")
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not find run {run_id}")
 
     def picture(self, name):
         if options.pictures:
@@ -132,7 +144,7 @@ class HudBrowserTest(unittest.TestCase):
         rows = [{"inputs": {"description": f"package {i}"}, "outputs": {"section": "mail"}} for i in range(4)]
         for name in ("train", "val", "test"):
             journal.line("event", "", {"name": "data", "data": {"set": name, "rows": rows}})
-        browser.open(self.hud.url + "#/run/" + "3" * 32)
+        self.open_run("3" * 32)
         browser.until(text_is("h1", "package-triage"))
         self.assertIn("Candidates appear here", browser.run("return document.querySelector('.columns').innerText"))
 
@@ -185,7 +197,7 @@ class HudBrowserTest(unittest.TestCase):
             record.response(node, sent, f"reply {number}", (9 + number * 10) * MS)
             record.end(node, {"text": f"reply {number}"}, (9.5 + number * 10) * MS)
         record.finish()
-        browser.open(self.hud.url + "#/run/" + "4" * 32)
+        self.open_run("4" * 32)
         browser.until("return document.querySelectorAll('.waterfall .row[data-kind=Call]').length === 2")
         down, left, enter, escape = "\ue015", "\ue012", "\ue007", "\ue00c"
         browser.run("document.querySelector('.waterfall .row[tabindex=\"0\"]').focus()")
@@ -205,7 +217,7 @@ class HudBrowserTest(unittest.TestCase):
             file.write("{}\n")
         browser.open(self.hud.url)
         browser.until("return [...document.querySelectorAll('tbody .badge')].map(e => e.textContent).sort().join() === 'broken,interrupted'")
-        browser.open(self.hud.url + "#/run/" + "5" * 32)
+        self.open_run("5" * 32)
         browser.until(text_is(".problem", "Interrupted: no process writes"))
         browser.open(self.hud.url + "#/run/" + "6" * 32)
         browser.until(text_is(".problem", "there is no such run"))
@@ -216,11 +228,12 @@ class HudBrowserTest(unittest.TestCase):
         browser.open(self.hud.url)
         browser.until("return document.getElementById('link').dataset.state === 'live'")
         self.hud.stop()
-        browser.until("return document.getElementById('link').dataset.state === 'waiting'")
-        self.assertEqual(browser.run("return document.getElementById('link').textContent"), "reconnecting")
-        browser.console()
-        self.hud = Hud(self.folder.name)  # another port: only the message matters here
+        browser.until("return document.getElementById('link').textContent === 'reconnecting'")
+        RecordWriter(self.path("meanwhile.run.jsonl"), "7" * 32, settings={"program": {"name": "meanwhile"}}).finish()
+        self.hud = Hud(self.folder.name, re.search(r":(\d+)/", self.hud.url)[1])
         self.addCleanup(self.hud.stop)
+        browser.until("return document.getElementById('link').dataset.state === 'live'", seconds=30)
+        browser.until(text_is("tbody tr", "meanwhile"), what="the run that came while the server was away")
 
 
 def main():

@@ -20,11 +20,15 @@ export const get_node = (id, path) => fetch_json(`/api/runs/${encodeURIComponent
 const event_names = ["hello", "gap", "runs_loaded", "run_started", "node_start", "node_end", "lm_start", "lm_end", "candidate", "score",
   "decision", "note", "run_ended", "run_state", "run_broken", "run_removed"];
 
-/** Opens the stream; the browser connects again by itself. `on_event(name, data)`, `on_state("live" | "waiting")`. */
+/** Opens the stream, and opens it again whenever it ends. `on_event(name, data)`, `on_state("live" | "waiting")`. */
 export function open_stream(on_event, on_state) {
   const source = new EventSource("/hud/stream");
   source.addEventListener("open", () => on_state("live"));
-  source.addEventListener("error", () => on_state("waiting"));
+  source.addEventListener("error", () => {
+    on_state("waiting");
+    // The browser itself tries again after a lost connection, but not after an answer such as "too many viewers".
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => open_stream(on_event, on_state), 5000);
+  });
   for (const name of event_names) {
     source.addEventListener(name, (message) => {
       let data = {};
@@ -36,5 +40,4 @@ export function open_stream(on_event, on_state) {
       on_event(name, data);
     });
   }
-  return source;
 }
