@@ -8,6 +8,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <tuple>
 
 #include "assay/base/files.h"
 #include "assay/base/sha256.h"
@@ -251,8 +252,9 @@ JsonList RunIndex::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<const File*> order;
   for (const auto& [path, file] : files_) order.push_back(&file);
-  const auto when = [](const File* file) { return std::max(file->summary.started_unix_ns, std::int64_t{0}); };
-  std::stable_sort(order.begin(), order.end(), [&](const File* a, const File* b) { return when(a) > when(b); });
+  std::sort(order.begin(), order.end(), [](const File* a, const File* b) {
+    return std::tie(b->summary.started_unix_ns, a->path) < std::tie(a->summary.started_unix_ns, b->path);
+  });
   std::set<std::string_view> seen;
   JsonList rows;
   for (const File* file : order) {
