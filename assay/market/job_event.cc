@@ -188,6 +188,12 @@ Result<std::string> event_json_text(const Json& value) {
   return out;
 }
 
+std::string printable_text(std::string_view text, std::size_t bytes_max) {
+  std::string out = to_utf8(text.substr(0, bytes_max));
+  std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
+  return out;
+}
+
 Result<UnsignedEvent> request_event(const JobEnvelope& job, const RequestTerms& terms, const SecretKey& buyer, std::int64_t now, Entropy& entropy) {
   ASSAY_TRY(std::string payload, event_json_text(job.payload));
   EventTags demands{{"i", std::move(payload), "text"}, {"output", "application/json"}};
@@ -266,8 +272,8 @@ Result<JobFeedback> read_feedback(const Event& event) {
   JobFeedback out;
   for (const EventTag& tag : event.tags) {
     if (tag[0] == "status" && out.status.empty()) {
-      out.status = item(tag, 1);
-      out.text = item(tag, 2).substr(0, 1024);
+      out.status = printable_text(item(tag, 1), 40);
+      out.text = printable_text(item(tag, 2));
     }
     if (tag[0] == "amount" && !out.amount_msats) {
       ASSAY_TRY(out.amount_msats, read_count(item(tag, 1), "amount"));
@@ -276,7 +282,6 @@ Result<JobFeedback> read_feedback(const Event& event) {
     if (tag[0] == "bolt11" && out.invoice.empty()) out.invoice = item(tag, 1);
   }
   if (out.status.empty()) return fail(ErrorCode::malformed, "feedback without a status", {}, "status");
-  out.text = to_utf8(out.text);
   return out;
 }
 

@@ -54,6 +54,9 @@ struct JobRequest {
 /// Canonical JSON that may stand in an event: DEL, which programs hash differently, is written as an escape.
 Result<std::string> event_json_text(const Json& value);
 
+/// A peer's words for a terminal, a log or a tag: valid UTF-8, control characters as '?', at most `bytes_max`.
+std::string printable_text(std::string_view text, std::size_t bytes_max = 500);
+
 /// True if the event asks this provider: a request that names it or nobody, not its own, not a trace, not expired.
 bool is_for_provider(const Event& event, const std::string& provider, std::int64_t now);
 
@@ -67,7 +70,7 @@ Result<std::string> quote_commitment(const EventId& request_id, const std::strin
 
 struct JobFeedback {
   std::string status;  ///< "payment-required", "processing", "error", "partial", "success"
-  std::string text;    ///< for people, hostile
+  std::string text;    ///< for people; printable once read
   std::optional<std::int64_t> amount_msats;
   std::string invoice;
 };

@@ -1,6 +1,7 @@
 #include "assay/market/job_runner.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include <fmt/format.h>
 
@@ -84,6 +85,20 @@ Result<SandboxProfile> JobRunner::profile_for(const JobRequest& request) const {
   return *named;
 }
 
+// A prompt that cannot fit is refused before it is paid for.
+Result<void> JobRunner::check_context(const LM& lane, std::int64_t tokens) const {
+  constexpr std::string_view prefix = "context:";
+  for (const std::string& capability : lane.capabilities()) {
+    if (!capability.starts_with(prefix)) continue;
+    std::int64_t most = 0;
+    std::from_chars(capability.data() + prefix.size(), capability.data() + capability.size(), most);
+    if (tokens > most) {
+      return fail(ErrorCode::limit_exceeded, fmt::format("prompt and max_tokens are {} tokens, the model holds {}", tokens, most), "send less", "messages");
+    }
+  }
+  return {};
+}
+
 Result<std::int64_t> JobRunner::price(const JobRequest& request) const {
   if (request.job.job_type == sandbox_job_type) {
     ASSAY_TRY(const SandboxRunRequest job, read_sandbox_request(request.job.payload));
@@ -94,7 +109,9 @@ Result<std::int64_t> JobRunner::price(const JobRequest& request) const {
   ASSAY_TRY(const TextJob job, read_text(request));
   ASSAY_TRY(const LM* lane, lane_for(job));
   ASSAY_TRY(const std::int64_t prompt, lane->prompt_tokens_max(job.request));
-  return options_.prices.text(prompt, job.request.config.at("max_tokens").as_int());
+  const std::int64_t completion = job.request.config.at("max_tokens").as_int();
+  ASSAY_CHECK(check_context(*lane, prompt + completion));
+  return options_.prices.text(prompt, completion);
 }
 
 Result<std::string> JobRunner::run(const JobRequest& request, const Wait& wait) const {

@@ -44,6 +44,7 @@ class JobRunner {
  private:
   Result<TextJob> read_text(const JobRequest& request) const;
   Result<LM*> lane_for(const TextJob& job) const;
+  Result<void> check_context(const LM& lane, std::int64_t tokens) const;
   Result<SandboxProfile> profile_for(const JobRequest& request) const;
   Result<std::string> run_text(const JobRequest& request, const Wait& wait) const;
   Result<std::string> run_sandbox(const JobRequest& request, const Wait& wait) const;

@@ -47,10 +47,15 @@ Result<std::vector<StoredJob>> read_rows(Statement row) {
 
 std::string_view name(JobState state) { return names[static_cast<std::size_t>(state)]; }
 
-Result<std::unique_ptr<JobStore>> JobStore::open(const std::string& folder) {
+Result<std::unique_ptr<JobStore>> JobStore::open(const std::string& folder, std::int64_t now) {
   ASSAY_CHECK(make_folders(folder, 0700));
   ASSAY_TRY(Database database, Database::open(folder + "/jobs.sqlite", {}));
   ASSAY_CHECK(database.execute(tables));
+  {
+    // What was refused or never paid is forgotten after a day: a request that old is not taken again (is_for_provider).
+    ASSAY_TRY(Statement old, database.prepare("DELETE FROM job WHERE state IN ('failed', 'expired') AND was_paid = 0 AND published = 1 AND changed_at < ?"));
+    ASSAY_CHECK(old.bind(1, now - 86'400).run());
+  }
   return std::unique_ptr<JobStore>(new JobStore(std::move(database)));
 }
 

@@ -32,8 +32,8 @@ struct StoredJob {
 
 class JobStore {
  public:
-  /// `folder`/jobs.sqlite, every commit durable.
-  static Result<std::unique_ptr<JobStore>> open(const std::string& folder);
+  /// `folder`/jobs.sqlite, every commit durable. Drops what was refused or never paid more than a day before `now`.
+  static Result<std::unique_ptr<JobStore>> open(const std::string& folder, std::int64_t now);
   /// False if this request id is known: it has been or will be served.
   Result<bool> add(const std::string& request_id, const std::string& request, std::int64_t now);
   Result<void> quote(const std::string& request_id, std::int64_t amount_msats, const std::string& payment_hash, std::int64_t expires_at,

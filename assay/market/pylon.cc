@@ -41,7 +41,7 @@ struct Pylon::Impl {
   std::int64_t now() const { return clock.unix_ns() / 1'000'000'000; }
   Wait brief(const std::stop_token& stop, seconds time = seconds(10)) { return {Deadline::after(clock, time), stop}; }
   void log(const std::string& line) const {
-    if (options.log) options.log(line);
+    if (options.log) options.log(printable_text(line));
   }
 
   std::shared_ptr<RelayClient> current_relay() {
@@ -86,8 +86,7 @@ struct Pylon::Impl {
   void refuse(const std::string& request_id, const std::string& buyer, const Error& why, std::optional<std::int64_t> price, JobState state,
               const std::stop_token& stop) {
     log(fmt::format("{} {} {}", request_id, name(state), why.message));
-    JobFeedback feedback{"error", why.message.substr(0, 500), price, ""};
-    if (!valid_utf8(feedback.text)) feedback.text = to_utf8(feedback.text);
+    const JobFeedback feedback{"error", printable_text(why.message), price, ""};
     const auto answer = signed_json(feedback_event(request_id, buyer, feedback, options.relay_url, now()));
     const std::string text = answer.value_or("");
     if (auto kept = store->finish(request_id, state, text, now()); !kept) return log(kept.error().message);
@@ -295,7 +294,7 @@ Result<std::unique_ptr<Pylon>> Pylon::open(const PylonOptions& options, Clock& c
   const MarketPrices& p = options.work.prices;
   const bool free = p.text_base + p.prompt_per_mtok + p.completion_per_mtok + p.sandbox_base + p.sandbox_command + p.sandbox_cpu_second == 0;
   if (!options.wallet && !free) return fail(ErrorCode::usage, "prices need a wallet", "give the issuer's address, or set all prices to 0");
-  ASSAY_TRY(std::unique_ptr<JobStore> store, JobStore::open(options.folder));
+  ASSAY_TRY(std::unique_ptr<JobStore> store, JobStore::open(options.folder, clock.unix_ns() / 1'000'000'000));
   auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));
   ASSAY_CHECK(impl->connect(wait));
   ASSAY_CHECK(impl->announce(wait));
