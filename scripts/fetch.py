@@ -33,8 +33,20 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def download(package, folder):
-    """One package file into `folder`, checked. A file that is there and right is not fetched again."""
+class Unreachable(Exception):
+    """A source did not answer; the text says which and why."""
+
+
+def downloads():
+    """Where package files wait until all are there: an interrupted fetch goes on from here."""
+    folder = cache() / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def download(package):
+    """One package file, checked. A file that is there and right is not fetched again."""
+    folder = downloads()
     target = folder / package["file"]
     if target.exists() and sha256(target) == package["sha256"]:
         return target
@@ -52,13 +64,21 @@ def download(package, folder):
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode != 0 or not target.exists():
         last = (result.stderr.strip().splitlines() or ["no answer"])[-1]
-        die(f"{name} {version} could not be fetched: {last[:300]}",
-            "check the network and the package client's settings, then run the same command again: what is there already is kept")
+        raise Unreachable(f"{name} {version} could not be fetched: {last[:300]}")
     found = sha256(target)
     if found != package["sha256"]:
         target.unlink()
         die(f"{package['file']} is not the pinned file\n  want {package['sha256']}\n  found {found}", "do not use it; report it", 3)
     return target
+
+
+def drop(packages):
+    """Package files that were unpacked are not needed any more."""
+    for package in packages:
+        (downloads() / package["file"]).unlink(missing_ok=True)
+
+
+AGAIN = "check the network and the package client's settings, then run the same command again: what is there already is kept"
 
 
 class Staging:
