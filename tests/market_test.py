@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import secrets
+import select
 import signal
 import sqlite3
 import struct
@@ -75,17 +76,16 @@ class Party:
 
     def serve(self, pattern, *arguments, seconds=60):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.assay, *arguments], stdout=subprocess.PIPE, stderr=log, env=self.environment(), text=True)
-        os.set_blocking(self.process.stdout.fileno(), False)
+            self.process = subprocess.Popen([self.assay, *arguments], stdout=subprocess.PIPE, stderr=log, env=self.environment())
         until, text = time.monotonic() + seconds, ""
         while time.monotonic() < until:
-            text += self.process.stdout.read() or ""
-            found = re.search(pattern, text)
+            if select.select([self.process.stdout], [], [], 0.1)[0]:
+                text += os.read(self.process.stdout.fileno(), 4096).decode()
+            found = re.search(pattern + r"\s", text)
             if found:
                 return found
             if self.process.poll() is not None:
                 break
-            time.sleep(0.05)
         raise Failed(f"{self.name} gave no ready line: {text!r} {self.log.read_text()[-2000:]}")
 
     def stop(self, how=signal.SIGTERM):
