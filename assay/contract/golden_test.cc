@@ -13,7 +13,9 @@ namespace {
 Json values() { return read_json(source_text("tests/golden/values.json")).value(); }
 
 TEST(Golden, ArtifactsHaveTheirIds) {
-  for (const auto& [name, id] : values().at("artifacts").as_object()) {
+  const Json golden = values();
+  ASSERT_EQ(golden.at("artifacts").as_object().size(), 5u);
+  for (const auto& [name, id] : golden.at("artifacts").as_object()) {
     const std::string text = source_text("tests/golden/" + name + ".artifact.json");
     const auto artifact = Artifact::parse(text);
     ASSERT_TRUE(artifact) << name << artifact.error().text();
