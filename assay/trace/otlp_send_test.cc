@@ -87,7 +87,7 @@ TEST_F(OtlpSend, AnAnswerThatIsNoProtobufIsTakenAsDone) {
 
 TEST_F(OtlpSend, ACollectorThatIsGoneIsUnavailable) {
   const std::string gone = endpoint();
-  server_->stop();
+  server_.reset();
   const auto sent = otlp_send(spans(), gone, Wait{Deadline::after(system_clock(), 10s), {}}, system_clock());
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, ErrorCode::unavailable);

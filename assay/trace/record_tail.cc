@@ -24,11 +24,30 @@ bool canonical_number(const std::string& token) {
   return text && *text == token;
 }
 
+// Whether an exponent of canonical text, of which `begun` stands there, makes the number whole. The digits that a double needs
+// depend on its exponent, so all are tried.
+bool some_exponent_fits(const std::string& mantissa, std::string_view begun) {
+  for (int exponent = 7; exponent <= 324; ++exponent) {
+    for (const char sign : {'+', '-'}) {
+      const std::string text = fmt::format("e{}{}", sign, exponent);
+      if (text.starts_with(begun) && canonical_number(mantissa + text)) return true;
+    }
+  }
+  return false;
+}
+
 // A cut number is asked with the ends that numbers have: one of them must make it canonical.
 bool may_become_number(std::string_view token) {
-  constexpr std::string_view ends[] = {"", "1", "5", "7", "01", "001", ".5", "e+21", "e-7", "+21", "21", "-7", "5e+21", "5e-7", "0", "00", "00e+21", "05"};
   if (token.size() > 32) return false;
-  return std::any_of(std::begin(ends), std::end(ends), [&](std::string_view end) { return canonical_number(std::string(token).append(end)); });
+  const std::string text(token);
+  if (canonical_number(text)) return true;
+  if (const std::size_t e = text.find('e'); e != std::string::npos) return some_exponent_fits(text.substr(0, e), token.substr(e));
+  for (std::size_t zeros = 0; zeros <= 6; ++zeros) {
+    for (char digit = '1'; digit <= '9'; ++digit) {
+      if (canonical_number(text + std::string(zeros, '0') + digit)) return true;
+    }
+  }
+  return some_exponent_fits(text, "");
 }
 
 bool continues_utf8(std::string_view cut) {  // a cut sequence that some bytes make whole

@@ -40,7 +40,8 @@ Json decision(std::int64_t i) { return JsonObject{{"i", i}}; }
 
 std::vector<std::string> types_of(std::string_view text) {
   std::vector<std::string> types;
-  for (const RecordEntry& entry : read_record(text).value().entries) types.push_back(entry.type);
+  const RunRecord record = read_record(text).value();
+  for (const RecordEntry& entry : record.entries) types.push_back(entry.type);
   return types;
 }
 
@@ -105,7 +106,7 @@ TEST_F(RecordFile, TotalsAreTheSumOfItsResponsesAndCacheHits) {
                              {"latency_ns", 1}, {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
   ASSERT_TRUE(recorder->append("lm_response", "classify:2", unpriced));
   recorder->finish(std::nullopt).value();
-  const Json& end = recorder->entries().back().data;
+  const Json end = recorder->entries().back().data;
   const Totals totals = Totals::read(end.at("totals")).value();
   EXPECT_EQ(totals, (Totals{.calls = 2, .cached_calls = 1, .prompt_tokens = 55, .completion_tokens = 5, .cost_msats = 7, .unpriced_calls = 1}));
 }
@@ -152,7 +153,8 @@ TEST_F(RecordFile, ResumesAfterATornTailAndSaysWhatItCut) {
   clock_.advance(std::chrono::seconds(60));
   const auto recorder = RunRecorder::resume(options(&key_), "killed", clock_, entropy_).value();
   EXPECT_EQ(recorder->run_id(), worked::run_id);
-  const RecordEntry resumed = recorder->entries().back();
+  EXPECT_EQ(recorder->entries().back().type, "head");  // a minute has passed since the last one
+  const RecordEntry resumed = recorder->entries().at(3);
   EXPECT_EQ(resumed.type, "resume");
   EXPECT_EQ(resumed.seq, 3);
   EXPECT_EQ(resumed.t, 60000000000);
