@@ -40,7 +40,7 @@ bool some_exponent_fits(const std::string& mantissa, std::string_view begun) {
 bool may_become_number(std::string_view token) {
   if (token.size() > 32) return false;
   const std::string text(token);
-  if (canonical_number(text)) return true;
+  if (canonical_number(text) || text == "-0") return true;  // "-0.5"
   if (const std::size_t e = text.find('e'); e != std::string::npos) return some_exponent_fits(text.substr(0, e), token.substr(e));
   for (std::size_t zeros = 0; zeros <= 6; ++zeros) {
     for (char digit = '1'; digit <= '9'; ++digit) {
