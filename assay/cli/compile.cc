@@ -6,6 +6,8 @@
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
 #include "assay/contract/store.h"
+#include "assay/hud/hud_callback.h"
+#include "assay/hud/server.h"
 #include "assay/optimize/compile.h"
 
 namespace assay {
@@ -14,6 +16,7 @@ namespace {
 struct CompileOptions {
   std::string program, out, journal;
   CommonOptions common;
+  std::optional<std::uint16_t> hud;
   bool resume = false;
 };
 
@@ -87,6 +90,14 @@ void compile(const CompileOptions& options, Cli& cli) {
   where.hooks.evaluate.progress = [&cli](std::size_t done, std::size_t total) {
     if (total > 1) cli.terminal.progress("rows", done, total);
   };
+  std::unique_ptr<HudServer> hud;
+  if (options.hud) {
+    auto server = HudServer::start({.port = *options.hud, .runs_folders = {}, .version = std::string(assay_version), .build = assay_build()}, cli.clock);
+    if (!server) return cli.fail_with(server.error());
+    hud = std::move(*server);
+    where.settings.set_callback(std::make_shared<HudCallback>(hud->hub()));
+    cli.terminal.note("HUD " + hud->url());
+  }
   where.hooks.open_test = [](const std::string& id) { return count_test_look(data_folder() + "/looks", id); };
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
@@ -111,6 +122,7 @@ void add_compile(CLI::App& app, Cli& cli) {
   command->add_option("-o,--out", options->out, "Module file (default: NAME.module.json beside the program)");
   command->add_option("--journal", options->journal, "Journal file (default: the data folder)");
   command->add_flag("--resume", options->resume, "Go on with --journal after a stop: nothing is paid twice");
+  command->add_option("--hud", options->hud, "Serve the HUD on this port of 127.0.0.1 while it compiles (0: a free one)");
   add_common(*command, options->common);
   command->footer("Examples:\n  assay compile PROGRAM.toml\n  assay compile PROGRAM.toml --seed 7 --budget seconds=600 --json\n  assay compile PROGRAM.toml --resume --journal FILE");
   command->callback([options, &cli] { compile(*options, cli); });
