@@ -3,7 +3,8 @@ add_library(assay_options INTERFACE)
 target_compile_options(assay_options INTERFACE -Wall -Wextra -Wpedantic)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports false positives for these in its own <expected>, <variant> and std::string when it inlines (PR105562, PR105329).
-  target_compile_options(assay_options INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-missing-field-initializers)
+  target_compile_options(assay_options INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow
+                         -Wno-stringop-overread -Wno-missing-field-initializers)
 else()
   target_compile_options(assay_options INTERFACE -Wno-missing-field-initializers -Wno-missing-designated-field-initializers)
 endif()
