@@ -47,7 +47,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   if (!path) return cli.fail_with(path.error());
   RunStart start;
   if (opened->manifest() != nullptr) start.compiled_id = opened->program.id();
-  start.settings = JsonObject{{"program", program}, {"metric", metric->ref.to_json()}};
+  start.settings = JsonObject{{"program", opened->program.artifact().json().at("program")}, {"metric", metric->ref.to_json()}};
   start.seed = (*world)->effects.seed;
   start.price_book = (*world)->prices.id().value_or("");
   start.lanes = {(*world)->lane->lane().to_json()};

@@ -13,7 +13,7 @@ namespace {
 Result<RunStart> run_start(const Program& program, const RunWorld& world) {
   RunStart start;
   if (world.manifest != nullptr) start.compiled_id = program.id();
-  start.settings = JsonObject{{"program", program.artifact().program_name()}};
+  start.settings = JsonObject{{"program", program.artifact().json().at("program")}};
   if (world.settings.config_override.is_object()) start.settings.set("config_override", world.settings.config_override);
   start.seed = world.effects.seed;
   if (world.effects.prices != nullptr) {

@@ -124,6 +124,7 @@ class GraphBuilder {
     graph_.traceparent = text_at(entry.data, "traceparent");
     graph_.privacy_mode = text_at(entry.data, "privacy_mode");
     graph_.program_name = text_at(entry.data.at("program").at("program"), "name");
+    if (graph_.program_name.empty()) graph_.program_name = text_at(entry.data.at("program").at("artifact").at("program"), "name");
     if (graph_.program_name.empty()) graph_.program_name = text_at(entry.data.at("settings").at("program"), "name");
     Node& root = graph_.nodes[0];
     root.start_unix_ns = time(entry);
