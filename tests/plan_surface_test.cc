@@ -55,13 +55,21 @@ TEST(PlanSurface, CompiledModuleManifestHasThePlansFields) {
   static_assert(is<decltype(needs.required_lanes), std::vector<std::string>>);
   static_assert(is<decltype(needs.privacy_modes_allowed), std::vector<PrivacyMode>>);
   static_assert(is<decltype(needs.min_provider_reputation), std::optional<double>>);
-  needs.privacy_modes_allowed = {PrivacyMode::PublicOk, PrivacyMode::NoPii, PrivacyMode::PrivateRepoRedacted, PrivacyMode::PrivateRepoAllowed};
+  needs.privacy_modes_allowed = sorted_privacy({PrivacyMode::PublicOk, PrivacyMode::NoPii, PrivacyMode::PrivateRepoRedacted, PrivacyMode::PrivateRepoAllowed});
 
   // Serialisation and `canonical_hash` (the plan's protocol::canonical_hash).
+  m.signature_name = "PackageTriage";
+  m.compiled_id = empty_set_id();
+  m.trainset_id = empty_set_id();
+  m.optimizer_config = {{"seed", 7}, {"order_seed", 7}};
   m.scorecard = card;
   m.compatibility = needs;
+  const auto json = to_json(m);
+  ASSERT_TRUE(json) << json.error().text();
   EXPECT_EQ(canonical_hash(m).value().size(), 64U);
-  EXPECT_EQ(read_manifest(to_json(m).value()).value(), m);
+  const auto back = read_manifest(*json);
+  ASSERT_TRUE(back) << back.error().text();
+  EXPECT_EQ(*back, m);
 }
 
 // --- Phase 2: callbacks and settings -----------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ Result<std::string> urgency_of(std::string_view ticket) {
   ASSAY_TRY(const std::string model, find_model("smollm2-135m-instruct"));
   ASSAY_TRY(const std::shared_ptr<LM> lane, LocalLane::open({.name = "", .model = {.path = model}}, system_clock()));
   ASSAY_TRY(const Signature signature, Signature::parse("ticket -> urgency: Literal['low','high']", "Triage"));
-  ASSAY_TRY(const Program program, program_of("triage", "1", Predict("classify", signature), Rewards::built_in()));
+  const auto classify = Predict("classify", signature).with_config("constrain", true);
+  ASSAY_TRY(const Program program, program_of("triage", "1", classify, Rewards::built_in()));
 
   RunWorld world;
   world.effects.clock = &system_clock();
