@@ -21,14 +21,13 @@ assay::Json sample_artifact(std::size_t bytes_min) {
     bytes += assay::canonical(demo).value().size() + 1;
     demos.push_back(std::move(demo));
   }
-  return assay::JsonObject{{"format", "assay.module/1"}, {"predictors", assay::JsonObject{{"classify", assay::JsonObject{{"demos", demos}}}}}};
+  return assay::JsonObject{{"format", "assay.module/1"},
+                           {"predictors", assay::JsonObject{{"classify", assay::JsonObject{{"demos", demos}}}}}};
 }
 
 const std::size_t mebibyte = std::size_t{1} << 20;
 
-void count(benchmark::State& state, std::size_t bytes) {
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * bytes));
-}
+void count(benchmark::State& state, std::size_t bytes) { state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * bytes)); }
 
 void json_read_1MiB(benchmark::State& state) {
   const std::string text = assay::canonical(sample_artifact(mebibyte)).value();

@@ -50,7 +50,8 @@ void read_slot(std::string_view text) {
   std::string back;
   for (const auto& part : *parts) {
     if (part.placeholder) back += "{" + part.text + "}";
-    else for (const char c : part.text) back += (c == '{' || c == '}') ? std::string(2, c) : std::string(1, c);
+    else
+      for (const char c : part.text) back += (c == '{' || c == '}') ? std::string(2, c) : std::string(1, c);
   }
   must(back == text, "a slot is its parts");
 }

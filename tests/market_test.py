@@ -60,6 +60,14 @@ def no_children():
         os._exit(99)
 
 
+def models_cache():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", "/")) / ".cache")
+
+
+def model_is_here():
+    return any((models_cache() / "assay" / "models").glob("*.gguf"))
+
+
 class Party:
     """One process with a home of its own."""
 
@@ -69,8 +77,9 @@ class Party:
         self.log = self.home / "log"
 
     def environment(self):
+        # Only the provider finds the models: what the buyer gets from an LM, it did not make itself.
+        cache = str(models_cache()) if self.name == "pylon" else str(self.home / "cache")
         out = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
-        cache = os.environ.get("XDG_CACHE_HOME", os.path.join(os.environ.get("HOME", "/"), ".cache"))
         out.update(HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"), XDG_DATA_HOME=str(self.home / "data"), XDG_CACHE_HOME=cache)
         return out
 
@@ -135,7 +144,7 @@ def main():
         root = Path(folder)
         relay, issuer, pylon, buyer = (Party(options.assay, root, name) for name in ("relay", "issuer", "pylon", "buyer"))
         try:
-            story(root, relay, issuer, pylon, buyer)
+            story(root, relay, issuer, pylon, buyer, Path(options.source or ".") / "examples" / "package-triage" / "PROGRAM.toml")
         finally:
             for party in (pylon, issuer, relay):
                 party.stop()
@@ -143,12 +152,26 @@ def main():
     return 0
 
 
-def story(root, relay, issuer, pylon, buyer):
+def buy_answer(buyer, relay, issuer, provider, program):
+    """Text generation: the buyer has no model and no second process, and still gets the provider's answer."""
+    asked = [str(program), "description=mail client for the terminal", "--privacy", "public_ok"]
+    here = buyer.run("--json", "run", *asked, "--lane", "local")
+    check(here.returncode != 0, "the buyer has a model of its own: this test proves nothing")
+    done = buyer.run("--json", "run", *asked, "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider)
+    check(done.returncode == 0, f"buying an answer failed ({done.returncode}): {done.stderr[-1500:]}")
+    got = json.loads(done.stdout.strip().splitlines()[-1])
+    check(got["output"]["section"] and got["usage"]["calls"] == 1 and got["usage"]["completion_tokens"] > 0, f"no answer: {got}")
+    private = buyer.run("--json", "run", *asked[:2], "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider)
+    check(private.returncode == 6, f"a private run was let out to the market ({private.returncode})")
+    return got["cost_msats"]
+
+
+def story(root, relay, issuer, pylon, buyer, program):
     url = relay.serve(r"relay (ws://\S+)", "relay", "--port", "0", "--data", str(root / "relay-data")).group(1)
     ledger = str(root / "issuer-data")
     bank = issuer.serve(r"issuer (http://\S+) node ([0-9a-f]{66})", "pylon", "issuer", "--port", "0", "--data", ledger)
     till = bank.group(1)
-    selling = ["pylon", "serve", "--relay", url, "--issuer", till, "--data", str(root / "pylon-data"), "--sandbox"]
+    selling = ["pylon", "serve", "--relay", url, "--issuer", till, "--data", str(root / "pylon-data"), "--sandbox"] + (["--lm"] if model_is_here() else [])
     provider = pylon.serve(r"pylon ([0-9a-f]{64})", *selling).group(1)
 
     # Under the filter the box on this machine cannot be started, so what succeeds under it was bought.
@@ -163,6 +186,13 @@ def story(root, relay, issuer, pylon, buyer):
     others = [key for key in held if key not in (provider, "issuer")]
     check(len(others) == 1 and held[others[0]] == GRANT - price, f"the buyer's balance is wrong: {held}")
     supply = sum(held.values())
+
+    if model_is_here():
+        price += buy_answer(buyer, url, till, provider, program)
+        held = balances(ledger)
+        check(held[provider] == GRANT + price, "the run's cost_msats is not what the provider was paid")
+    else:
+        print("no model here: text generation is not bought")
 
     # A bid below the price: refused, and no msat moves.
     low = buyer.run("sandbox", "run", "--lane", "pylon", "--relay", url, "--issuer", till, "--provider", provider, "--bid", "1", "--", "true")
@@ -182,11 +212,11 @@ def story(root, relay, issuer, pylon, buyer):
     check(sum(held.values()) == supply, "the sum of balances changed")
 
     # Receipts: each preimage proves its payment, and the ledger knows it.
-    stores = list((root / "buyer").rglob("purchases.sqlite"))
-    check(len(stores) == 1, f"expected one purchases.sqlite, found {stores}")
-    with sqlite3.connect(f"file:{stores[0]}?mode=ro", uri=True) as store:
-        receipts = [json.loads(row[0]) for row in store.execute("SELECT receipt FROM purchase WHERE receipt IS NOT NULL")]
-    check(len(receipts) == 2, f"expected two receipts, found {len(receipts)}")
+    receipts = []
+    for path in (root / "buyer").rglob("purchases.sqlite"):
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+            receipts += [json.loads(row[0]) for row in store.execute("SELECT receipt FROM purchase WHERE receipt IS NOT NULL")]
+    check(len(receipts) == (3 if model_is_here() else 2), f"expected a receipt for each purchase, found {len(receipts)}")
     with sqlite3.connect(f"file:{ledger}/ledger.sqlite?mode=ro", uri=True) as file:
         paid = dict(file.execute("SELECT payment_hash, msats FROM movement WHERE kind = 'payment'"))
     check(sum(r["amount_msats"] for r in receipts) == sum(paid.values()), "receipts and movements differ")

@@ -55,7 +55,8 @@ TEST(PlanSurface, CompiledModuleManifestHasThePlansFields) {
   static_assert(is<decltype(needs.required_lanes), std::vector<std::string>>);
   static_assert(is<decltype(needs.privacy_modes_allowed), std::vector<PrivacyMode>>);
   static_assert(is<decltype(needs.min_provider_reputation), std::optional<double>>);
-  needs.privacy_modes_allowed = sorted_privacy({PrivacyMode::PublicOk, PrivacyMode::NoPii, PrivacyMode::PrivateRepoRedacted, PrivacyMode::PrivateRepoAllowed});
+  needs.privacy_modes_allowed =
+      sorted_privacy({PrivacyMode::PublicOk, PrivacyMode::NoPii, PrivacyMode::PrivateRepoRedacted, PrivacyMode::PrivateRepoAllowed});
 
   // Serialisation and `canonical_hash` (the plan's protocol::canonical_hash).
   m.signature_name = "PackageTriage";
@@ -77,11 +78,17 @@ TEST(PlanSurface, CompiledModuleManifestHasThePlansFields) {
 // Overrides each event with exactly the plan's arguments.
 class EveryEvent final : public DspyCallback {
  public:
-  void on_module_start(const CallId& call_id, std::string_view module_name, const Example& inputs) override { seen(call_id, module_name, inputs); }
+  void on_module_start(const CallId& call_id, std::string_view module_name, const Example& inputs) override {
+    seen(call_id, module_name, inputs);
+  }
   void on_module_end(const CallId& call_id, const Result<Prediction>& outputs) override { seen(call_id, outputs); }
-  void on_lm_start(const CallId& call_id, std::string_view model, std::span<const Message> messages) override { seen(call_id, model, messages); }
+  void on_lm_start(const CallId& call_id, std::string_view model, std::span<const Message> messages) override {
+    seen(call_id, model, messages);
+  }
   void on_lm_end(const CallId& call_id, const Result<Message>& response, const LmUsage& usage) override { seen(call_id, response, usage); }
-  void on_optimizer_candidate(const std::string& candidate_id, const std::map<std::string, double>& metrics) override { seen(candidate_id, metrics); }
+  void on_optimizer_candidate(const std::string& candidate_id, const std::map<std::string, double>& metrics) override {
+    seen(candidate_id, metrics);
+  }
   void on_trace_complete(const Graph& graph, const CompiledModuleManifest* manifest) override { seen(graph, manifest); }
   int count = 0;
 
@@ -178,7 +185,8 @@ TEST(PlanSurface, RefineIsBuiltAsThePlanBuildsIt) {
   const Signature signature = Signature::parse("ticket -> urgency: Literal['low','high']", "Triage").value();
   const auto reward = [](const Json&, const Prediction&) { return 1.0; };
   const std::shared_ptr<LM> fallback;
-  const auto refined = Refine(Predict("classify", signature)).with_retries(3).with_reward(reward).with_threshold(0.5).with_fallback(fallback);
+  const auto refined =
+      Refine(Predict("classify", signature)).with_retries(3).with_reward(reward).with_threshold(0.5).with_fallback(fallback);
   static_assert(std::derived_from<std::remove_const_t<decltype(refined)>, Module>);
   static_assert(requires(const Context& context, const Json& inputs) {
     { refined.forward(context, inputs) } -> std::same_as<Result<Prediction>>;

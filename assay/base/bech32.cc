@@ -40,7 +40,8 @@ Result<std::string> one_case(std::string_view text) {
   bool has_lower = false;
   std::string out(text);
   for (std::size_t i = 0; i < out.size(); ++i) {
-    if (out[i] < 33 || out[i] > 126) return fail(ErrorCode::malformed, "a character that is not printable ASCII", {}, fmt::format("column {}", i));
+    if (out[i] < 33 || out[i] > 126)
+      return fail(ErrorCode::malformed, "a character that is not printable ASCII", {}, fmt::format("column {}", i));
     has_upper = has_upper || upper(out[i]);
     has_lower = has_lower || lower(out[i]);
     if (upper(out[i])) out[i] = static_cast<char>(out[i] - 'A' + 'a');
@@ -52,7 +53,8 @@ Result<std::string> one_case(std::string_view text) {
 }  // namespace
 
 Result<Bech32> read_bech32(std::string_view text, std::size_t bytes_max) {
-  if (text.size() > bytes_max) return fail(ErrorCode::limit_exceeded, fmt::format("{} characters, at most {} are read", text.size(), bytes_max));
+  if (text.size() > bytes_max)
+    return fail(ErrorCode::limit_exceeded, fmt::format("{} characters, at most {} are read", text.size(), bytes_max));
   ASSAY_TRY(const std::string plain, one_case(text));
   const std::size_t separator = plain.rfind('1');
   if (separator == std::string::npos || separator == 0) return fail(ErrorCode::malformed, "no separator '1' behind a prefix");
@@ -70,7 +72,8 @@ Result<Bech32> read_bech32(std::string_view text, std::size_t bytes_max) {
     check.add(static_cast<std::uint8_t>(value));
     out.groups.push_back(static_cast<std::uint8_t>(value));
   }
-  if (check.rest() != 1) return fail(ErrorCode::malformed, "the checksum does not match", "a character was changed or lost: copy the text again, whole");
+  if (check.rest() != 1)
+    return fail(ErrorCode::malformed, "the checksum does not match", "a character was changed or lost: copy the text again, whole");
   out.groups.resize(out.groups.size() - checksum_groups);
   return out;
 }

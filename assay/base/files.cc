@@ -15,7 +15,8 @@ namespace assay {
 namespace {
 
 std::unexpected<Error> io_error(std::string_view what, const std::string& path) {
-  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(errno)), errno == ENOENT ? "check the path" : "check permissions and free space", path);
+  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(errno)),
+              errno == ENOENT ? "check the path" : "check permissions and free space", path);
 }
 
 Result<void> write_all(int fd, std::string_view bytes, const std::string& path) {

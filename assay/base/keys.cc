@@ -53,9 +53,7 @@ Result<SecretKey> SecretKey::parse(std::string_view text) {
 
 SecretKey::~SecretKey() { OPENSSL_cleanse(secret_.data(), secret_.size()); }
 
-Result<std::string> SecretKey::sign(const Bytes32& message, Entropy& entropy) const {
-  return sign_with_aux(message, entropy.bytes32());
-}
+Result<std::string> SecretKey::sign(const Bytes32& message, Entropy& entropy) const { return sign_with_aux(message, entropy.bytes32()); }
 
 Result<std::string> SecretKey::sign_with_aux(const Bytes32& message, const Bytes32& aux) const {
   secp256k1_keypair pair;
@@ -76,8 +74,10 @@ Result<void> verify_signature(std::string_view public_hex, const Bytes32& messag
   if (secp256k1_xonly_pubkey_parse(context(), &key, key_bytes->data()) != 1) {
     return fail(ErrorCode::malformed, "the public key is not a point of the curve", "", "signer");
   }
-  if (secp256k1_schnorrsig_verify(context(), reinterpret_cast<const unsigned char*>(signature.data()), message.data(), message.size(), &key) != 1) {
-    return fail(ErrorCode::mismatch, "the signature does not match", "the object was changed after it was signed, or signed by another key", "signature");
+  if (secp256k1_schnorrsig_verify(context(), reinterpret_cast<const unsigned char*>(signature.data()), message.data(), message.size(),
+                                  &key) != 1) {
+    return fail(ErrorCode::mismatch, "the signature does not match", "the object was changed after it was signed, or signed by another key",
+                "signature");
   }
   return {};
 }

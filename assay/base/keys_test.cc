@@ -34,15 +34,21 @@ void check(const Vector& v, const std::string& which) {
 
 // Vectors 0, 1 and 6 of BIP-340.
 TEST(Keys, SignsAndVerifiesAsBip340Says) {
-  check({std::string(63, '0') + "3", "f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9", std::string(64, '0'), std::string(64, '0'),
-         "e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca821525f66a4a85ea8b71e482a74f382d2ce5ebeee8fdb2172f477df4900d310536c0", true},
+  check({std::string(63, '0') + "3", "f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9", std::string(64, '0'),
+         std::string(64, '0'),
+         "e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca821525f66a4a85ea8b71e482a74f382d2ce5ebeee8fdb2172f477df4900d310536c0",
+         true},
         "vector 0");
-  check({"b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef", "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659",
-         std::string(63, '0') + "1", "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89",
-         "6896bd60eeae296db48a229ff71dfe071bde413e6d43f917dc8dcf8c78de33418906d11ac976abccb20b091292bff4ea897efcb639ea871cfa95f6de339e4b0a", true},
+  check({"b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef",
+         "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659", std::string(63, '0') + "1",
+         "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89",
+         "6896bd60eeae296db48a229ff71dfe071bde413e6d43f917dc8dcf8c78de33418906d11ac976abccb20b091292bff4ea897efcb639ea871cfa95f6de339e4b0a",
+         true},
         "vector 1");
-  check({"", "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659", "", "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89",
-         "fff97bd5755eeea420453a14355235d382f6472f8568a18b2f057a14602975563cc27944640ac607cd107ae10923d9ef7a73c643e166be5ebeafa34b1ac553e2", false},
+  check({"", "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659", "",
+         "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89",
+         "fff97bd5755eeea420453a14355235d382f6472f8568a18b2f057a14602975563cc27944640ac607cd107ae10923d9ef7a73c643e166be5ebeafa34b1ac553e2",
+         false},
         "vector 6");
 }
 
@@ -91,8 +97,9 @@ TEST(Keys, NestedSignaturesAreSigned) {
 }
 
 TEST(Keys, RefusesBadKeysWithoutRepeatingThem) {
-  for (const std::string& bad : {std::string(64, '0'), std::string("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"),
-                                std::string("B7E151628AED2A6ABF7158809CF4F3C762E7160F38B4DA56A784D9045190CFEF"), std::string("abc"), std::string()}) {
+  for (const std::string& bad :
+       {std::string(64, '0'), std::string("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"),
+        std::string("B7E151628AED2A6ABF7158809CF4F3C762E7160F38B4DA56A784D9045190CFEF"), std::string("abc"), std::string()}) {
     const auto key = SecretKey::parse(bad);
     ASSERT_FALSE(key) << bad;
     if (!bad.empty()) {

@@ -38,8 +38,9 @@ TEST(Random, BelowDrawsAgainWhenTheWordIsInTheRest) {
 
 TEST(Random, EveryPartOfTheStreamCounts) {
   const std::uint64_t first = Random(demo).word();
-  for (const RandomStream& other : {RandomStream{8, "search", 0, "demo"}, RandomStream{7, "Search", 0, "demo"}, RandomStream{7, "search", 1, "demo"},
-                                    RandomStream{7, "search", 0, "demos"}, RandomStream{7, "search\",0,\"demo", 0, ""}}) {
+  for (const RandomStream& other :
+       {RandomStream{8, "search", 0, "demo"}, RandomStream{7, "Search", 0, "demo"}, RandomStream{7, "search", 1, "demo"},
+        RandomStream{7, "search", 0, "demos"}, RandomStream{7, "search\",0,\"demo", 0, ""}}) {
     EXPECT_NE(Random(other).word(), first);
   }
 }

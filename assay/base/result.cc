@@ -10,9 +10,8 @@ struct Row {
 
 // The one table from error codes to exit codes; the order is that of the enumerators.
 constexpr Row rows[] = {
-    {"malformed", 1}, {"limit_exceeded", 1}, {"mismatch", 3},    {"diverged", 4},  {"over_budget", 5},
-    {"refused", 6},   {"unavailable", 7},    {"timed_out", 7},   {"cancelled", 130}, {"io", 1},
-    {"usage", 2},     {"unreadable", 1},     {"internal", 1},
+    {"malformed", 1}, {"limit_exceeded", 1}, {"mismatch", 3}, {"diverged", 4}, {"over_budget", 5}, {"refused", 6},  {"unavailable", 7},
+    {"timed_out", 7}, {"cancelled", 130},    {"io", 1},       {"usage", 2},    {"unreadable", 1},  {"internal", 1},
 };
 
 }  // namespace

@@ -53,8 +53,7 @@ struct Error {
 template <class T>
 using Result = std::expected<T, Error>;
 
-[[nodiscard]] inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string remedy = {},
-                                                 std::string path = {}) {
+[[nodiscard]] inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string remedy = {}, std::string path = {}) {
   return std::unexpected<Error>(Error{code, std::move(message), std::move(path), std::move(remedy)});
 }
 
@@ -62,14 +61,14 @@ using Result = std::expected<T, Error>;
 
 #define ASSAY_CONCAT_(a, b) a##b
 #define ASSAY_CONCAT(a, b) ASSAY_CONCAT_(a, b)
-#define ASSAY_TRY_(tmp, decl, expr)                            \
-  auto tmp = (expr);                                           \
-  if (!tmp) return std::unexpected(std::move(tmp).error());    \
+#define ASSAY_TRY_(tmp, decl, expr)                         \
+  auto tmp = (expr);                                        \
+  if (!tmp) return std::unexpected(std::move(tmp).error()); \
   decl = std::move(*tmp)
 /// `ASSAY_TRY(auto x, f());` declares x from f()'s value, or returns f()'s error. One per line.
 #define ASSAY_TRY(decl, expr) ASSAY_TRY_(ASSAY_CONCAT(assay_try_, __LINE__), decl, expr)
 /// For Result<void>: returns the error, else goes on.
-#define ASSAY_CHECK(expr)                                                                            \
-  do {                                                                                               \
+#define ASSAY_CHECK(expr)                                                                                      \
+  do {                                                                                                         \
     if (auto assay_checked = (expr); !assay_checked) return std::unexpected(std::move(assay_checked).error()); \
   } while (false)

@@ -33,15 +33,17 @@ TEST(Result, PathsGrowFromInsideOut) {
 }
 
 TEST(Result, TextHasMessagePlaceAndRemedy) {
-  EXPECT_EQ((Error{ErrorCode::over_budget, "too dear", "calls", "raise it"}).text(), "too dear (over_budget)\n  at   calls\n  try  raise it");
+  EXPECT_EQ((Error{ErrorCode::over_budget, "too dear", "calls", "raise it"}).text(),
+            "too dear (over_budget)\n  at   calls\n  try  raise it");
   EXPECT_EQ((Error{ErrorCode::internal, "oh", "", ""}).text(), "oh (internal)");
 }
 
 TEST(Result, CodesHaveTheDocumentedExits) {
-  const std::pair<ErrorCode, int> rows[] = {
-      {ErrorCode::malformed, 1},   {ErrorCode::limit_exceeded, 1}, {ErrorCode::mismatch, 3},  {ErrorCode::diverged, 4},    {ErrorCode::over_budget, 5},
-      {ErrorCode::refused, 6},     {ErrorCode::unavailable, 7},    {ErrorCode::timed_out, 7}, {ErrorCode::cancelled, 130}, {ErrorCode::io, 1},
-      {ErrorCode::usage, 2},       {ErrorCode::unreadable, 1},     {ErrorCode::internal, 1}};
+  const std::pair<ErrorCode, int> rows[] = {{ErrorCode::malformed, 1},   {ErrorCode::limit_exceeded, 1}, {ErrorCode::mismatch, 3},
+                                            {ErrorCode::diverged, 4},    {ErrorCode::over_budget, 5},    {ErrorCode::refused, 6},
+                                            {ErrorCode::unavailable, 7}, {ErrorCode::timed_out, 7},      {ErrorCode::cancelled, 130},
+                                            {ErrorCode::io, 1},          {ErrorCode::usage, 2},          {ErrorCode::unreadable, 1},
+                                            {ErrorCode::internal, 1}};
   for (const auto& [code, exit] : rows) EXPECT_EQ(exit_code(code), exit) << name(code);
   EXPECT_EQ(name(ErrorCode::unreadable), "unreadable");
   EXPECT_EQ(name(ErrorCode::malformed), "malformed");

@@ -60,9 +60,7 @@ std::string hex(std::span<const std::uint8_t> bytes) {
   return out;
 }
 
-std::string hex(std::string_view bytes) {
-  return hex(std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()));
-}
+std::string hex(std::string_view bytes) { return hex(std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size())); }
 
 Result<std::string> from_hex(std::string_view text) {
   if (text.size() % 2 != 0) return fail(ErrorCode::malformed, fmt::format("{} hex digits, expected an even number", text.size()));
@@ -72,7 +70,9 @@ Result<std::string> from_hex(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) return fail(ErrorCode::malformed, "expected a lowercase hex digit", "ids and keys are written in 0-9a-f", fmt::format("column {}", i + 1));
+    if (digit < 0)
+      return fail(ErrorCode::malformed, "expected a lowercase hex digit", "ids and keys are written in 0-9a-f",
+                  fmt::format("column {}", i + 1));
     if (i % 2 == 0) high = static_cast<unsigned>(digit);
     else out += static_cast<char>(high * 16 + static_cast<unsigned>(digit));
   }
@@ -106,8 +106,8 @@ Result<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return bad(text.size());
   if (text.empty()) return std::string();
   const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
-  const std::size_t wrong = text.substr(0, text.size() - padding).find_first_not_of(
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+  const std::size_t wrong =
+      text.substr(0, text.size() - padding).find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
   if (wrong != std::string_view::npos) return bad(wrong);
   std::string out(text.size() / 4 * 3, '\0');
   const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),

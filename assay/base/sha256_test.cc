@@ -44,7 +44,8 @@ TEST(Base64, KnownAnswersAndRefusals) {  // RFC 4648 §10
   EXPECT_EQ(base64("f"), "Zg==");
   EXPECT_EQ(base64("fo"), "Zm8=");
   EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-  for (const char* bad : {"Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9v\n", "Zm9-", " Zg=="}) EXPECT_FALSE(from_base64(bad)) << bad;
+  for (const char* bad : {"Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9v\n", "Zm9-", " Zg=="})
+    EXPECT_FALSE(from_base64(bad)) << bad;
 }
 
 RC_GTEST_PROP(Base64Property, ReadsBack, (const std::string& bytes)) {

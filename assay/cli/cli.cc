@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 namespace assay {
 
@@ -64,7 +64,8 @@ void Terminal::progress(std::string_view label, std::size_t done, std::size_t to
   if (err_tty_) {
     constexpr std::size_t width = 30;
     const std::size_t full = done * width / total;
-    const std::string line = fmt::format("\r\033[K{:<24} [{}{}] {}/{}", label, std::string(full, '='), std::string(width - full, ' '), done, total);
+    const std::string line =
+        fmt::format("\r\033[K{:<24} [{}{}] {}/{}", label, std::string(full, '='), std::string(width - full, ' '), done, total);
     std::fwrite(line.data(), 1, line.size(), stderr);
     bar_ = true;
     if (done == total) clear_bar();
@@ -89,7 +90,10 @@ void Terminal::error(const Error& error) {
     }
     std::fputs(text.c_str(), stderr);
   }
-  out_json(JsonObject{{"error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}, {"remedy", to_utf8(error.remedy)}}}});
+  out_json(JsonObject{{"error", JsonObject{{"code", name(error.code)},
+                                           {"message", to_utf8(error.message)},
+                                           {"path", to_utf8(error.path)},
+                                           {"remedy", to_utf8(error.remedy)}}}});
 }
 
 void Cli::fail_with(const Error& error) {
@@ -104,10 +108,12 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
   app.add_flag("--json", cli.terminal.json, "One JSON object per result on stdout (docs/reference/cli.md)");
   app.fallthrough();
   app.require_subcommand(1);
-  app.footer("Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
-             "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 interrupted");
-  for (const auto add : {add_init, add_compile, add_run, add_eval, add_verify, add_replay, add_show, add_diff, add_key, add_trust, add_trace, add_doctor,
-                         add_hud, add_relay, add_pylon, add_sandbox}) {
+  app.footer(
+      "Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 "
+      "interrupted");
+  for (const auto add : {add_init, add_compile, add_run, add_eval, add_verify, add_replay, add_show, add_diff, add_key, add_trust,
+                         add_trace, add_doctor, add_hud, add_relay, add_pylon, add_sandbox}) {
     add(app, cli);
   }
   try {
@@ -116,7 +122,8 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
     const int code = app.exit(parse_error);
     return code == 0 ? 0 : exit_code(ErrorCode::usage);
   } catch (const std::exception& thrown) {
-    cli.fail_with({ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});
+    cli.fail_with(
+        {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});
   }
   return cli.exit_status;
 }

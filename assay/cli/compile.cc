@@ -1,7 +1,7 @@
 // assay compile: search for the demos that score best, look at the test set once, write a signed module.
 // Exit: 0 done (promoted or not) · 1 failed · 5 budget · 6 refused · 7 lane away · 130 interrupted (--resume goes on).
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -53,12 +53,14 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out("");
   t.out(fmt::format("{}  {}", t.bold(outcome.result.program.artifact().program_name()), outcome.module.id()));
   t.out(fmt::format("  baseline  {} {:.3f} {}", metric, card.baseline->score, interval_text(card.baseline->interval)));
-  t.out(fmt::format("  compiled  {} {:.3f} {}  n_test {}  ({} look{} at this test set)", metric, *card.score, interval_text(card.interval), card.n_test, card.test_looks,
-                    card.test_looks == 1 ? "" : "s"));
-  t.out(fmt::format("  gain      {:+.3f} {}  {}", *card.gain, interval_text(card.gain_interval), outcome.result.promoted ? "promoted" : "within noise: not promoted"));
+  t.out(fmt::format("  compiled  {} {:.3f} {}  n_test {}  ({} look{} at this test set)", metric, *card.score, interval_text(card.interval),
+                    card.n_test, card.test_looks, card.test_looks == 1 ? "" : "s"));
+  t.out(fmt::format("  gain      {:+.3f} {}  {}", *card.gain, interval_text(card.gain_interval),
+                    outcome.result.promoted ? "promoted" : "within noise: not promoted"));
   t.out(fmt::format("  failures  {:.3f} {}", card.p_fail, interval_text(card.p_fail_interval)));
-  t.out(fmt::format("  used      {} calls ({} cached), {} + {} tokens, {}, {:.1f} s", outcome.totals.calls, outcome.totals.cached_calls, outcome.totals.prompt_tokens,
-                    outcome.totals.completion_tokens, outcome.totals.unpriced_calls == 0 ? msats_text(outcome.totals.cost_msats) : "unpriced", outcome.seconds));
+  t.out(fmt::format("  used      {} calls ({} cached), {} + {} tokens, {}, {:.1f} s", outcome.totals.calls, outcome.totals.cached_calls,
+                    outcome.totals.prompt_tokens, outcome.totals.completion_tokens,
+                    outcome.totals.unpriced_calls == 0 ? msats_text(outcome.totals.cost_msats) : "unpriced", outcome.seconds));
   t.out("  module    " + module_path);
   t.out("  journal   " + journal);
 }
@@ -78,13 +80,19 @@ void compile(const CompileOptions& options, Cli& cli) {
   const std::string name = file.program.artifact().program_name();
   CommonOptions journal_options = options.common;
   if (!options.journal.empty()) journal_options.record = options.journal;
-  if (options.resume && journal_options.record.empty()) return cli.fail_with({ErrorCode::usage, "--resume needs the journal's name", "", "--journal FILE"});
+  if (options.resume && journal_options.record.empty())
+    return cli.fail_with({ErrorCode::usage, "--resume needs the journal's name", "", "--journal FILE"});
   const auto journal = record_path(journal_options, name, ".compile.run.jsonl", cli);
   if (!journal) return cli.fail_with(journal.error());
   cli.terminal.note("journal " + *journal);
 
-  CompileWorld where{.effects = (*world)->effects, .settings = (*world)->settings, .journal_path = *journal, .resume = options.resume, .key = &*(*world)->key,
-                     .assay_version = std::string(assay_version), .assay_build = assay_build()};
+  CompileWorld where{.effects = (*world)->effects,
+                     .settings = (*world)->settings,
+                     .journal_path = *journal,
+                     .resume = options.resume,
+                     .key = &*(*world)->key,
+                     .assay_version = std::string(assay_version),
+                     .assay_build = assay_build()};
   where.hooks.say = [&cli](const std::string& line) { cli.terminal.note(line); };
   where.hooks.evaluate.threads = options.common.threads > 0 ? static_cast<int>(options.common.threads) : (*world)->lane->concurrency();
   where.hooks.evaluate.progress = [&cli](std::size_t done, std::size_t total) {
@@ -92,7 +100,8 @@ void compile(const CompileOptions& options, Cli& cli) {
   };
   std::unique_ptr<HudServer> hud;
   if (options.hud) {
-    auto server = HudServer::start({.port = *options.hud, .runs_folders = {}, .version = std::string(assay_version), .build = assay_build()}, cli.clock);
+    auto server = HudServer::start(
+        {.port = *options.hud, .runs_folders = {}, .version = std::string(assay_version), .build = assay_build()}, cli.clock);
     if (!server) return cli.fail_with(server.error());
     hud = std::move(*server);
     where.settings.set_callback(std::make_shared<HudCallback>(hud->hub()));
@@ -124,7 +133,9 @@ void add_compile(CLI::App& app, Cli& cli) {
   command->add_flag("--resume", options->resume, "Go on with --journal after a stop: nothing is paid twice");
   command->add_option("--hud", options->hud, "Serve the HUD on this port of 127.0.0.1 while it compiles (0: a free one)");
   add_common(*command, options->common);
-  command->footer("Examples:\n  assay compile PROGRAM.toml\n  assay compile PROGRAM.toml --seed 7 --budget seconds=600 --json\n  assay compile PROGRAM.toml --resume --journal FILE");
+  command->footer(
+      "Examples:\n  assay compile PROGRAM.toml\n  assay compile PROGRAM.toml --seed 7 --budget seconds=600 --json\n  assay compile "
+      "PROGRAM.toml --resume --journal FILE");
   command->callback([options, &cli] { compile(*options, cli); });
 }
 

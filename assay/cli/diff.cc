@@ -1,7 +1,7 @@
 // assay diff: what differs between two modules, programs or records, place by place.
 // Exit: 0 no difference · 3 they differ · 1 a file cannot be read.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -42,7 +42,8 @@ Result<Json> load(const std::string& path) {
   if (path.ends_with(".jsonl")) {
     ASSAY_TRY(const RunRecord record, read_record_file(path));
     JsonList lines;
-    for (const RecordEntry& entry : record.entries) lines.push_back(JsonObject{{"type", entry.type}, {"node", entry.node}, {"data", entry.data}});
+    for (const RecordEntry& entry : record.entries)
+      lines.push_back(JsonObject{{"type", entry.type}, {"node", entry.node}, {"data", entry.data}});
     return Json(std::move(lines));
   }
   ASSAY_TRY(const std::string text, read_file(path));

@@ -1,8 +1,8 @@
 // assay doctor: what this machine can do, found by trying: models, sandbox, keys, folders.
 // Exit: 0 all that the demo needs is here · 7 something is missing (each with its remedy).
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
@@ -35,8 +35,10 @@ Check check_sandbox(Cli& cli) {
 }
 
 Check check_folder(const std::string& what, const std::string& folder) {
-  if (const auto made = make_folders(folder, 0700); !made) return {what, "missing", made.error().message, "make it writable, or set XDG_* variables"};
-  if (::access(folder.c_str(), W_OK) != 0) return {what, "missing", folder + " cannot be written", "make it writable, or set XDG_* variables"};
+  if (const auto made = make_folders(folder, 0700); !made)
+    return {what, "missing", made.error().message, "make it writable, or set XDG_* variables"};
+  if (::access(folder.c_str(), W_OK) != 0)
+    return {what, "missing", folder + " cannot be written", "make it writable, or set XDG_* variables"};
   return {what, "ok", folder, ""};
 }
 
@@ -48,13 +50,15 @@ Check check_keys() {
     if (!key.problem.empty()) unusable += fmt::format(" {}: {}", key.name, key.problem);
   }
   if (!unusable.empty()) return {"keys", "missing", unusable, "chmod 600 the key files"};
-  return {"keys", "ok", keys->empty() ? "none yet (made when first needed)" : fmt::format("{} in {}", keys->size(), default_key_folder()), ""};
+  return {"keys", "ok", keys->empty() ? "none yet (made when first needed)" : fmt::format("{} in {}", keys->size(), default_key_folder()),
+          ""};
 }
 
 void doctor(Cli& cli) {
   JsonList checks;
   bool ok = true;
-  for (const Check& check : {check_models(), check_sandbox(cli), check_keys(), check_folder("data", data_folder()), check_folder("cache", cache_folder())}) {
+  for (const Check& check :
+       {check_models(), check_sandbox(cli), check_keys(), check_folder("data", data_folder()), check_folder("cache", cache_folder())}) {
     ok = ok && check.state == "ok";
     cli.terminal.out(fmt::format("{:<8} {:<8} {}", check.what, check.state, check.found));
     if (!check.remedy.empty()) cli.terminal.out("         try  " + check.remedy);

@@ -1,7 +1,7 @@
 // assay eval: score a module or program on rows of one's own.
 // Exit: 0 done · 3 the score lies below --at-least · 5 budget · 6 refused · 7 lane away.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/cli/open.h"
 #include "assay/optimize/evaluate.h"
@@ -28,7 +28,8 @@ Result<std::vector<Row>> rows_of(const EvalOptions& options, const OpenedProgram
   ASSAY_TRY(DataSets sets, load_data(opened.file->data, opened.file->folder, signature));
   if (options.set == "train") return std::move(sets.train);
   if (options.set == "val" || options.set.empty()) return std::move(sets.val);
-  return fail(ErrorCode::usage, fmt::format("eval reads the train or val set, not '{}'", options.set), "the test set is opened by compile only, once, after the search", "--set");
+  return fail(ErrorCode::usage, fmt::format("eval reads the train or val set, not '{}'", options.set),
+              "the test set is opened by compile only, once, after the search", "--set");
 }
 
 void eval(const EvalOptions& options, Cli& cli) {
@@ -70,11 +71,17 @@ void eval(const EvalOptions& options, Cli& cli) {
   const std::optional<Interval> interval = score_interval(scores, effects.seed, "score");
   const Totals totals = (*recorder)->totals();
   const bool priced = totals.unpriced_calls == 0;
-  cli.terminal.out(fmt::format("{}  {} {:.3f} {}  n {}  failures {}  {}", program, metric->ref.name, mean(scores), interval_text(interval), scores.size(),
-                               evaluation->failures(), priced ? msats_text(totals.cost_msats) : "unpriced"));
-  cli.terminal.out_json(JsonObject{{"metric", metric->ref.name}, {"score", mean(scores)}, {"interval", interval ? to_json(*interval).value_or(Json()) : Json()},
-                                   {"n", scores.size()}, {"failures", evaluation->failures()}, {"usage", totals.usage_json()},
-                                   {"cost_msats", priced ? Json(totals.cost_msats) : Json()}, {"record", *path}, {"root_hash", *root}});
+  cli.terminal.out(fmt::format("{}  {} {:.3f} {}  n {}  failures {}  {}", program, metric->ref.name, mean(scores), interval_text(interval),
+                               scores.size(), evaluation->failures(), priced ? msats_text(totals.cost_msats) : "unpriced"));
+  cli.terminal.out_json(JsonObject{{"metric", metric->ref.name},
+                                   {"score", mean(scores)},
+                                   {"interval", interval ? to_json(*interval).value_or(Json()) : Json()},
+                                   {"n", scores.size()},
+                                   {"failures", evaluation->failures()},
+                                   {"usage", totals.usage_json()},
+                                   {"cost_msats", priced ? Json(totals.cost_msats) : Json()},
+                                   {"record", *path},
+                                   {"root_hash", *root}});
   if (options.at_least && mean(scores) < *options.at_least) {
     cli.fail_with({ErrorCode::mismatch, fmt::format("the score {:.4f} lies below {}", mean(scores), *options.at_least), "--at-least", ""});
   }
@@ -93,7 +100,8 @@ void add_eval(CLI::App& app, Cli& cli) {
   command->add_option("--allow-signer", options->allow_signer, "Run a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Run a module that nobody signed");
   add_common(*command, options->common);
-  command->footer("Examples:\n  assay eval triage.module.json --data mine.csv\n  assay eval triage.module.json --data mine.csv --at-least 0.6 --json");
+  command->footer(
+      "Examples:\n  assay eval triage.module.json --data mine.csv\n  assay eval triage.module.json --data mine.csv --at-least 0.6 --json");
   command->callback([options, &cli] { eval(*options, cli); });
 }
 

@@ -1,7 +1,7 @@
 // assay hud: the page that shows runs and compiles, live. Serves until it is stopped.
 // Exit: 0 stopped · 1 the port is taken.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/cli/open.h"
 #include "assay/cli/serve.h"

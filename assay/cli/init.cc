@@ -1,8 +1,8 @@
 // assay init: write a program file and a few rows to start from. Overwrites nothing.
 // Exit: 0 done · 2 the folder has a program already · 1 it cannot be written.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/cli.h"
@@ -78,7 +78,8 @@ A link in the help page leads to an old article,low
 void init(const std::string& folder, Cli& cli) {
   const std::string program = folder + "/PROGRAM.toml", rows = folder + "/rows.csv";
   for (const std::string& path : {program, rows}) {
-    if (::access(path.c_str(), F_OK) == 0) return cli.fail_with({ErrorCode::usage, "there is a file already", path, "choose another folder: assay init NAME"});
+    if (::access(path.c_str(), F_OK) == 0)
+      return cli.fail_with({ErrorCode::usage, "there is a file already", path, "choose another folder: assay init NAME"});
   }
   if (const auto made = make_folders(folder); !made) return cli.fail_with(made.error());
   for (const auto& [path, text] : {std::pair{program, program_text}, std::pair{rows, rows_text}}) {

@@ -1,7 +1,7 @@
 // assay key: make, list and show signing keys. Secrets are never printed.
 // Exit: 0 done · 1 a file could not be read or written · 2 wrong usage.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/cli/cli.h"
 #include "assay/contract/key_file.h"

@@ -26,7 +26,9 @@ Result<std::shared_ptr<LM>> open_local(const CommonOptions& options, const LaneS
       if (model.name != wanted && !(wanted.empty() && model.is_default)) continue;
       how.name = model.name;
     }
-    if (how.name.empty()) return fail(ErrorCode::usage, fmt::format("unknown model '{}'", wanted), "assay doctor lists the models; a path ends with .gguf", "--model");
+    if (how.name.empty())
+      return fail(ErrorCode::usage, fmt::format("unknown model '{}'", wanted), "assay doctor lists the models; a path ends with .gguf",
+                  "--model");
     auto path = find_model(how.name);
     if (!path) return fail(path.error().code, path.error().message, "scripts/fetch-model " + how.name, path.error().path);
     how.model.path = std::move(*path);
@@ -41,9 +43,15 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
   ASSAY_TRY(const SecretKey key, open_key(options, cli));
   const std::string folder = data_folder() + "/buyer";
   const Wait wait = cli.wait(std::chrono::seconds(30));
-  PylonLaneOptions how{.relay_url = relay, .key = key, .wallet = nullptr, .folder = folder, .provider = options.provider, .model = options.model.empty() ? spec.model : options.model};
+  PylonLaneOptions how{.relay_url = relay,
+                       .key = key,
+                       .wallet = nullptr,
+                       .folder = folder,
+                       .provider = options.provider,
+                       .model = options.model.empty() ? spec.model : options.model};
   if (!options.issuer.empty()) {
-    ASSAY_TRY(how.wallet, LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = ""}, .folder = folder}, key, cli.clock, cli.entropy, wait));
+    ASSAY_TRY(how.wallet, LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = ""}, .folder = folder}, key, cli.clock,
+                                                cli.entropy, wait));
   }
   ASSAY_TRY(std::shared_ptr<LM> lane, PylonLane::open(how, cli.clock, cli.entropy, wait));
   return lane;

@@ -1,7 +1,7 @@
 // The assay binary: the only place that takes the machine's clock and entropy, and Ctrl-C.
-#include <csignal>
 #include <pthread.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <stop_token>
 #include <thread>

@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
@@ -40,8 +40,10 @@ Result<TrustStore> open_trust() {
 
 namespace {
 
-Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::string& path, const std::string& allow_signer, bool allow_unsigned) {
-  if (auto runnable = check_runnable(verdict, allow_signer, allow_unsigned); !runnable) return std::unexpected(std::move(runnable.error()).in(path));
+Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::string& path, const std::string& allow_signer,
+                                  bool allow_unsigned) {
+  if (auto runnable = check_runnable(verdict, allow_signer, allow_unsigned); !runnable)
+    return std::unexpected(std::move(runnable.error()).in(path));
   if (!verdict.module) return fail(ErrorCode::mismatch, "the module cannot be read", "", path);
   auto program = Program::load(verdict.module->artifact, Rewards::built_in());
   if (!program) return std::unexpected(std::move(program.error()).in(path));
@@ -126,7 +128,8 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   world->effects.budget = world->budget.get();
   world->effects.prices = &world->prices;
   world->effects.seed = options.seed.value_or(0);
-  if (world->effects.seed < 0 || world->effects.seed > json_integer_max) return fail(ErrorCode::usage, "a seed lies between 0 and 2^53-1", "", "--seed");
+  if (world->effects.seed < 0 || world->effects.seed > json_integer_max)
+    return fail(ErrorCode::usage, "a seed lies between 0 and 2^53-1", "", "--seed");
   world->effects.wait.stop = cli.stop;
   if (limits.seconds) {
     world->effects.wait.deadline = Deadline::after(cli.clock, std::chrono::nanoseconds(static_cast<std::int64_t>(*limits.seconds * 1e9)));

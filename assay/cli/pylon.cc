@@ -1,7 +1,7 @@
 // assay pylon: a node of the compute market. `serve` sells, `issuer` keeps the local ledger, `ls` lists who sells.
 // Exit: 0 stopped or done · 1 port or folder · 2 wrong usage · 7 relay or issuer away.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -34,15 +34,18 @@ void issuer(const PylonCommand& options, Cli& cli) {
 }
 
 void serve(const PylonCommand& options, Cli& cli) {
-  if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "a provider needs a relay", "--relay", "--relay ws://127.0.0.1:7447 (assay relay)"});
-  if (!options.lm && !options.sandbox) return cli.fail_with({ErrorCode::usage, "there is nothing to sell", "pylon serve", "--lm, --sandbox or both"});
+  if (options.common.relay.empty())
+    return cli.fail_with({ErrorCode::usage, "a provider needs a relay", "--relay", "--relay ws://127.0.0.1:7447 (assay relay)"});
+  if (!options.lm && !options.sandbox)
+    return cli.fail_with({ErrorCode::usage, "there is nothing to sell", "pylon serve", "--lm, --sandbox or both"});
   const auto key = open_key(options.common, cli);
   if (!key) return cli.fail_with(key.error());
   const std::string folder = options.data.empty() ? data_folder() + "/pylon/" + key->public_hex().substr(0, 16) : options.data;
   PylonOptions how{.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = folder, .work = {}, .limits = {}};
   const Wait start = cli.wait(std::chrono::seconds(30));
   if (!options.common.issuer.empty()) {
-    auto wallet = LedgerWallet::connect({.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = folder}, *key, cli.clock, cli.entropy, start);
+    auto wallet = LedgerWallet::connect({.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = folder}, *key, cli.clock,
+                                        cli.entropy, start);
     if (!wallet) return cli.fail_with(wallet.error());
     how.wallet = *wallet;
   } else {
@@ -72,7 +75,9 @@ void list(const PylonCommand& options, Cli& cli) {
   const auto key = open_key(options.common, cli);
   if (!key) return cli.fail_with(key.error());
   const Wait wait = cli.wait(std::chrono::seconds(20));
-  const auto buyer = Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = data_folder() + "/buyer", .limits = {}}, cli.clock, cli.entropy, wait);
+  const auto buyer =
+      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = data_folder() + "/buyer", .limits = {}},
+                  cli.clock, cli.entropy, wait);
   if (!buyer) return cli.fail_with(buyer.error());
   const auto providers = (*buyer)->providers({}, wait);
   if (!providers) return cli.fail_with(providers.error());
@@ -96,8 +101,10 @@ void add_pylon(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<PylonCommand>();
   CLI::App* command = app.add_subcommand("pylon", "Sell and find compute on the market");
   command->require_subcommand(1);
-  command->footer("Examples:\n  assay pylon issuer --port 0 --data ./issuer\n  assay pylon serve --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 --lm --sandbox\n"
-                  "  assay pylon ls --relay ws://127.0.0.1:7447");
+  command->footer(
+      "Examples:\n  assay pylon issuer --port 0 --data ./issuer\n  assay pylon serve --relay ws://127.0.0.1:7447 --issuer "
+      "http://127.0.0.1:7071 --lm --sandbox\n"
+      "  assay pylon ls --relay ws://127.0.0.1:7447");
   CLI::App* ledger = command->add_subcommand("issuer", "Keep the local ledger (play money) that invoices are paid from");
   ledger->add_option("--port", options->port, "Port on 127.0.0.1; 0 takes a free one")->default_val(7071);
   ledger->add_option("--data", options->data, "Folder of the ledger (default: the data folder)");

@@ -1,7 +1,7 @@
 // assay relay: Nexus, the Nostr relay of the market and of published traces. Serves until it is stopped.
 // Exit: 0 stopped · 1 the port is taken or the data folder cannot be used.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/serve.h"

@@ -1,7 +1,7 @@
 // assay replay: run a record or a compile journal again, answered from itself: no lane, no socket, no model file.
 // Exit: 0 identical · 4 it differs (the first difference is shown) · 3 the chain is broken · 6 refused.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -19,12 +19,18 @@ struct ReplayOptions {
 Json report_json(const ReplayReport& report, const std::string& file) {
   Json divergence;
   if (report.divergence) {
-    divergence = JsonObject{{"node", to_utf8(report.divergence->node)}, {"what", report.divergence->what},
-                            {"recorded", to_utf8(report.divergence->recorded)}, {"replayed", to_utf8(report.divergence->replayed)}};
+    divergence = JsonObject{{"node", to_utf8(report.divergence->node)},
+                            {"what", report.divergence->what},
+                            {"recorded", to_utf8(report.divergence->recorded)},
+                            {"replayed", to_utf8(report.divergence->replayed)}};
   }
   const auto text = [](const std::optional<std::string>& value) { return value ? Json(*value) : Json(); };
-  return JsonObject{{"file", to_utf8(file)}, {"identical", report.identical}, {"calls", report.calls},
-                    {"compiled_id", text(report.compiled_id)}, {"output_hash", text(report.output_hash)}, {"divergence", divergence}};
+  return JsonObject{{"file", to_utf8(file)},
+                    {"identical", report.identical},
+                    {"calls", report.calls},
+                    {"compiled_id", text(report.compiled_id)},
+                    {"output_hash", text(report.output_hash)},
+                    {"divergence", divergence}};
 }
 
 std::string clip(const std::string& text) {
@@ -41,7 +47,8 @@ Result<Program> program_of_run(const ReplayOptions& options, const RunRecord& re
     return std::move(opened.program);
   }
   const Json& id = record.entries.front().data.at("compiled_id");
-  if (!id.is_string()) return fail(ErrorCode::usage, "the record is of an uncompiled program", "name its PROGRAM.toml with --module", options.record);
+  if (!id.is_string())
+    return fail(ErrorCode::usage, "the record is of an uncompiled program", "name its PROGRAM.toml with --module", options.record);
   const Store store(default_store_folder());
   ASSAY_TRY(const CompiledId compiled, CompiledId::parse(id.as_string()));
   ASSAY_TRY(const TrustStore trust, open_trust());
@@ -67,7 +74,8 @@ void replay(const ReplayOptions& options, Cli& cli) {
     return;
   }
   const Divergence& divergence = *report->divergence;
-  cli.terminal.out(fmt::format("replay: differs at {} ({})", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what));
+  cli.terminal.out(
+      fmt::format("replay: differs at {} ({})", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what));
   cli.terminal.out("  recorded  " + clip(divergence.recorded));
   cli.terminal.out("  replayed  " + clip(divergence.replayed));
   cli.exit_status = exit_code(ErrorCode::diverged);

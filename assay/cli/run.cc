@@ -1,7 +1,7 @@
 // assay run: one input, or one a line of JSONL, through a module or a program; recorded, priced, capped.
 // Exit: 0 done · 1 failed · 3 bad module · 5 budget · 6 refused · 7 lane away · 130 interrupted.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -21,7 +21,8 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
   Json out = JsonObject{};
   for (const std::string& pair : fields) {
     const std::size_t equals = pair.find('=');
-    if (equals == std::string::npos) return fail(ErrorCode::usage, fmt::format("'{}' is not NAME=VALUE", pair), "e.g. description=\"an imap client\"", "inputs");
+    if (equals == std::string::npos)
+      return fail(ErrorCode::usage, fmt::format("'{}' is not NAME=VALUE", pair), "e.g. description=\"an imap client\"", "inputs");
     const std::string field_name = pair.substr(0, equals);
     const Field* field = signature.input(field_name);
     if (field == nullptr) {
@@ -91,8 +92,13 @@ void run(const RunOptions& options, Cli& cli) {
     if (inputs->size() > 1) common.record.clear();
     const auto path = record_path(common, opened->program.artifact().program_name(), ".run.jsonl", cli);
     if (!path) return cli.fail_with(path.error());
-    RunWorld run_world{.effects = (*world)->effects, .settings = (*world)->settings, .record_path = *path, .key = &*(*world)->key,
-                       .manifest = opened->manifest(), .assay_version = std::string(assay_version), .assay_build = assay_build()};
+    RunWorld run_world{.effects = (*world)->effects,
+                       .settings = (*world)->settings,
+                       .record_path = *path,
+                       .key = &*(*world)->key,
+                       .manifest = opened->manifest(),
+                       .assay_version = std::string(assay_version),
+                       .assay_build = assay_build()};
     auto outcome = run_program(opened->program, input, run_world);
     if (!outcome) return cli.fail_with(outcome.error());
     totals.add(outcome->totals);
@@ -107,7 +113,8 @@ void run(const RunOptions& options, Cli& cli) {
     if (code != ErrorCode::unreadable && code != ErrorCode::malformed && code != ErrorCode::limit_exceeded) return;
   }
   if (!options.inputs_file.empty()) {
-    cli.terminal.out_json(JsonObject{{"summary", JsonObject{{"runs", inputs->size()}, {"failed", failed}, {"totals", totals.totals_json()}}}});
+    cli.terminal.out_json(
+        JsonObject{{"summary", JsonObject{{"runs", inputs->size()}, {"failed", failed}, {"totals", totals.totals_json()}}}});
   }
 }
 
@@ -122,7 +129,9 @@ void add_run(CLI::App& app, Cli& cli) {
   command->add_option("--allow-signer", options->allow_signer, "Run a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Run a module that nobody signed");
   add_common(*command, options->common);
-  command->footer("Examples:\n  assay run triage.module.json description=\"mail client for the terminal\"\n  assay run triage.module.json --inputs rows.jsonl --json --budget msats=5000");
+  command->footer(
+      "Examples:\n  assay run triage.module.json description=\"mail client for the terminal\"\n  assay run triage.module.json --inputs "
+      "rows.jsonl --json --budget msats=5000");
   command->callback([options, &cli] { run(*options, cli); });
 }
 

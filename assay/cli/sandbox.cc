@@ -1,7 +1,8 @@
 // assay sandbox run: commands in a box on this machine, or bought from a provider; hashes, limits and a signed receipt.
-// Exit: 0 all commands succeeded · 1 one failed, was killed or timed out · 2 wrong usage · 6 a field is refused · 7 no isolation, relay or provider.
-#include <CLI/CLI.hpp>
+// Exit: 0 all commands succeeded · 1 one failed, was killed or timed out · 2 wrong usage · 6 a field is refused · 7 no isolation, relay or
+// provider.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -112,9 +113,11 @@ void run(const SandboxCommandLine& options, Cli& cli) {
     const std::string out = printable(one.out.stored), err = printable(one.err.stored);
     if (!out.empty()) cli.terminal.out(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
     if (!err.empty()) cli.terminal.note(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
-    cli.terminal.note(fmt::format("{}: exit {} in {} ms, {} MiB", name(one.verdict), one.exit_code, one.duration_ms, one.max_rss_kb / 1024));
+    cli.terminal.note(
+        fmt::format("{}: exit {} in {} ms, {} MiB", name(one.verdict), one.exit_code, one.duration_ms, one.max_rss_kb / 1024));
   }
-  cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level, ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));
+  cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level,
+                                ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));
   if (!options.receipt.empty()) {
     const auto text = canonical(ran->receipt);
     if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) return cli.fail_with(written.error());
@@ -132,8 +135,9 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<SandboxCommandLine>();
   CLI::App* command = app.add_subcommand("sandbox", "Run untrusted commands in a box");
   command->require_subcommand(1);
-  command->footer("Examples:\n  assay sandbox run -- python3 -c 'print(6 * 7)'\n  assay sandbox run --json --timeout 5 -- 'sleep 60'\n"
-                  "  assay sandbox run --lane pylon --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 -- echo hello");
+  command->footer(
+      "Examples:\n  assay sandbox run -- python3 -c 'print(6 * 7)'\n  assay sandbox run --json --timeout 5 -- 'sleep 60'\n"
+      "  assay sandbox run --lane pylon --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 -- echo hello");
   CLI::App* running = command->add_subcommand("run", "One command (or a request file), with a signed receipt");
   running->add_option("command", options->command, "command and arguments, after --");
   running->add_option("--request", options->request_file, "oa.sandbox_run.v1 payload (JSON) instead of a command");

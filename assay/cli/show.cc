@@ -1,7 +1,7 @@
 // assay show: what a module, record or program holds, for people; --json gives the canonical value.
 // Exit: 0 done · 1 it cannot be read.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -18,8 +18,9 @@ void show_module(const ModuleFile& module, Cli& cli) {
   t.out(fmt::format("  made by     {}  (created_at {})", m.optimizer, m.created_at));
   t.out(fmt::format("  signer      {}", m.signer.value_or("nobody")));
   if (card.score && card.primary) {
-    t.out(fmt::format("  {:<11} {:.3f} {}  baseline {:.3f}  gain {:+.3f} {}  n_test {}", *card.primary, *card.score, interval_text(card.interval),
-                      card.baseline ? card.baseline->score : 0, card.gain.value_or(0), interval_text(card.gain_interval), card.n_test));
+    t.out(fmt::format("  {:<11} {:.3f} {}  baseline {:.3f}  gain {:+.3f} {}  n_test {}", *card.primary, *card.score,
+                      interval_text(card.interval), card.baseline ? card.baseline->score : 0, card.gain.value_or(0),
+                      interval_text(card.gain_interval), card.n_test));
   }
   if (m.provenance.task) t.out(fmt::format("  lane        {}  {}", m.provenance.task->model, m.provenance.task->lane_id));
   t.out(fmt::format("  cost        {}", m.provenance.cost_msats ? msats_text(*m.provenance.cost_msats) : "unpriced"));
@@ -36,10 +37,13 @@ void show_module(const ModuleFile& module, Cli& cli) {
 void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cli) {
   const Node& node = graph.nodes[index];
   const double ms = static_cast<double>(node.end_unix_ns - node.start_unix_ns) / 1e6;
-  cli.terminal.out(fmt::format("{}{}  {} {:.1f} ms  {}", std::string(depth * 2, ' '), node.path.empty() ? "run" : node.path, name(node.type.kind), ms, node.status));
+  cli.terminal.out(fmt::format("{}{}  {} {:.1f} ms  {}", std::string(depth * 2, ' '), node.path.empty() ? "run" : node.path,
+                               name(node.type.kind), ms, node.status));
   for (const LmCall& call : node.calls) {
-    cli.terminal.out(fmt::format("{}chat {}  {} + {} tokens  {}{}", std::string(depth * 2 + 2, ' '), call.model, call.usage.prompt_tokens, call.usage.completion_tokens,
-                                 call.usage.cost_msats ? fmt::format("{} msats", *call.usage.cost_msats) : "unpriced", call.cached ? "  cached" : ""));
+    cli.terminal.out(fmt::format("{}chat {}  {} + {} tokens  {}{}", std::string(depth * 2 + 2, ' '), call.model, call.usage.prompt_tokens,
+                                 call.usage.completion_tokens,
+                                 call.usage.cost_msats ? fmt::format("{} msats", *call.usage.cost_msats) : "unpriced",
+                                 call.cached ? "  cached" : ""));
   }
   for (std::size_t child = 0; child < graph.nodes.size(); ++child) {
     if (graph.nodes[child].parent == index) show_node(graph, child, depth + 1, cli);
@@ -48,7 +52,8 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
 
 void show_record(const RunRecord& record, Cli& cli) {
   const Graph graph = graph_of(record.entries);
-  cli.terminal.out(fmt::format("{}  {}  {} lines", cli.terminal.bold("run " + graph.run_id), name(record.verdict.state), record.entries.size()));
+  cli.terminal.out(
+      fmt::format("{}  {}  {} lines", cli.terminal.bold("run " + graph.run_id), name(record.verdict.state), record.entries.size()));
   if (graph.nodes.size() > 200) {
     cli.terminal.out(fmt::format("  {} nodes (too many to list: assay hud shows them)", graph.nodes.size()));
   } else if (!graph.nodes.empty()) {
@@ -57,8 +62,9 @@ void show_record(const RunRecord& record, Cli& cli) {
   for (const RecordEntry& entry : record.entries) {
     if (entry.type == "candidate") cli.terminal.out(fmt::format("  {}  {}", entry.node, canonical(entry.data.at("metrics")).value_or("")));
   }
-  cli.terminal.out(fmt::format("  {} calls ({} cached), {} + {} tokens, {}", graph.totals.calls, graph.totals.cached_calls, graph.totals.prompt_tokens,
-                               graph.totals.completion_tokens, graph.totals.unpriced_calls == 0 ? msats_text(graph.totals.cost_msats) : "unpriced"));
+  cli.terminal.out(fmt::format("  {} calls ({} cached), {} + {} tokens, {}", graph.totals.calls, graph.totals.cached_calls,
+                               graph.totals.prompt_tokens, graph.totals.completion_tokens,
+                               graph.totals.unpriced_calls == 0 ? msats_text(graph.totals.cost_msats) : "unpriced"));
 }
 
 void show(const std::string& path, Cli& cli) {
@@ -68,7 +74,8 @@ void show(const std::string& path, Cli& cli) {
     show_record(*record, cli);
     if (cli.terminal.json) {
       for (const RecordEntry& entry : record->entries) {
-        cli.terminal.out_json(JsonObject{{"seq", entry.seq}, {"t", entry.t}, {"type", entry.type}, {"node", entry.node}, {"prev", entry.prev}, {"data", entry.data}});
+        cli.terminal.out_json(JsonObject{
+            {"seq", entry.seq}, {"t", entry.t}, {"type", entry.type}, {"node", entry.node}, {"prev", entry.prev}, {"data", entry.data}});
       }
     }
     return;
@@ -76,7 +83,8 @@ void show(const std::string& path, Cli& cli) {
   if (path.ends_with(".toml")) {
     const auto file = read_program_file(path, Rewards::built_in());
     if (!file) return cli.fail_with(file.error());
-    cli.terminal.out(fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
+    cli.terminal.out(
+        fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
     return cli.terminal.out_json(file->program.artifact().json());
   }
   const auto text = read_file(path);
@@ -84,7 +92,8 @@ void show(const std::string& path, Cli& cli) {
   const auto module = read_module(*text);
   if (!module) return cli.fail_with(Error(module.error()).in(path));
   show_module(*module, cli);
-  if (const auto json = to_json(module->manifest)) cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}});
+  if (const auto json = to_json(module->manifest))
+    cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}});
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // assay trace: export a record as OpenTelemetry spans; publish it to a relay; fetch a published one.
 // Exit: 0 done · 1 failed · 3 broken record · 7 collector or relay away.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
@@ -50,7 +50,8 @@ void export_trace(const TraceOptions& options, Cli& cli) {
   const CompiledModuleManifest* manifest = trace->manifest ? &*trace->manifest : nullptr;
   const auto spans = TraceContract::graph_to_spans(trace->graph, manifest, {.content = options.content});
   if (!options.endpoint.empty()) {
-    if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock); !sent) return cli.fail_with(sent.error());
+    if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock); !sent)
+      return cli.fail_with(sent.error());
     cli.terminal.out(fmt::format("sent {} spans to {}", spans.size(), options.endpoint));
     return cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"endpoint", options.endpoint}});
   }
@@ -95,7 +96,8 @@ void fetch_published(const TraceOptions& options, Cli& cli) {
   if (!id) return cli.fail_with(Error(id.error()).in("id"));
   const auto trace = fetch_trace(**relay, *id, wait);
   if (!trace) return cli.fail_with(trace.error());
-  cli.terminal.out(fmt::format("run {}  root {}  {} events, ids and signatures verified", trace->run_id, trace->root_hash.empty() ? "(open)" : trace->root_hash, trace->events.size()));
+  cli.terminal.out(fmt::format("run {}  root {}  {} events, ids and signatures verified", trace->run_id,
+                               trace->root_hash.empty() ? "(open)" : trace->root_hash, trace->events.size()));
   JsonList events{to_json(*trace->summary)};
   for (const auto& event : trace->events) {
     cli.terminal.out(fmt::format("  {} kind {}", event->id, event->kind));
@@ -110,8 +112,10 @@ void add_trace(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<TraceOptions>();
   CLI::App* command = app.add_subcommand("trace", "Export, publish and fetch traces");
   command->require_subcommand(1);
-  command->footer("Examples:\n  assay trace export triage.run.jsonl --format otlp-json -o spans.json\n  assay trace export triage.run.jsonl --endpoint http://127.0.0.1:4318\n"
-                  "  assay trace publish triage.run.jsonl --relay ws://127.0.0.1:7447");
+  command->footer(
+      "Examples:\n  assay trace export triage.run.jsonl --format otlp-json -o spans.json\n  assay trace export triage.run.jsonl --endpoint "
+      "http://127.0.0.1:4318\n"
+      "  assay trace publish triage.run.jsonl --relay ws://127.0.0.1:7447");
   CLI::App* exporting = command->add_subcommand("export", "A record as OpenTelemetry spans");
   exporting->add_option("record", options->record, "*.run.jsonl")->required();
   exporting->add_option("--format", options->format, "otlp-json or otlp-proto")->capture_default_str();

@@ -1,7 +1,7 @@
 // assay trust: whose modules may run here, and which programs of theirs.
 // Exit: 0 done · 1 the trust file could not be read or written · 2 wrong usage.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/cli/cli.h"
 #include "assay/contract/trust.h"
@@ -35,11 +35,14 @@ void add_trust(CLI::App& app, Cli& cli) {
   add->add_option("signer", options->signer, "public key, 64 hex digits")->required();
   add->add_option("programs", options->programs, "exact program names")->required();
   add->add_option("--note", options->note, "who this is");
-  add->callback([options, &cli] { change_trust(cli, [&](TrustStore& store) { return store.add(options->signer, options->programs, options->note); }); });
+  add->callback([options, &cli] {
+    change_trust(cli, [&](TrustStore& store) { return store.add(options->signer, options->programs, options->note); });
+  });
   CLI::App* remove = command->add_subcommand("rm", "Take programs off a signer's scope; none named: the signer goes");
   remove->add_option("signer", options->signer, "public key, 64 hex digits")->required();
   remove->add_option("programs", options->programs, "exact program names");
-  remove->callback([options, &cli] { change_trust(cli, [&](TrustStore& store) { return store.remove(options->signer, options->programs); }); });
+  remove->callback(
+      [options, &cli] { change_trust(cli, [&](TrustStore& store) { return store.remove(options->signer, options->programs); }); });
   CLI::App* list = command->add_subcommand("ls", "List trusted signers");
   list->callback([&cli] {
     const auto store = TrustStore::load(default_trust_path());

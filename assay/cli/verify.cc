@@ -1,7 +1,7 @@
 // assay verify: are these modules, records and artifacts what their ids, chains and signatures say? Offline, reads only.
 // Exit: 0 all good · 3 a check failed · 2 wrong usage · 1 a file could not be read (docs/reference/exit-codes.md).
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/cli.h"
@@ -26,7 +26,9 @@ struct FileReport {
   Json to_json() const {
     JsonList list;
     for (const std::string& problem : problems) list.push_back(Json(to_utf8(problem)));
-    return JsonObject{{"file", to_utf8(file)}, {"kind", kind}, {"state", state}, {"ok", ok}, {"problems", list}, {"signer", signer.empty() ? Json() : Json(signer)}};
+    return JsonObject{{"file", to_utf8(file)}, {"kind", kind},
+                      {"state", state},        {"ok", ok},
+                      {"problems", list},      {"signer", signer.empty() ? Json() : Json(signer)}};
   }
 };
 
@@ -34,7 +36,8 @@ std::string problem_text(const Error& error) { return error.path.empty() ? error
 
 FileReport verify_as_module(const VerifyOptions& options, const std::string& file, std::string_view text, const TrustStore& trust) {
   const ModuleVerdict verdict = verify_module(text, trust);
-  FileReport report{.file = file, .kind = "module", .state = std::string(name(verdict.state)), .signer = verdict.signer, .ok = verdict.intact()};
+  FileReport report{
+      .file = file, .kind = "module", .state = std::string(name(verdict.state)), .signer = verdict.signer, .ok = verdict.intact()};
   for (const Error& problem : verdict.problems) report.problems.push_back(problem_text(problem));
   if (verdict.state == ModuleState::unsigned_) report.problems.emplace_back("the module is not signed");
   if (verdict.intact() && options.trusted && verdict.state != ModuleState::intact_trusted) {
@@ -54,15 +57,18 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
   checks.head = head;
   const RecordVerdict verdict = verify_record(text, checks);
   FileReport report{.file = file, .kind = "record", .state = std::string(name(verdict.state)), .signer = verdict.signer};
-  for (const RecordProblem& problem : verdict.problems) report.problems.push_back(problem.line > 0 ? fmt::format("line {}: {}", problem.line, problem.message) : problem.message);
+  for (const RecordProblem& problem : verdict.problems)
+    report.problems.push_back(problem.line > 0 ? fmt::format("line {}: {}", problem.line, problem.message) : problem.message);
   report.ok = verdict.state != RecordState::broken;
   if (options.complete && (verdict.state != RecordState::complete || !verdict.is_signed)) {
     report.ok = false;
-    if (report.problems.empty()) report.problems.push_back(verdict.state == RecordState::complete ? "the record is not signed" : "the record has no end");
+    if (report.problems.empty())
+      report.problems.push_back(verdict.state == RecordState::complete ? "the record is not signed" : "the record has no end");
   }
   if (!options.signer.empty() && options.signer != verdict.signer) {
     report.ok = false;
-    report.problems.push_back(fmt::format("signed by {}, --signer asks for {}", verdict.signer.empty() ? "nobody" : verdict.signer, options.signer));
+    report.problems.push_back(
+        fmt::format("signed by {}, --signer asks for {}", verdict.signer.empty() ? "nobody" : verdict.signer, options.signer));
   }
   return report;
 }
@@ -80,7 +86,8 @@ FileReport verify_as_signed(const std::string& file, const Json& value) {
   return report;
 }
 
-Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const TrustStore& trust, const std::optional<Json>& head) {
+Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const TrustStore& trust,
+                               const std::optional<Json>& head) {
   ASSAY_TRY(const std::string text, read_file(file));
   if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, head);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
@@ -121,7 +128,8 @@ void verify(const VerifyOptions& options, Cli& cli) {
     auto report = verify_file(options, file, *trust, head);
     if (!report) return cli.fail_with(report.error());
     ok = ok && report->ok;
-    cli.terminal.out(fmt::format("{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file, report->signer.empty() ? "" : "  signer " + report->signer));
+    cli.terminal.out(fmt::format("{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file,
+                                 report->signer.empty() ? "" : "  signer " + report->signer));
     for (const std::string& problem : report->problems) {
       cli.terminal.out("     " + problem);
       problems.push_back(Json(to_utf8(report->file + ": " + problem)));
@@ -142,7 +150,9 @@ void add_verify(CLI::App& app, Cli& cli) {
   command->add_option("--head", options->head, "A kept head of the record (JSON): shows a tail that was cut off");
   command->add_option("--signer", options->signer, "Only this public key will do");
   command->add_flag("--trusted", options->trusted, "A module's signer must be trusted");
-  command->footer("Examples:\n  assay verify triage.module.json\n  assay verify --complete triage.run.jsonl\n  assay verify --json *.module.json | jq '.files[] | select(.ok | not)'");
+  command->footer(
+      "Examples:\n  assay verify triage.module.json\n  assay verify --complete triage.run.jsonl\n  assay verify --json *.module.json | jq "
+      "'.files[] | select(.ok | not)'");
   command->callback([options, &cli] { verify(*options, cli); });
 }
 

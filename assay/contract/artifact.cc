@@ -50,13 +50,15 @@ Result<Artifact> Artifact::parse(std::string_view text) {
   ASSAY_TRY(const Json as_written, read_json(text, artifact_limits));
   ASSAY_TRY(const std::string bytes, canonical(as_written, artifact_limits));
   if (bytes.size() > artifact_limits.bytes_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("the artifact has {} bytes, at most {} are allowed", bytes.size(), artifact_limits.bytes_max));
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("the artifact has {} bytes, at most {} are allowed", bytes.size(), artifact_limits.bytes_max));
   }
   ASSAY_TRY(Json value, read_json(bytes, artifact_limits));
   if (!value.is_object()) return fail(ErrorCode::malformed, "an artifact is a JSON object");
   ASSAY_TRY(const std::string format, string_member(value, "format"));
   if (!format.starts_with("assay.module/")) {
-    return fail(ErrorCode::malformed, fmt::format("expected format \"{}\", found \"{}\"", artifact_format, format), "give an artifact or a module file", "format");
+    return fail(ErrorCode::malformed, fmt::format("expected format \"{}\", found \"{}\"", artifact_format, format),
+                "give an artifact or a module file", "format");
   }
   // Of a later version nothing is known but its name: it has an id and can be verified, and is refused before it runs.
   if (format == artifact_format) ASSAY_CHECK(check_artifact_shape(value));
@@ -100,7 +102,8 @@ Result<Json> changed(const Artifact& artifact, std::string_view path, const char
   if (predictor == nullptr) {
     std::vector<std::string> names;
     for (const auto& [name, unused] : artifact.predictors()) names.push_back(name);
-    return fail(ErrorCode::usage, fmt::format("there is no predictor \"{}\"", path), fmt::format("the program has: {}", fmt::join(names, ", ")));
+    return fail(ErrorCode::usage, fmt::format("there is no predictor \"{}\"", path),
+                fmt::format("the program has: {}", fmt::join(names, ", ")));
   }
   predictor->set(key, std::move(value));
   return copy;

@@ -34,7 +34,8 @@ struct Supported {
   std::vector<std::string> renderers = {"chat/1"};
   std::vector<std::string> readers = {"chat/1"};
   /// Keywords of JSON Schema in signatures and tools (formats.md §2, Schemas).
-  std::vector<std::string> schema_keywords = {"type", "enum", "items", "additionalProperties", "anyOf", "properties", "required", "x-order"};
+  std::vector<std::string> schema_keywords = {"type",  "enum",       "items",    "additionalProperties",
+                                              "anyOf", "properties", "required", "x-order"};
   /// Settings in "config" besides the six that are always there. "constrain": the lane keeps the answer to the signature.
   std::vector<std::string> config_settings = {"constrain"};
 };

@@ -18,7 +18,8 @@ using Kind = Json::Kind;
 Result<void> check_field(const Spot& field, std::set<std::string>& names) {
   ASSAY_TRY(const std::string name, field.text("name"));
   if (!is_name(name)) return field.error("a field's name has letters, digits, '_', '.' and '-', and begins with a letter or '_'");
-  if (!names.insert(name).second) return field.error(fmt::format("the field \"{}\" occurs twice in one signature", name), "rename one of them");
+  if (!names.insert(name).second)
+    return field.error(fmt::format("the field \"{}\" occurs twice in one signature", name), "rename one of them");
   ASSAY_CHECK(field.text("description"));
   ASSAY_CHECK(field.get("schema", Kind::object));
   ASSAY_TRY(const auto label, field.get_if_set("label", Kind::string));
@@ -202,7 +203,8 @@ Result<void> check_source(const Spot& source, const Json& flow, const Json& arti
     return source.error(fmt::format("the flow has no input \"{}\"", field));
   }
   const auto at = std::find(before.begin(), before.end(), node);
-  if (at == before.end()) return source.error(fmt::format("there is no node \"{}\" before this place", node), "list nodes after those they use");
+  if (at == before.end())
+    return source.error(fmt::format("there is no node \"{}\" before this place", node), "list nodes after those they use");
   const std::string& run = flow.at("nodes").as_list()[static_cast<std::size_t>(at - before.begin())].at("run").as_string();
   const Json* signature = signature_under(artifact, run);
   if (signature != nullptr && !has_field(signature->at("outputs"), field)) {
@@ -225,7 +227,8 @@ Result<void> check_flow_node(const Spot& node, const Json& flow, const Json& art
   const Json* signature = signature_under(artifact, run);
   for (const auto& [field, source] : in.value().as_object()) {
     const Spot spot = in.member(field, source);
-    if (signature != nullptr && !has_field(signature->at("inputs"), field)) return spot.error(fmt::format("\"{}\" has no input \"{}\"", run, field));
+    if (signature != nullptr && !has_field(signature->at("inputs"), field))
+      return spot.error(fmt::format("\"{}\" has no input \"{}\"", run, field));
     ASSAY_CHECK(check_source(spot, flow, artifact, before));
   }
   before.push_back(id);
@@ -338,7 +341,8 @@ Result<void> check_artifact_shape(const Json& artifact) {
   for (const auto& [path, value] : predictors.value().as_object()) ASSAY_CHECK(check_predictor(predictors.member(path, value)));
   for (const auto& [path, value] : modules.value().as_object()) {
     const Spot module = modules.member(path, value);
-    if (predictors.value().as_object().contains(path)) return module.error("a predictor and a module have the same path", "rename one of them");
+    if (predictors.value().as_object().contains(path))
+      return module.error("a predictor and a module have the same path", "rename one of them");
     ASSAY_CHECK(check_module(module, artifact));
   }
   std::set<std::string> done;

@@ -49,15 +49,18 @@ TEST(Artifact, ReadsTheSampleAndAnswersAboutIt) {
 }
 
 TEST(Artifact, GoldenOnesAreReadAndNameWhatIsNotSupported) {
-  EXPECT_THAT(Artifact::read(golden("pipeline")).value().unsupported(),
-              ElementsAre("renderer json/1 (predictors.route.template.fallback[0])", "reader json/1 (predictors.route.template.fallback[0])"));
+  EXPECT_THAT(
+      Artifact::read(golden("pipeline")).value().unsupported(),
+      ElementsAre("renderer json/1 (predictors.route.template.fallback[0])", "reader json/1 (predictors.route.template.fallback[0])"));
   EXPECT_THAT(Artifact::read(golden("react")).value().unsupported(), IsEmpty());
-  EXPECT_THAT(Artifact::read(golden("react")).value().unsupported({.module_kinds = {"refine/1"}}), ElementsAre("kind react/1 (modules.agent)"));
+  EXPECT_THAT(Artifact::read(golden("react")).value().unsupported({.module_kinds = {"refine/1"}}),
+              ElementsAre("kind react/1 (modules.agent)"));
   EXPECT_THAT(Artifact::read(golden("code")).value().unsupported(), IsEmpty());
   EXPECT_THAT(Artifact::read(golden("image")).value().unsupported(),
               ElementsAre("schema keyword contentEncoding (predictors.read.signature.inputs[0].schema)",
                           "schema keyword contentMediaType (predictors.read.signature.inputs[0].schema)"));
-  EXPECT_THAT(Artifact::read(golden("dspy")).value().unsupported(), testing::Contains("renderer dspy-chat/1 (predictors[\"self.predict\"].template)"));
+  EXPECT_THAT(Artifact::read(golden("dspy")).value().unsupported(),
+              testing::Contains("renderer dspy-chat/1 (predictors[\"self.predict\"].template)"));
 }
 
 TEST(Artifact, TheSignatureIsThatOfWhatRuns) {
@@ -129,7 +132,8 @@ TEST(Artifact, WrongValuesAreRefusedWithTheirPlace) {
       {"pipeline", "/predictors/route/template/slots/user", 3, "predictors.route.template.slots.user", "expected a string"},
       {"pipeline", "/predictors/route/signature/outputs/1/name", "team", "predictors.route.signature.outputs[1]", "occurs twice"},
       {"pipeline", "/predictors/route/signature/outputs/1/name", "1st", "predictors.route.signature.outputs[1]", "field's name"},
-      {"pipeline", "/predictors/condense/signature/inputs/0/label", "secret", "predictors.condense.signature.inputs[0].label", "no privacy mode"},
+      {"pipeline", "/predictors/condense/signature/inputs/0/label", "secret", "predictors.condense.signature.inputs[0].label",
+       "no privacy mode"},
       {"pipeline", "/predictors/route/demos/1/outputs", JsonObject{{"teem", "x"}}, "predictors.route.demos[1].outputs.teem", "no field"},
       {"pipeline", "/modules/careful_route/over", JsonList{"gone"}, "modules.careful_route.over[0]", "no predictor"},
       {"pipeline", "/modules/careful_route/over", JsonList{"careful_route"}, "modules.careful_route", "over itself"},
@@ -138,7 +142,8 @@ TEST(Artifact, WrongValuesAreRefusedWithTheirPlace) {
       {"pipeline", "/modules/careful_route/params/attempts", 0, "modules.careful_route.params.attempts", "from 1"},
       {"pipeline", "/modules/careful_route/params/on_exhausted", "worst", "modules.careful_route.params", "on_exhausted"},
       {"pipeline", "/modules/careful_route/params/reward/digest", "AB", "modules.careful_route.params.reward.digest", "64 lowercase hex"},
-      {"pipeline", "/modules/route", JsonObject{{"kind", "x/1"}, {"over", JsonList{}}, {"params", JsonObject{}}}, "modules.route", "same path"},
+      {"pipeline", "/modules/route", JsonObject{{"kind", "x/1"}, {"over", JsonList{}}, {"params", JsonObject{}}}, "modules.route",
+       "same path"},
       {"pipeline", "/entry", "route", "", "exactly one of"},
       {"pipeline", "/flow", Json(), "", "exactly one of"},
       {"pipeline", "/flow/nodes/0/in/ticket", "input.mail", "flow.nodes[0].in.ticket", "no input \"mail\""},
@@ -191,8 +196,14 @@ TEST(Artifact, CyclesOverSeveralModulesAreFound) {
 }
 
 TEST(Artifact, UnknownMembersCountForTheIdAndAreRefusedByName) {
-  const char* places[] = {"/x", "/program/x", "/predictors/classify/x", "/predictors/classify/signature/x", "/predictors/classify/signature/inputs/0/x",
-                          "/predictors/classify/demos/0/x", "/predictors/classify/template/x", "/predictors/classify/config/x"};
+  const char* places[] = {"/x",
+                          "/program/x",
+                          "/predictors/classify/x",
+                          "/predictors/classify/signature/x",
+                          "/predictors/classify/signature/inputs/0/x",
+                          "/predictors/classify/demos/0/x",
+                          "/predictors/classify/template/x",
+                          "/predictors/classify/config/x"};
   for (const char* place : places) {
     const auto artifact = with(sample_json(), place, Json(1));
     ASSERT_TRUE(artifact) << place;
@@ -207,10 +218,12 @@ TEST(Artifact, UnknownMembersCountForTheIdAndAreRefusedByName) {
 }
 
 TEST(Artifact, UnknownKindsRenderersReadersAndFormatsAreRefusedByName) {
-  EXPECT_THAT(with(sample_json(), "/predictors/classify/kind", "predict/2")->unsupported(), ElementsAre("kind predict/2 (predictors.classify)"));
+  EXPECT_THAT(with(sample_json(), "/predictors/classify/kind", "predict/2")->unsupported(),
+              ElementsAre("kind predict/2 (predictors.classify)"));
   EXPECT_THAT(with(sample_json(), "/predictors/classify/template/renderer", "chat/2")->unsupported(),
               ElementsAre("renderer chat/2 (predictors.classify.template)"));
-  EXPECT_THAT(with(sample_json(), "/predictors/classify/template/reader", "chat/2")->unsupported(), ElementsAre("reader chat/2 (predictors.classify.template)"));
+  EXPECT_THAT(with(sample_json(), "/predictors/classify/template/reader", "chat/2")->unsupported(),
+              ElementsAre("reader chat/2 (predictors.classify.template)"));
   const Artifact later = Artifact::read(JsonObject{{"format", "assay.module/2"}, {"anything", 1}}).value();
   EXPECT_THAT(later.unsupported(), ElementsAre("format assay.module/2"));
   EXPECT_EQ(later.program_name(), "");

@@ -14,7 +14,9 @@ Compatibility needs_nothing() {
   needed.privacy_modes_allowed = {PrivacyMode::PublicOk};
   return needed;
 }
-Offered offers_nothing() { return {.tools = {}, .lanes = {}, .capabilities = {}, .privacy_mode = PrivacyMode::PublicOk, .provider_reputation = {}}; }
+Offered offers_nothing() {
+  return {.tools = {}, .lanes = {}, .capabilities = {}, .privacy_mode = PrivacyMode::PublicOk, .provider_reputation = {}};
+}
 
 TEST(Compatibility, AllUnmetRequirementsComeAtOnce) {
   Compatibility needed;
@@ -29,9 +31,10 @@ TEST(Compatibility, AllUnmetRequirementsComeAtOnce) {
                         .privacy_mode = PrivacyMode::PrivateRepoAllowed,
                         .provider_reputation = 0.5};
   EXPECT_THAT(check_compatibility(needed, offered),
-              ElementsAre(Unmet{"lane", "retrieval:bm25", "exec:native"}, Unmet{"lane", "lm:any", "exec:native"}, Unmet{"tool", "search", "calc"},
-                          Unmet{"capability", "context:4096", "context:2048"}, Unmet{"capability", "vision", "context:2048"},
-                          Unmet{"privacy_mode", "no_pii, public_ok", "private_repo_allowed"}, Unmet{"provider_reputation", "at least 0.75", "0.5"}));
+              ElementsAre(Unmet{"lane", "retrieval:bm25", "exec:native"}, Unmet{"lane", "lm:any", "exec:native"},
+                          Unmet{"tool", "search", "calc"}, Unmet{"capability", "context:4096", "context:2048"},
+                          Unmet{"capability", "vision", "context:2048"}, Unmet{"privacy_mode", "no_pii, public_ok", "private_repo_allowed"},
+                          Unmet{"provider_reputation", "at least 0.75", "0.5"}));
   const auto refused = require_compatible(needed, offered);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::refused);
@@ -48,9 +51,10 @@ TEST(Compatibility, LanesAreMetByNameOrByAnyOfTheirKind) {
     const char* offered;
     bool met;
   };
-  const Row rows[] = {{"lm:any", "lm:local", true},      {"lm:any", "retrieval:lm", false}, {"lm:local", "lm:local", true}, {"lm:local", "lm:any", false},
-                      {"lm:local", "lm:localx", false},  {"bm25", "retrieval:bm25", true},  {"retrieval:bm25", "bm25", true}, {"bm25", "lm:bm25", false},
-                      {"exec:any", "exec:native", true}, {"tool:any", "lm:local", false}};
+  const Row rows[] = {{"lm:any", "lm:local", true},     {"lm:any", "retrieval:lm", false}, {"lm:local", "lm:local", true},
+                      {"lm:local", "lm:any", false},    {"lm:local", "lm:localx", false},  {"bm25", "retrieval:bm25", true},
+                      {"retrieval:bm25", "bm25", true}, {"bm25", "lm:bm25", false},        {"exec:any", "exec:native", true},
+                      {"tool:any", "lm:local", false}};
   for (const Row& row : rows) {
     Compatibility needed = needs_nothing();
     needed.required_lanes = {row.required};

@@ -31,7 +31,8 @@ std::string CompiledId::hex() const { return assay::hex(std::span<const std::uin
 Result<CompiledId> compiled_id_of_json(const Json& artifact) {
   ASSAY_TRY(const std::string text, canonical(artifact, artifact_limits));
   if (text.size() > artifact_limits.bytes_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("the artifact has {} bytes, at most {} are allowed", text.size(), artifact_limits.bytes_max));
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("the artifact has {} bytes, at most {} are allowed", text.size(), artifact_limits.bytes_max));
   }
   return CompiledId(sha256(text));
 }

@@ -29,7 +29,8 @@ Result<Json> pick_fields(const Json& fields, const Json& values) {
     ASSAY_TRY(const std::string name, string_member(field, "name"));
     const Json* value = values.as_object().find(name);
     if (value == nullptr && !optional_field(field)) {
-      return fail(ErrorCode::malformed, fmt::format("the field \"{}\" is missing", name), "add it to the row, or make it Optional in the signature", name);
+      return fail(ErrorCode::malformed, fmt::format("the field \"{}\" is missing", name),
+                  "add it to the row, or make it Optional in the signature", name);
     }
     out.set(name, value != nullptr ? *value : Json());
   }
@@ -87,7 +88,8 @@ std::vector<Overlap> find_overlaps(const std::vector<std::string>& train, const 
   for (std::size_t a = 0; a < sets.size(); ++a) {
     for (std::size_t b = a + 1; b < sets.size(); ++b) {
       std::vector<std::string> both;
-      std::set_intersection(sets[a].hashes.begin(), sets[a].hashes.end(), sets[b].hashes.begin(), sets[b].hashes.end(), std::back_inserter(both));
+      std::set_intersection(sets[a].hashes.begin(), sets[a].hashes.end(), sets[b].hashes.begin(), sets[b].hashes.end(),
+                            std::back_inserter(both));
       both.erase(std::unique(both.begin(), both.end()), both.end());
       for (std::string& shared : both) out.push_back({std::move(shared), sets[a].name, sets[b].name});
     }

@@ -33,7 +33,8 @@ TEST(Dataset, HashesAsTheWorkedCase) {
   EXPECT_EQ(set_id(hashes), "d4437b03d91c051193cde882a0329f7812e24951cce1c18ec96959331a45aae9");
   hashes.push_back(hashes[0]);
   EXPECT_NE(set_id(hashes), "d4437b03d91c051193cde882a0329f7812e24951cce1c18ec96959331a45aae9");  // duplicates are kept
-  EXPECT_EQ(set_id({"90a189e25b6bba586b5fa22983282abad6d14f8fa98c2c9277ef9dda9de35dc7"}), "70b7aa22d71a1ff06b565379e18617e7fc94c577e3ea9c64ce28c12fdd09098a");
+  EXPECT_EQ(set_id({"90a189e25b6bba586b5fa22983282abad6d14f8fa98c2c9277ef9dda9de35dc7"}),
+            "70b7aa22d71a1ff06b565379e18617e7fc94c577e3ea9c64ce28c12fdd09098a");
   EXPECT_EQ(output_hash(text("section", "mail")).value(), "49449f41192539c4a0ac7893bcc829b553ea908077416d118b57b1c8f8985776");
 }
 
@@ -54,7 +55,9 @@ TEST(Dataset, HashesAndSplitsAsTheSecondImplementation) {
 }
 
 TEST(Dataset, FieldsAreThoseOfTheSignatureAndAbsentOptionalsAreNull) {
-  const Json fields = read_json(R"([{"name":"a","schema":{"type":"string"}},{"name":"b","schema":{"anyOf":[{"type":"integer"},{"type":"null"}]}}])").value();
+  const Json fields =
+      read_json(R"([{"name":"a","schema":{"type":"string"}},{"name":"b","schema":{"anyOf":[{"type":"integer"},{"type":"null"}]}}])")
+          .value();
   const Json picked = pick_fields(fields, JsonObject{{"a", "x"}, {"id", 7}}).value();
   EXPECT_EQ(picked, Json(JsonObject{{"a", "x"}, {"b", Json()}}));
   EXPECT_EQ(input_hash(picked).value(), input_hash(pick_fields(fields, JsonObject{{"a", "x"}, {"b", Json()}, {"id", 8}}).value()).value());
@@ -82,7 +85,8 @@ TEST(Dataset, SplitFollowsTheRunningSum) {
 TEST(Dataset, RefusesFractionsThatAreNone) {
   EXPECT_TRUE(check_fractions({0.5, 0.2, 0.3}));
   EXPECT_TRUE(check_fractions({0.1, 0.2, 0.7}));  // more than 1 by rounding
-  for (const SplitFractions bad : {SplitFractions{-0.1, 0.5, 0.5}, SplitFractions{0.6, 0.6, 0.1}, SplitFractions{std::nan(""), 0, 0}, SplitFractions{2, 0, 0}}) {
+  for (const SplitFractions bad :
+       {SplitFractions{-0.1, 0.5, 0.5}, SplitFractions{0.6, 0.6, 0.1}, SplitFractions{std::nan(""), 0, 0}, SplitFractions{2, 0, 0}}) {
     EXPECT_EQ(check_fractions(bad).error().code, ErrorCode::usage);
   }
 }

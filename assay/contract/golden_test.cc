@@ -73,7 +73,8 @@ TEST(Golden, TheRunsHashesAreThose) {
       EXPECT_EQ(prev, run.at("root_hash").as_string());
       Json bare = entry;
       const_cast<Json&>(bare.at("data")).as_object().erase("signature");
-      EXPECT_TRUE(verify_signature(entry.at("data").at("signer").as_string(), sha256(canonical(bare).value()), entry.at("data").at("signature").as_string()));
+      EXPECT_TRUE(verify_signature(entry.at("data").at("signer").as_string(), sha256(canonical(bare).value()),
+                                   entry.at("data").at("signature").as_string()));
     }
     prev = sha256_hex(line);
     at = end + 1;
@@ -81,7 +82,8 @@ TEST(Golden, TheRunsHashesAreThose) {
   EXPECT_EQ(seq, run.at("lines").as_int());
   ASSERT_EQ(requests.size(), run.at("request_hashes").as_list().size());
   for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(requests[i], run.at("request_hashes").as_list()[i].as_string());
-  EXPECT_EQ(output_hash(JsonObject{{"team", "sales"}, {"summary", "The customer wants a larger size."}}).value(), run.at("output_hash").as_string());
+  EXPECT_EQ(output_hash(JsonObject{{"team", "sales"}, {"summary", "The customer wants a larger size."}}).value(),
+            run.at("output_hash").as_string());
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ Result<void> check_private(const std::string& path) {
     return fail(ErrorCode::io, fmt::format("the key cannot be opened: {}", std::strerror(errno)), "make one with `assay key new`", path);
   }
   if ((info.st_mode & 0077) == 0) return {};
-  return fail(ErrorCode::refused, fmt::format("others may read this key (mode {:04o})", info.st_mode & 07777), fmt::format("chmod 600 {}", path), path);
+  return fail(ErrorCode::refused, fmt::format("others may read this key (mode {:04o})", info.st_mode & 07777),
+              fmt::format("chmod 600 {}", path), path);
 }
 
 }  // namespace

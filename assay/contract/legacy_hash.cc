@@ -43,7 +43,9 @@ class LegacyWriter {
   explicit LegacyWriter(LegacyExponent exponent) : exponent_(exponent) {}
   std::string out;
 
-  void write(const LegacyValue& value) { std::visit([this](const auto& v) { put(v); }, value.value); }
+  void write(const LegacyValue& value) {
+    std::visit([this](const auto& v) { put(v); }, value.value);
+  }
 
  private:
   void put(std::monostate) { out += "null"; }

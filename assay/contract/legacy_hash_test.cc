@@ -33,14 +33,19 @@ TEST(LegacyHash, PlusDialectWritesThePlus) {
 TEST(LegacyHash, TypedValuesGiveTheSame) {
   EXPECT_EQ(legacy_text(LegacyObject{{"temperature", legacy_f32(0.7)}, {"top_p", legacy_f32(0.95)}}),
             R"({"temperature":0.699999988079071,"top_p":0.949999988079071})");
-  EXPECT_EQ(legacy_text(LegacyList{legacy_f32(0.8), legacy_f32(0.85), legacy_f32(0.1), legacy_f32(0.25), legacy_f32(-1.5), legacy_f32(3.0)}),
-            "[0.800000011920929,0.8500000238418579,0.10000000149011612,0.25,-1.5,3.0]");
-  EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(3.4028234663852886e38)}}), "18ddddb63c712a3d366834530806d9a05b1f69adde52fbdf1b9a8eecfb46202f");
-  EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(3.4028234663852886e38)}}, LegacyExponent::plus), "87696b6177a8c721f3169ddb84d8cecf755f6cea1d33494f060a456ca2c773c9");
+  EXPECT_EQ(
+      legacy_text(LegacyList{legacy_f32(0.8), legacy_f32(0.85), legacy_f32(0.1), legacy_f32(0.25), legacy_f32(-1.5), legacy_f32(3.0)}),
+      "[0.800000011920929,0.8500000238418579,0.10000000149011612,0.25,-1.5,3.0]");
+  EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(3.4028234663852886e38)}}),
+            "18ddddb63c712a3d366834530806d9a05b1f69adde52fbdf1b9a8eecfb46202f");
+  EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(3.4028234663852886e38)}}, LegacyExponent::plus),
+            "87696b6177a8c721f3169ddb84d8cecf755f6cea1d33494f060a456ca2c773c9");
   EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(1e-5)}}), "2e4ba9c2a050a15e658357d8affbc365dbf099c7192585dd86b85cec75bca177");
   EXPECT_EQ(legacy_hash(LegacyObject{{"x", legacy_f32(std::nan(""))}}), "c6b8df5aba33a39cbdee46ffaf77fae93ea2aa7d99d66408162b05a42105bd71");
-  EXPECT_EQ(legacy_hash(LegacyObject{{"x", LegacyValue(std::numeric_limits<double>::infinity())}}), "c6b8df5aba33a39cbdee46ffaf77fae93ea2aa7d99d66408162b05a42105bd71");
-  EXPECT_EQ(legacy_text(LegacyList{std::uint64_t{18446744073709551615u}, std::numeric_limits<std::int64_t>::min(), 1, 1.0, -0.0, true, LegacyValue()}),
+  EXPECT_EQ(legacy_hash(LegacyObject{{"x", LegacyValue(std::numeric_limits<double>::infinity())}}),
+            "c6b8df5aba33a39cbdee46ffaf77fae93ea2aa7d99d66408162b05a42105bd71");
+  EXPECT_EQ(legacy_text(LegacyList{std::uint64_t{18446744073709551615u}, std::numeric_limits<std::int64_t>::min(), 1, 1.0, -0.0, true,
+                                   LegacyValue()}),
             "[18446744073709551615,-9223372036854775808,1,1.0,-0.0,true,null]");
 }
 
@@ -54,11 +59,13 @@ TEST(LegacyHash, CompiledIdAsWave3ComputedIt) {
 }
 
 TEST(LegacyHash, FromOurValuesKeepsIntegersApartFromFloats) {
-  EXPECT_EQ(legacy_text(legacy_from(read_json(R"({"b":1,"a":1.0,"c":[null,true,"x"]})").value())), R"({"a":1.0,"b":1,"c":[null,true,"x"]})");
+  EXPECT_EQ(legacy_text(legacy_from(read_json(R"({"b":1,"a":1.0,"c":[null,true,"x"]})").value())),
+            R"({"a":1.0,"b":1,"c":[null,true,"x"]})");
 }
 
 TEST(LegacyHash, RefusesWhatIsNoJson) {
-  for (const char* bad : {"", "{", "[1,]", "01", "1.", "NaN", "\"\\ud800\"", "1e400", "-1e400", "{} 1", "{\"a\" 1}", "\"a", "tru", "\"\\", "-"}) {
+  for (const char* bad :
+       {"", "{", "[1,]", "01", "1.", "NaN", "\"\\ud800\"", "1e400", "-1e400", "{} 1", "{\"a\" 1}", "\"a", "tru", "\"\\", "-"}) {
     EXPECT_FALSE(legacy_read(bad)) << bad;
   }
   EXPECT_TRUE(legacy_read(std::string(127, '[') + std::string(127, ']')));

@@ -26,7 +26,9 @@ class Out {
     return put(key, std::move(*value));
   }
   Out& number(const char* key, double value) {
-    if (!std::isfinite(value)) return keep({ErrorCode::malformed, "expected a finite number, found NaN or an infinity", key, "leave a figure out that was not measured"});
+    if (!std::isfinite(value))
+      return keep(
+          {ErrorCode::malformed, "expected a finite number, found NaN or an infinity", key, "leave a figure out that was not measured"});
     return put(key, Json(value));
   }
   template <class T>
@@ -66,9 +68,7 @@ class Out {
 
 }  // namespace
 
-Result<Json> to_json(const Score& score) {
-  return Out(score.extra).number("score", score.score).maybe("interval", score.interval).done();
-}
+Result<Json> to_json(const Score& score) { return Out(score.extra).number("score", score.score).maybe("interval", score.interval).done(); }
 Result<Json> to_json(const Quantiles& quantiles) {
   return Out(quantiles.extra).maybe("p50", quantiles.p50).maybe("p95", quantiles.p95).done();
 }
@@ -79,7 +79,9 @@ Result<Json> to_json(const PerCall& per_call) {
       .put("latency_ms", to_json(per_call.latency_ms))
       .done();
 }
-Result<Json> to_json(const LaneRef& lane) { return Out(lane.extra).put("lane_id", Json(lane.lane_id)).put("model", Json(lane.model)).done(); }
+Result<Json> to_json(const LaneRef& lane) {
+  return Out(lane.extra).put("lane_id", Json(lane.lane_id)).put("model", Json(lane.model)).done();
+}
 Result<Json> to_json(const AssayBuild& build) {
   return Out(build.extra).put("version", Json(build.version)).put("build", Json(build.build)).done();
 }

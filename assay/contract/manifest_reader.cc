@@ -227,8 +227,8 @@ Result<CompiledModuleManifest> manifest_at(const Spot& spot) {
   ASSAY_TRY(const Spot provenance, spot.get("provenance", Kind::object));
   ASSAY_TRY(out.provenance, provenance_at(provenance));
   ASSAY_CHECK(read_signature(spot, out));
-  out.extra = spot.others({"format", "signature_name", "compiled_id", "optimizer", "optimizer_config", "trainset_id", "valset_id", "testset_id",
-                           "created_at", "scorecard", "compatibility", "provenance", "signer", "signature"});
+  out.extra = spot.others({"format", "signature_name", "compiled_id", "optimizer", "optimizer_config", "trainset_id", "valset_id",
+                           "testset_id", "created_at", "scorecard", "compatibility", "provenance", "signer", "signature"});
   return out;
 }
 

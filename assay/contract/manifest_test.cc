@@ -37,8 +37,17 @@ TEST(Manifest, ReadIsTheInverseOfToJson) {
 
 TEST(Manifest, UnknownMembersAreKeptEverywhere) {
   const Json golden = read_json(source_text("tests/golden/pipeline.module.json")).value().at("manifest");
-  const char* places[] = {"", "/scorecard", "/scorecard/interval", "/scorecard/baseline", "/scorecard/per_call", "/scorecard/per_call/tokens",
-                          "/compatibility", "/provenance", "/provenance/task", "/provenance/assay", "/provenance/usage"};
+  const char* places[] = {"",
+                          "/scorecard",
+                          "/scorecard/interval",
+                          "/scorecard/baseline",
+                          "/scorecard/per_call",
+                          "/scorecard/per_call/tokens",
+                          "/compatibility",
+                          "/provenance",
+                          "/provenance/task",
+                          "/provenance/assay",
+                          "/provenance/usage"};
   for (const char* place : places) {
     Json with = golden;
     const_cast<Json&>(*with.pointer(place)).set("x-new", JsonObject{{"deep", JsonList{1, Json()}}});
@@ -70,11 +79,17 @@ void walk(const Json& manifest, const std::string& pointer, const std::set<std::
 TEST(Manifest, EveryMemberShownMustBePresentWithItsType) {
   const Json golden = read_json(source_text("tests/golden/pipeline.module.json")).value().at("manifest");
   int seen = 0;
-  const std::set<std::string> free = {
-      "/x_unknown_member", "/signature", "/signer",  // an absent signature reads as null: unsigned
-      "/scorecard/gain_interval/seed", "/scorecard/gain_interval/b", "/provenance/usage/reasoning_tokens",
-      "/optimizer_config/max_bootstrapped_demos", "/optimizer_config/metric_threshold",
-      "/scorecard/truth_metrics/exact", "/scorecard/proxy_metrics/judge", "/scorecard/proxy_metrics/exact_val"};
+  const std::set<std::string> free = {"/x_unknown_member",
+                                      "/signature",
+                                      "/signer",  // an absent signature reads as null: unsigned
+                                      "/scorecard/gain_interval/seed",
+                                      "/scorecard/gain_interval/b",
+                                      "/provenance/usage/reasoning_tokens",
+                                      "/optimizer_config/max_bootstrapped_demos",
+                                      "/optimizer_config/metric_threshold",
+                                      "/scorecard/truth_metrics/exact",
+                                      "/scorecard/proxy_metrics/judge",
+                                      "/scorecard/proxy_metrics/exact_val"};
   walk(golden, "", free, seen);
   EXPECT_GT(seen, 60);
 }
@@ -108,10 +123,17 @@ TEST(Manifest, SetsAreSortedWithoutDuplicates) {
 
 TEST(Manifest, RefusesFiguresThatCannotBe) {
   const Json json = to_json(sample_manifest()).value();
-  const std::pair<const char*, Json> rows[] = {{"/scorecard/p_fail", 1.5},      {"/scorecard/p_fail", -0.1},  {"/scorecard/n_test", -1},
-                                               {"/scorecard/rollouts", 1.5},    {"/scorecard/interval/low", 2}, {"/compiled_id", "AB"},
-                                               {"/created_at", -5},             {"/provenance/cost_msats", -1}, {"/compatibility/privacy_modes_allowed", JsonList{"all"}},
-                                               {"/format", "assay.manifest/2"}, {"/signature", std::string(128, '0')}};
+  const std::pair<const char*, Json> rows[] = {{"/scorecard/p_fail", 1.5},
+                                               {"/scorecard/p_fail", -0.1},
+                                               {"/scorecard/n_test", -1},
+                                               {"/scorecard/rollouts", 1.5},
+                                               {"/scorecard/interval/low", 2},
+                                               {"/compiled_id", "AB"},
+                                               {"/created_at", -5},
+                                               {"/provenance/cost_msats", -1},
+                                               {"/compatibility/privacy_modes_allowed", JsonList{"all"}},
+                                               {"/format", "assay.manifest/2"},
+                                               {"/signature", std::string(128, '0')}};
   for (const auto& [pointer, value] : rows) {
     Json wrong = json;
     const_cast<Json&>(*wrong.pointer(pointer)) = value;
@@ -134,8 +156,9 @@ TEST(Manifest, SignsAsTheWorkedCase) {
   const Json json = to_json(*manifest).value();
   EXPECT_EQ(hex(std::span<const std::uint8_t>(*signing_hash(json))), "01cc68a42b98775e22fd59568415f32656b08cf393274dfc0946c0df296c91cd");
   EXPECT_EQ(manifest->signer, "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659");
-  EXPECT_EQ(manifest->signature,
-            "e74b694e15351fbb62de347043ef535d6c05ee69e439e6d0f99bf9f70a2d064c58cbf064071f9eee17db502c226931f0ca78578037cb9ae3c82e853723c42546");
+  EXPECT_EQ(
+      manifest->signature,
+      "e74b694e15351fbb62de347043ef535d6c05ee69e439e6d0f99bf9f70a2d064c58cbf064071f9eee17db502c226931f0ca78578037cb9ae3c82e853723c42546");
   EXPECT_TRUE(verify_object(json));
 }
 
@@ -150,8 +173,16 @@ TEST(Manifest, CanonicalHashIsThePlansNameForHash) {
 
 TEST(Usage, AddsUp) {
   Usage a{.calls = 1, .cached_calls = 2, .prompt_tokens = 3, .completion_tokens = 4, .extra = {{"reasoning_tokens", 5}}};
-  a += Usage{.calls = 10, .cached_calls = 20, .prompt_tokens = 30, .completion_tokens = 40, .extra = {{"reasoning_tokens", 50}, {"audio_tokens", 1}}};
-  EXPECT_EQ(a, (Usage{.calls = 11, .cached_calls = 22, .prompt_tokens = 33, .completion_tokens = 44, .extra = {{"audio_tokens", 1}, {"reasoning_tokens", 55}}}));
+  a += Usage{.calls = 10,
+             .cached_calls = 20,
+             .prompt_tokens = 30,
+             .completion_tokens = 40,
+             .extra = {{"reasoning_tokens", 50}, {"audio_tokens", 1}}};
+  EXPECT_EQ(a, (Usage{.calls = 11,
+                      .cached_calls = 22,
+                      .prompt_tokens = 33,
+                      .completion_tokens = 44,
+                      .extra = {{"audio_tokens", 1}, {"reasoning_tokens", 55}}}));
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ Result<Parts> read_parts(std::string_view text) {
   ASSAY_TRY(const Spot artifact, root.get("artifact", Json::Kind::object));
   ASSAY_TRY(const Spot manifest, root.get("manifest", Json::Kind::object));
   ASSAY_TRY(const auto attestations, root.get_if_set("attestations", Json::Kind::list));
-  return Parts{artifact.value(), manifest.value(), attestations ? attestations->value() : Json(), root.others({"artifact", "manifest", "attestations"})};
+  return Parts{artifact.value(), manifest.value(), attestations ? attestations->value() : Json(),
+               root.others({"artifact", "manifest", "attestations"})};
 }
 
 Result<Json> module_json(const ModuleFile& module) {
@@ -69,8 +70,8 @@ class Checker {
   void check_name(const ModuleFile& module) {
     const Json& name = module.artifact.signature().at("name");
     if (!name.is_string() || name.as_string() == module.manifest.signature_name) return;
-    add(different("signature_name", "signature_name is not that of the program's signature", name.as_string(), module.manifest.signature_name,
-                  edited),
+    add(different("signature_name", "signature_name is not that of the program's signature", name.as_string(),
+                  module.manifest.signature_name, edited),
         "manifest");
   }
 
@@ -89,10 +90,12 @@ class Checker {
     if (format != attestation_format) return spot.error(fmt::format("expected format \"{}\", found \"{}\"", attestation_format, format));
     ASSAY_CHECK(spot.get("statement"));
     ASSAY_TRY(const std::string about, spot.hex_text("compiled_id"));
-    if (about != id) return std::unexpected(different(spot.path() + ".compiled_id", "the attestation is about another module", id, about, "take it out"));
+    if (about != id)
+      return std::unexpected(different(spot.path() + ".compiled_id", "the attestation is about another module", id, about, "take it out"));
     ASSAY_TRY(const std::string of, spot.hex_text("manifest_hash"));
     if (of != manifest_hash) {
-      return std::unexpected(different(spot.path() + ".manifest_hash", "the attestation is about another manifest", manifest_hash, of, "take it out"));
+      return std::unexpected(
+          different(spot.path() + ".manifest_hash", "the attestation is about another manifest", manifest_hash, of, "take it out"));
     }
     auto good = verify_object(spot.value());
     if (!good) return std::unexpected(std::move(good.error()).in(spot.path()));
@@ -220,8 +223,9 @@ Result<void> check_runnable(const ModuleVerdict& verdict, std::string_view allow
       return fail(ErrorCode::refused, "the module is not signed", "sign it, or run it with --allow-unsigned if you made it");
     case ModuleState::intact_unknown_signer:
       if (!allowed_signer.empty() && verdict.signer == allowed_signer) return {};
-      return fail(ErrorCode::refused, fmt::format("the module's signer {} is not trusted for program {}", verdict.signer, verdict.program),
-                  fmt::format("assay trust add {} {}, or run it once with --allow-signer {}", verdict.signer, verdict.program, verdict.signer));
+      return fail(
+          ErrorCode::refused, fmt::format("the module's signer {} is not trusted for program {}", verdict.signer, verdict.program),
+          fmt::format("assay trust add {} {}, or run it once with --allow-signer {}", verdict.signer, verdict.program, verdict.signer));
     case ModuleState::intact_trusted: return {};
   }
   return fail(ErrorCode::internal, "unknown module state");

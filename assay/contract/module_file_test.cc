@@ -205,9 +205,11 @@ TEST(ModuleFile, AttestationsAreChecked) {
   const Json good = attest(module, "Scored again: 0.8.", stranger(), entropy).value();
   module.attestations = JsonList{good};
   EXPECT_TRUE(verify_module(write_module(module).value()).intact());
-  const std::pair<const char*, Json> rows[] = {
-      {"statement", "Scored again: 0.9."}, {"compiled_id", std::string(64, '0')}, {"manifest_hash", std::string(64, '0')},
-      {"format", "assay.attestation/2"},   {"signer", sample_key().public_hex()}};
+  const std::pair<const char*, Json> rows[] = {{"statement", "Scored again: 0.9."},
+                                               {"compiled_id", std::string(64, '0')},
+                                               {"manifest_hash", std::string(64, '0')},
+                                               {"format", "assay.attestation/2"},
+                                               {"signer", sample_key().public_hex()}};
   for (const auto& [key, value] : rows) {
     Json bad = good;
     bad.set(key, value);
@@ -235,8 +237,14 @@ TEST(ModuleFile, SignatureNullAndSignatureAbsentAreUnsigned) {
 }
 
 TEST(ModuleFile, GarbageIsBadNotACrash) {
-  const std::vector<std::string> texts = {"", "null", "[]", std::string(1000000, '['), "\xEF\xBB\xBF{}", R"({"artifact":1})",
-                                          R"({"artifact":{},"manifest":{},"artifact":{}})", R"({"artifact":{},"manifest":{},"attestations":null})"};
+  const std::vector<std::string> texts = {"",
+                                          "null",
+                                          "[]",
+                                          std::string(1000000, '['),
+                                          "\xEF\xBB\xBF{}",
+                                          R"({"artifact":1})",
+                                          R"({"artifact":{},"manifest":{},"artifact":{}})",
+                                          R"({"artifact":{},"manifest":{},"attestations":null})"};
   for (const std::string& text : texts) {
     const ModuleVerdict verdict = verify_module(text);
     EXPECT_EQ(verdict.state, ModuleState::bad);

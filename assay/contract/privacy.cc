@@ -54,14 +54,13 @@ std::vector<PrivacyMode> sorted_privacy(std::vector<PrivacyMode> modes) {
   return modes;
 }
 
-bool allows(const std::vector<PrivacyMode>& modes, PrivacyMode mode) {
-  return std::find(modes.begin(), modes.end(), mode) != modes.end();
-}
+bool allows(const std::vector<PrivacyMode>& modes, PrivacyMode mode) { return std::find(modes.begin(), modes.end(), mode) != modes.end(); }
 
-Result<void> check_privacy(PrivacyMode run, const std::vector<PrivacyMode>& module_modes,
-                           const std::vector<PrivacyMode>& lane_modes, std::string_view lane) {
+Result<void> check_privacy(PrivacyMode run, const std::vector<PrivacyMode>& module_modes, const std::vector<PrivacyMode>& lane_modes,
+                           std::string_view lane) {
   if (!allows(module_modes, run)) {
-    return fail(ErrorCode::refused, fmt::format("the module does not allow privacy mode {}, only: {}", privacy_name(run), names(module_modes)),
+    return fail(ErrorCode::refused,
+                fmt::format("the module does not allow privacy mode {}, only: {}", privacy_name(run), names(module_modes)),
                 "run it with --privacy MODE of that list, if your data permits");
   }
   if (!allows(lane_modes, run)) {

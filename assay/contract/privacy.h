@@ -32,7 +32,7 @@ bool allows(const std::vector<PrivacyMode>& modes, PrivacyMode mode);
 
 /// The run's mode must be in the module's list and in the lane's; an empty list allows none.
 /// Errors: `refused`, saying which list lacks it. `lane` names the lane in the message.
-Result<void> check_privacy(PrivacyMode run, const std::vector<PrivacyMode>& module_modes,
-                           const std::vector<PrivacyMode>& lane_modes, std::string_view lane);
+Result<void> check_privacy(PrivacyMode run, const std::vector<PrivacyMode>& module_modes, const std::vector<PrivacyMode>& lane_modes,
+                           std::string_view lane);
 
 }  // namespace assay

@@ -49,7 +49,9 @@ inline CompiledModuleManifest sample_manifest() {
   s.n_test = 2;
   s.score = 0.8133333333333334;
   s.interval = Interval{.low = 0.2, .high = 1, .level = 0.95, .method = "wilson/1", .seed = {}, .b = {}, .extra = {}};
-  s.baseline = Score{.score = 0.5, .interval = Interval{.low = 0.1, .high = 0.9, .level = 0.95, .method = "wilson/1", .seed = {}, .b = {}, .extra = {}}, .extra = {}};
+  s.baseline = Score{.score = 0.5,
+                     .interval = Interval{.low = 0.1, .high = 0.9, .level = 0.95, .method = "wilson/1", .seed = {}, .b = {}, .extra = {}},
+                     .extra = {}};
   s.gain = 0.31333333333333335;
   s.gain_interval = Interval{.low = -0.1, .high = 0.7, .level = 0.95, .method = "paired-bootstrap/1", .seed = 7, .b = 1000, .extra = {}};
   s.test_looks = 1;

@@ -14,9 +14,7 @@ std::string_view kind_text(Json::Kind kind) {
   return texts[static_cast<int>(kind)];
 }
 
-bool plain(std::string_view key) {
-  return !key.empty() && key.find_first_of(".[]\" /\n") == std::string_view::npos;
-}
+bool plain(std::string_view key) { return !key.empty() && key.find_first_of(".[]\" /\n") == std::string_view::npos; }
 
 }  // namespace
 

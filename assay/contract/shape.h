@@ -36,8 +36,7 @@ class Spot {
   Result<std::optional<Spot>> get_if_set(std::string_view key, Json::Kind kind) const;
 
   Result<std::string> text(std::string_view key) const;
-  Result<std::int64_t> integer(std::string_view key, std::int64_t least = -json_integer_max,
-                               std::int64_t most = json_integer_max) const;
+  Result<std::int64_t> integer(std::string_view key, std::int64_t least = -json_integer_max, std::int64_t most = json_integer_max) const;
   Result<double> number(std::string_view key) const;
   Result<bool> boolean(std::string_view key) const;
   /// Lowercase hex of exactly that many digits.

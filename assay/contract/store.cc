@@ -41,7 +41,8 @@ Result<void> keep(const std::string& folder, const std::string& name, std::strin
 
 Result<std::string> fetch_text(const std::string& path, std::string_view name) {
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return fail(ErrorCode::unavailable, "the store does not have it", "check the id, or `assay pull` it", path);
+  if (!fs::exists(path, ignored))
+    return fail(ErrorCode::unavailable, "the store does not have it", "check the id, or `assay pull` it", path);
   ASSAY_TRY(std::string text, read_file(path));
   const std::string found = sha256_hex(text);
   if (found != name) {
@@ -150,7 +151,8 @@ Result<CompiledId> Store::ref(std::string_view name) const {
   ASSAY_CHECK(check_ref_name(name));
   const std::string path = fmt::format("{}/refs/{}", folder_, name);
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store refs` lists them");
+  if (!fs::exists(path, ignored))
+    return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store refs` lists them");
   ASSAY_TRY(std::string text, read_file(path, 4096));
   if (text.ends_with('\n')) text.pop_back();
   auto id = CompiledId::parse(text);

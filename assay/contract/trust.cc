@@ -70,8 +70,11 @@ Result<void> TrustStore::save(const std::string& path) const {
 }
 
 Result<void> TrustStore::add(std::string_view signer, const std::vector<std::string>& programs, std::string_view note) {
-  if (!is_hex(signer, 64)) return fail(ErrorCode::malformed, "a signer is an x-only public key: 64 lowercase hex digits", "`assay verify` prints a module's signer");
-  if (programs.empty()) return fail(ErrorCode::usage, "no program is named: trust is given program by program", "name one or more programs");
+  if (!is_hex(signer, 64))
+    return fail(ErrorCode::malformed, "a signer is an x-only public key: 64 lowercase hex digits",
+                "`assay verify` prints a module's signer");
+  if (programs.empty())
+    return fail(ErrorCode::usage, "no program is named: trust is given program by program", "name one or more programs");
   for (const std::string& program : programs) {
     if (!is_name(program)) return fail(ErrorCode::usage, fmt::format("\"{}\" is no program name", program), "names are exact: no patterns");
   }

@@ -56,8 +56,9 @@ TEST(Trust, RefusesWhatMakesNoSense) {
 
 TEST(Trust, ADamagedFileIsAnErrorNotAnEmptyStore) {
   const TestFolder folder;
-  for (const char* text : {"", "{", "{}", R"({"format":"assay.trust/2","signers":{}})", R"({"format":"assay.trust/1"})",
-                           R"({"format":"assay.trust/1","signers":{"AB":{"note":null,"programs":[]}}})", R"({"format":"assay.trust/1","signers":{"ab":3}})"}) {
+  for (const char* text :
+       {"", "{", "{}", R"({"format":"assay.trust/2","signers":{}})", R"({"format":"assay.trust/1"})",
+        R"({"format":"assay.trust/1","signers":{"AB":{"note":null,"programs":[]}}})", R"({"format":"assay.trust/1","signers":{"ab":3}})"}) {
     ASSERT_TRUE(write_file(folder.path("trust.json"), text));
     const auto store = TrustStore::load(folder.path("trust.json"));
     ASSERT_FALSE(store) << text;

@@ -10,20 +10,29 @@ namespace assay {
 namespace {
 
 Json lane() {
-  return JsonObject{{"kind", "local"},       {"model", "tiny"},           {"model_sha256", std::string(64, 'a')},
-                    {"engine", "llama-1"}, {"tokenizer_sha256", Json()}, {"chat_template_sha256", Json()}};
+  return JsonObject{{"kind", "local"},
+                    {"model", "tiny"},
+                    {"model_sha256", std::string(64, 'a')},
+                    {"engine", "llama-1"},
+                    {"tokenizer_sha256", Json()},
+                    {"chat_template_sha256", Json()}};
 }
 
 Json message(const char* role, const char* content) { return JsonObject{{"role", role}, {"content", content}}; }
 
 Json request() {
   const Json config = sample_artifact().predictor("classify")->at("config");
-  return JsonObject{{"messages", JsonList{message("system", "Choose the archive section that fits the package."),
-                                          message("user", "Description: chess game for the terminal"), message("assistant", "Section: games"),
-                                          message("user", "Description: mail filter with Bayesian scoring"), message("assistant", "Section: mail"),
-                                          message("user", "Description: imap client")}},
-                    {"config", config}, {"seed", 7}, {"schema", Json()}, {"tools", JsonObject{}},
-                    {"model", JsonObject{{"id", "tiny"}, {"digest", std::string(64, 'a')}}}, {"rollout", 0}};
+  return JsonObject{
+      {"messages", JsonList{message("system", "Choose the archive section that fits the package."),
+                            message("user", "Description: chess game for the terminal"), message("assistant", "Section: games"),
+                            message("user", "Description: mail filter with Bayesian scoring"), message("assistant", "Section: mail"),
+                            message("user", "Description: imap client")}},
+      {"config", config},
+      {"seed", 7},
+      {"schema", Json()},
+      {"tools", JsonObject{}},
+      {"model", JsonObject{{"id", "tiny"}, {"digest", std::string(64, 'a')}}},
+      {"rollout", 0}};
 }
 
 Artifact refined() {
@@ -65,7 +74,8 @@ TEST(WorkedCase, SetIdsOfAllThreeSets) {
     }
     return set_id(hashes);
   };
-  EXPECT_EQ(set({{"chess game for the terminal", "games"}, {"mail filter with Bayesian scoring", "mail"}}), sample_module().manifest.trainset_id);
+  EXPECT_EQ(set({{"chess game for the terminal", "games"}, {"mail filter with Bayesian scoring", "mail"}}),
+            sample_module().manifest.trainset_id);
   EXPECT_EQ(set({{"ogg player", "sound"}}), sample_module().manifest.valset_id);
   EXPECT_EQ(set({{"imap client", "mail"}, {"go board", "games"}}), sample_module().manifest.testset_id);
 }

@@ -36,7 +36,8 @@ TEST(EventFeedTest, AViewerHearsWhatComesAfterItInOrder) {
   feed.publish("node_start", numbered(1));
   feed.publish("node_end", numbered(2));
   feed.pump();
-  const std::vector<std::pair<std::string, std::string>> expected{{"hello", R"({"n":9})"}, {"node_start", R"({"n":1})"}, {"node_end", R"({"n":2})"}};
+  const std::vector<std::pair<std::string, std::string>> expected{
+      {"hello", R"({"n":9})"}, {"node_start", R"({"n":1})"}, {"node_end", R"({"n":2})"}};
   EXPECT_EQ(viewer->heard, expected);
   EXPECT_EQ(feed.counts().events, 3);
   EXPECT_EQ(feed.counts().dropped, 0);

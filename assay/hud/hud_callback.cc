@@ -13,7 +13,9 @@ Json error_json(const Error& error) {
 
 }  // namespace
 
-HudCallback::HudCallback(std::shared_ptr<HudHub> hub, std::string run_id) : hub_(std::move(hub)), run_id_(std::move(run_id)) { hub_->follow(run_id_); }
+HudCallback::HudCallback(std::shared_ptr<HudHub> hub, std::string run_id) : hub_(std::move(hub)), run_id_(std::move(run_id)) {
+  hub_->follow(run_id_);
+}
 
 JsonObject HudCallback::event(const CallId& call_id) const { return {{"run_id", run_id_}, {"call_id", call_id}}; }
 

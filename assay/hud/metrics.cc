@@ -25,7 +25,8 @@ std::string single(std::string_view name, std::string_view type, std::string_vie
 
 }  // namespace
 
-std::string prometheus_text(const RunIndex::Counts& runs, const EventFeed::Counts& stream, double uptime_seconds, const std::string& version) {
+std::string prometheus_text(const RunIndex::Counts& runs, const EventFeed::Counts& stream, double uptime_seconds,
+                            const std::string& version) {
   std::string out = metric("assay_info", "gauge", "Version of the server.");
   out += fmt::format("assay_info{{version=\"{}\"}} 1\n", escaped(version));
   out += metric("assay_runs", "gauge", "Run records in the folders, by state.");
@@ -37,7 +38,8 @@ std::string prometheus_text(const RunIndex::Counts& runs, const EventFeed::Count
   out += metric("assay_lm_calls", "gauge", "LM calls in these records.");
   out += fmt::format("assay_lm_calls{{cached=\"false\"}} {}\nassay_lm_calls{{cached=\"true\"}} {}\n", totals.calls, totals.cached_calls);
   out += metric("assay_lm_tokens", "gauge", "Tokens of LM calls really made.");
-  out += fmt::format("assay_lm_tokens{{direction=\"prompt\"}} {}\nassay_lm_tokens{{direction=\"completion\"}} {}\n", totals.prompt_tokens, totals.completion_tokens);
+  out += fmt::format("assay_lm_tokens{{direction=\"prompt\"}} {}\nassay_lm_tokens{{direction=\"completion\"}} {}\n", totals.prompt_tokens,
+                     totals.completion_tokens);
   out += single("assay_cost_msats", "gauge", "Price of priced LM calls, in millisatoshi.", totals.cost_msats);
   out += single("assay_unpriced_calls", "gauge", "LM calls of lanes without a price.", totals.unpriced_calls);
   out += single("assay_node_errors", "gauge", "Nodes that ended as an error.", runs.errors);

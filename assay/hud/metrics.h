@@ -10,6 +10,7 @@
 namespace assay {
 
 /// Figures of all records in the folders are gauges (a removed record lowers them); those of the server itself are counters.
-std::string prometheus_text(const RunIndex::Counts& runs, const EventFeed::Counts& stream, double uptime_seconds, const std::string& version);
+std::string prometheus_text(const RunIndex::Counts& runs, const EventFeed::Counts& stream, double uptime_seconds,
+                            const std::string& version);
 
 }  // namespace assay

@@ -58,13 +58,20 @@ class TestRecord {
     append("lm_request", node,
            JsonObject{{"lane_id", repeated('c', 64)},
                       {"request_hash", hash},
-                      {"request", JsonObject{{"messages", JsonList{Json(JsonObject{{"role", "user"}, {"content", "imap client"}})}}, {"model", JsonObject{{"id", "tiny"}}}}}});
+                      {"request", JsonObject{{"messages", JsonList{Json(JsonObject{{"role", "user"}, {"content", "imap client"}})}},
+                                             {"model", JsonObject{{"id", "tiny"}}}}}});
     append("lm_response", node,
-           JsonObject{{"request_hash", hash}, {"content", answer}, {"finish_reason", "stop"}, {"latency_ns", 5000},
-                      {"cost_msats", cost_msats}, {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}});
+           JsonObject{{"request_hash", hash},
+                      {"content", answer},
+                      {"finish_reason", "stop"},
+                      {"latency_ns", 5000},
+                      {"cost_msats", cost_msats},
+                      {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}});
     append("node_end", node, JsonObject{{"outputs", JsonObject{{"section", answer}}}, {"status", "ok"}, {"error", Json()}});
   }
-  void score(const std::string& node, double value) { append("score", node, JsonObject{{"example", repeated('d', 64)}, {"metric", "exact"}, {"value", value}}); }
+  void score(const std::string& node, double value) {
+    append("score", node, JsonObject{{"example", repeated('d', 64)}, {"metric", "exact"}, {"value", value}});
+  }
   void finish() {
     const auto root = recorder_->finish(std::nullopt);
     EXPECT_TRUE(root.has_value());
@@ -78,7 +85,9 @@ class TestRecord {
   std::unique_ptr<RunRecorder> recorder_;
 };
 
-inline void append_bytes(const std::string& path, std::string_view bytes) { std::ofstream(path, std::ios::app | std::ios::binary) << bytes; }
+inline void append_bytes(const std::string& path, std::string_view bytes) {
+  std::ofstream(path, std::ios::app | std::ios::binary) << bytes;
+}
 
 inline std::string bytes_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

@@ -11,7 +11,8 @@ bool is_secret_byte(char c) { return is_alnum(c) || c == '_' || c == '-' || c ==
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool starts_with_lower(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) { return a == lower(b); });
+  return text.size() >= prefix.size() &&
+         std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) { return a == lower(b); });
 }
 
 // A prefix, and how many bytes must follow before it is taken for a secret and not for a word.
@@ -19,8 +20,8 @@ struct Shape {
   std::string_view prefix;
   std::size_t rest_bytes_min;
 };
-constexpr Shape shapes[] = {{"sk-", 16},   {"ghp_", 20},  {"gho_", 20},  {"ghs_", 20}, {"github_pat_", 20}, {"glpat-", 16}, {"xoxb-", 10},
-                            {"xoxp-", 10}, {"AKIA", 16},  {"ASIA", 16},  {"AIza", 30}, {"hf_", 20},         {"nsec1", 40},  {"sk_live_", 16}};
+constexpr Shape shapes[] = {{"sk-", 16},   {"ghp_", 20}, {"gho_", 20}, {"ghs_", 20}, {"github_pat_", 20}, {"glpat-", 16}, {"xoxb-", 10},
+                            {"xoxp-", 10}, {"AKIA", 16}, {"ASIA", 16}, {"AIza", 30}, {"hf_", 20},         {"nsec1", 40},  {"sk_live_", 16}};
 
 std::size_t run_length(std::string_view text) {
   return static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_secret_byte) - text.begin());
@@ -63,7 +64,8 @@ Found secret_at(std::string_view text) {
 
 bool is_secret_key(std::string_view key) {
   constexpr std::string_view names[] = {"token", "secret", "password", "api_key", "apikey", "authorization", "bearer"};
-  return std::any_of(std::begin(names), std::end(names), [&](std::string_view name) { return key.size() == name.size() && starts_with_lower(key, name); });
+  return std::any_of(std::begin(names), std::end(names),
+                     [&](std::string_view name) { return key.size() == name.size() && starts_with_lower(key, name); });
 }
 
 }  // namespace

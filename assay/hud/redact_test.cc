@@ -17,15 +17,20 @@ TEST(RedactTest, HidesWhatLooksLikeASecret) {
 }
 
 TEST(RedactTest, LeavesOrdinaryTextAlone) {
-  for (const char* text : {"the token budget", "risk-averse and task-specific words", "sk-short", "password manager with a bearer of news", "eyJust a name",
-                           "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----", "package desk-0123456789abcdefghijkl"}) {
+  for (const char* text :
+       {"the token budget", "risk-averse and task-specific words", "sk-short", "password manager with a bearer of news", "eyJust a name",
+        "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----", "package desk-0123456789abcdefghijkl"}) {
     EXPECT_EQ(redact_text(text), text);
   }
 }
 
 TEST(RedactTest, HidesTextMembersByTheirName) {
-  const Json value = JsonObject{{"Password", "x"}, {"input_tokens", 7}, {"token", 7}, {"list", JsonList{Json(JsonObject{{"api_key", "y"}, {"text", "sk-0123456789abcdefghij"}})}}};
-  EXPECT_EQ(*canonical(redact_value(value)), R"({"Password":"[REDACTED]","input_tokens":7,"list":[{"api_key":"[REDACTED]","text":"[REDACTED]"}],"token":7})");
+  const Json value = JsonObject{{"Password", "x"},
+                                {"input_tokens", 7},
+                                {"token", 7},
+                                {"list", JsonList{Json(JsonObject{{"api_key", "y"}, {"text", "sk-0123456789abcdefghij"}})}}};
+  EXPECT_EQ(*canonical(redact_value(value)),
+            R"({"Password":"[REDACTED]","input_tokens":7,"list":[{"api_key":"[REDACTED]","text":"[REDACTED]"}],"token":7})");
 }
 
 }  // namespace

@@ -46,12 +46,13 @@ std::vector<Candidate> record_files(const std::vector<std::string>& folders) {
     std::error_code error;
     for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
       std::string path = at->path().string();
-      struct stat info {};
+      struct stat info{};
       if (!path.ends_with(record_suffix) || !valid_utf8(path) || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
       found.push_back({std::move(path), info.st_mtim.tv_sec * 1000000000LL + info.st_mtim.tv_nsec});
     }
   }
-  std::sort(found.begin(), found.end(), [](const Candidate& a, const Candidate& b) { return std::tie(b.modified_ns, a.path) < std::tie(a.modified_ns, b.path); });
+  std::sort(found.begin(), found.end(),
+            [](const Candidate& a, const Candidate& b) { return std::tie(b.modified_ns, a.path) < std::tie(a.modified_ns, b.path); });
   return found;
 }
 
@@ -164,7 +165,7 @@ void RunIndex::find_files(std::vector<Event>& events) {
 }
 
 void RunIndex::look(const std::string& path, std::vector<Event>& events) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
   const auto [at, is_new] = files_.try_emplace(path);
   File& file = at->second;
@@ -211,11 +212,13 @@ std::int64_t RunIndex::read_more(File& file, std::int64_t bytes_max, std::vector
     begin = end + 1;
   }
   file.offset += static_cast<std::int64_t>(begin);
-  if (begin == 0 && bytes.size() > options_.line_bytes_max) file.problem = "a line has more than " + std::to_string(options_.line_bytes_max) + " bytes";
+  if (begin == 0 && bytes.size() > options_.line_bytes_max)
+    file.problem = "a line has more than " + std::to_string(options_.line_bytes_max) + " bytes";
   // A rest without a newline waits for the file to change.
   file.waiting = begin > 0 && file.offset < file.size && file.problem.empty();
   if (!file.waiting) file.silent = false;
-  if (!file.problem.empty() && !file.id.empty()) events.emplace_back("run_broken", JsonObject{{"run_id", file.id}, {"problem", file.problem}});
+  if (!file.problem.empty() && !file.id.empty())
+    events.emplace_back("run_broken", JsonObject{{"run_id", file.id}, {"problem", file.problem}});
   return count;
 }
 

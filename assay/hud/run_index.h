@@ -8,8 +8,8 @@
 ///
 /// Files are `*.run.jsonl` directly in a folder; links and other things are passed over. What was there at the first poll is
 /// read silently, later lines are events: run_started, node_start, node_end, lm_start, lm_end, candidate, score, decision,
-/// note (any other line), run_ended, run_state (a writer came or went), run_broken, run_removed. A torn last line is normal and waits for its rest.
-/// Thread safety: all calls, from any thread; the sink is called without a lock held.
+/// note (any other line), run_ended, run_state (a writer came or went), run_broken, run_removed. A torn last line is normal and waits for
+/// its rest. Thread safety: all calls, from any thread; the sink is called without a lock held.
 
 #include <cstdint>
 #include <functional>

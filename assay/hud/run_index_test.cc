@@ -161,14 +161,16 @@ TEST_F(RunIndexTest, ReadsInPortionsAndRefusesALineBeyondTheLimit) {
 }
 
 TEST_F(RunIndexTest, ACompileKeepsCandidatesStagesAndItsPlan) {
-  const Json plan = JsonObject{{"artifact", JsonObject{{"program", JsonObject{{"name", "triage"}}}}},
-                               {"optimizer", JsonObject{{"name", "Search"}, {"config", JsonObject{{"num_candidates", 4}, {"val_rows", 2}}}}}};
+  const Json plan =
+      JsonObject{{"artifact", JsonObject{{"program", JsonObject{{"name", "triage"}}}}},
+                 {"optimizer", JsonObject{{"name", "Search"}, {"config", JsonObject{{"num_candidates", 4}, {"val_rows", 2}}}}}};
   TestRecord record(folder_.file("a.run.jsonl"), plan);
   record.call("search/cand:0/val/ex:1111111111111111/classify", "mail", 5);
   record.score("search/cand:0/val/ex:1111111111111111", 1);
   record.call("search/cand:0/val/ex:2222222222222222/classify", "mail", 5);
   record.score("search/cand:0/val/ex:2222222222222222", 0);
-  record.append("candidate", "search/cand:0", JsonObject{{"id", "cand:0"}, {"compiled_id", repeated('e', 64)}, {"metrics", JsonObject{{"exact", 0.5}}}});
+  record.append("candidate", "search/cand:0",
+                JsonObject{{"id", "cand:0"}, {"compiled_id", repeated('e', 64)}, {"metrics", JsonObject{{"exact", 0.5}}}});
   record.append("decision", "", JsonObject{{"what", "best"}, {"value", "cand:0"}});
   RunIndex index = make();
   settle(index);

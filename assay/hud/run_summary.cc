@@ -29,9 +29,14 @@ Json numbers_of(const Json& metrics) {
 }
 
 Json stage_json(const StageSummary& stage) {
-  return JsonObject{{"path", stage.path},       {"candidate", candidate_of(stage.path)}, {"scored", stage.scored},
+  return JsonObject{{"path", stage.path},
+                    {"candidate", candidate_of(stage.path)},
+                    {"scored", stage.scored},
                     {"mean", stage.scored > 0 ? Json(stage.score_sum / static_cast<double>(stage.scored)) : Json()},
-                    {"shares", stage.shares},   {"failed", stage.failed},   {"totals", stage.totals.totals_json()},  {"first_ns", stage.first_t},
+                    {"shares", stage.shares},
+                    {"failed", stage.failed},
+                    {"totals", stage.totals.totals_json()},
+                    {"first_ns", stage.first_t},
                     {"last_ns", stage.last_t}};
 }
 
@@ -191,7 +196,10 @@ Json RunSummary::best_json() const {
     const Json& card = data.at("value");
     if (data.at("what") != Json("scorecard") || !card.at("score").is_number()) continue;
     const Json& baseline = card.at("baseline").at("score");
-    return JsonObject{{"metric", text_member(card, "primary")}, {"score", card.at("score")}, {"baseline", baseline.is_number() ? baseline : Json()}, {"set", "test"}};
+    return JsonObject{{"metric", text_member(card, "primary")},
+                      {"score", card.at("score")},
+                      {"baseline", baseline.is_number() ? baseline : Json()},
+                      {"set", "test"}};
   }
   Json best, baseline;
   for (const CandidateSummary& candidate : candidates) {
@@ -235,20 +243,19 @@ Json RunSummary::compile_json() const {
   if (!is_compile && candidates.empty()) return {};
   JsonList list, parts;
   for (const CandidateSummary& candidate : candidates) {
-    list.push_back(JsonObject{{"id", candidate.id},           {"compiled_id", or_null(candidate.compiled_id)}, {"metrics", candidate.metrics},
-                              {"stage", or_null(candidate.stage)}, {"t_ns", candidate.t}});
+    list.push_back(JsonObject{{"id", candidate.id},
+                              {"compiled_id", or_null(candidate.compiled_id)},
+                              {"metrics", candidate.metrics},
+                              {"stage", or_null(candidate.stage)},
+                              {"t_ns", candidate.t}});
   }
   for (const auto& [path, stage] : stages) parts.push_back(stage_json(stage));
   JsonObject sets;
   for (const auto& [set, count] : rows) sets.set(set, count);
-  return JsonObject{{"metric", or_null(metric)},
-                    {"optimizer", or_null(optimizer)},
-                    {"rows", std::move(sets)},
-                    {"candidates_planned", candidates_planned},
-                    {"val_rows", val_rows},
-                    {"candidates", std::move(list)},
-                    {"stages", std::move(parts)},
-                    {"decisions", decisions},
+  return JsonObject{{"metric", or_null(metric)},  {"optimizer", or_null(optimizer)},
+                    {"rows", std::move(sets)},    {"candidates_planned", candidates_planned},
+                    {"val_rows", val_rows},       {"candidates", std::move(list)},
+                    {"stages", std::move(parts)}, {"decisions", decisions},
                     {"left_out", left_out}};
 }
 

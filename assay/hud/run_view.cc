@@ -176,9 +176,11 @@ Json node_json(const Graph& graph, std::string_view path) {
 
 Json verdict_json(const RecordVerdict& verdict) {
   JsonList problems;
-  for (const RecordProblem& problem : verdict.problems) problems.push_back(JsonObject{{"line", problem.line}, {"message", problem.message}});
-  return JsonObject{{"state", name(verdict.state)}, {"signed", verdict.is_signed},   {"signer", verdict.signer}, {"root_hash", verdict.root_hash},
-                    {"lines", verdict.lines},       {"torn_bytes", verdict.torn_bytes}, {"problems", std::move(problems)}};
+  for (const RecordProblem& problem : verdict.problems)
+    problems.push_back(JsonObject{{"line", problem.line}, {"message", problem.message}});
+  return JsonObject{{"state", name(verdict.state)},   {"signed", verdict.is_signed}, {"signer", verdict.signer},
+                    {"root_hash", verdict.root_hash}, {"lines", verdict.lines},      {"torn_bytes", verdict.torn_bytes},
+                    {"problems", std::move(problems)}};
 }
 
 }  // namespace assay

@@ -208,7 +208,8 @@ struct HudServer::Impl {
       if (const auto graph = hub->graph(id)) found = found_of(*graph);
     }
     if (!found) return problem(404, "there is no such run", "it may have been removed: go back to the list");
-    if (slash != std::string_view::npos && rest.substr(slash) != "/node") return problem(404, "there is no such page", "try /api/runs/ID or /api/runs/ID/node?path=PATH");
+    if (slash != std::string_view::npos && rest.substr(slash) != "/node")
+      return problem(404, "there is no such page", "try /api/runs/ID or /api/runs/ID/node?path=PATH");
     JsonObject out{{"run", row_of(*found)}, {"compile", found->summary.compile_json()}};
     if (slash == std::string_view::npos && request.query_value("graph") == "0") return json_reply(Json(std::move(out)));
     const auto loaded = load(*found);
@@ -240,7 +241,9 @@ Result<std::unique_ptr<HudServer>> HudServer::start(HudOptions options, Clock& c
   limits.connections_max = 64;
   impl->index.poll();  // so that a first look shows what is there, unless it is very much
   Impl* const self = impl.get();
-  ASSAY_TRY(impl->http, HttpServer::start("127.0.0.1", impl->options.port, [self](const ServerRequest& request) { return self->answer(request); }, limits));
+  ASSAY_TRY(
+      impl->http,
+      HttpServer::start("127.0.0.1", impl->options.port, [self](const ServerRequest& request) { return self->answer(request); }, limits));
   impl->follower = std::jthread([self](const std::stop_token& stop) { self->follow(stop); });
   return std::unique_ptr<HudServer>(new HudServer(std::move(impl)));
 }

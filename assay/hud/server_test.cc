@@ -57,7 +57,8 @@ class HudServerTest : public ::testing::Test {
   }
   HttpResponse get(const std::string& path, HttpHeaders headers = {}, std::string method = "GET") {
     const Wait wait{Deadline::after(system_clock(), 10s), {}};
-    auto answer = http_send({std::move(method), "http://127.0.0.1:" + std::to_string(hud_->port()) + path, std::move(headers), ""}, {}, wait, system_clock());
+    auto answer = http_send({std::move(method), "http://127.0.0.1:" + std::to_string(hud_->port()) + path, std::move(headers), ""}, {},
+                            wait, system_clock());
     if (!answer) {
       ADD_FAILURE() << answer.error().text();
       return {};
@@ -134,8 +135,9 @@ TEST_F(HudServerTest, AnIdIsNeverAPath) {
   const std::string id = finished_run();
   append_bytes(folder_.file("secret.txt"), "top secret");
   start();
-  for (const std::string path : {"/api/runs/../secret.txt", "/api/runs/..%2fsecret.txt", "/api/runs/%2e%2e/secret.txt", "/api/runs/a.run.jsonl", "/api/runs/",
-                                 "/hud/assets/../../CMakeLists.txt", "/hud/assets/%2e%2e%2fCMakeLists.txt", "/hud/assets//etc/passwd", "/api/runs/%00"}) {
+  for (const std::string path :
+       {"/api/runs/../secret.txt", "/api/runs/..%2fsecret.txt", "/api/runs/%2e%2e/secret.txt", "/api/runs/a.run.jsonl", "/api/runs/",
+        "/hud/assets/../../CMakeLists.txt", "/hud/assets/%2e%2e%2fCMakeLists.txt", "/hud/assets//etc/passwd", "/api/runs/%00"}) {
     EXPECT_EQ(get(path).status, 404) << path;
   }
   EXPECT_EQ(get("/api/runs/" + id + "/node?path=../../secret.txt").status, 404);
@@ -158,8 +160,8 @@ TEST_F(HudServerTest, StreamsARunOfAnotherWriterAsItGoes) {
   record.call("classify", "mail");
   record.finish();
   const std::string& heard = viewer.until("event: run_ended");
-  for (const char* part : {"HTTP/1.1 200", "text/event-stream", "event: run_started", "event: node_start", "event: lm_start", "event: lm_end", "\"answer\":\"mail\"",
-                           "event: node_end", "event: run_ended"}) {
+  for (const char* part : {"HTTP/1.1 200", "text/event-stream", "event: run_started", "event: node_start", "event: lm_start",
+                           "event: lm_end", "\"answer\":\"mail\"", "event: node_end", "event: run_ended"}) {
     EXPECT_NE(heard.find(part), std::string::npos) << part;
   }
   EXPECT_NE(heard.find(record.run_id()), std::string::npos);
@@ -199,8 +201,9 @@ TEST_F(HudServerTest, SaysHowItIsAndWhatItCounted) {
   EXPECT_EQ(status.at("viewers"), Json(1));
   const HttpResponse metrics = get("/metrics");
   EXPECT_EQ(find_header(metrics.headers, "content-type"), "text/plain; version=0.0.4; charset=utf-8");
-  for (const char* line : {"\nassay_runs{state=\"complete\"} 1\n", "\nassay_lm_calls{cached=\"false\"} 1\n", "\nassay_cost_msats 7\n", "\nassay_hud_viewers 1\n",
-                           "\nassay_hud_events_dropped_total 0\n", "\nassay_lm_tokens{direction=\"prompt\"} 50\n"}) {
+  for (const char* line :
+       {"\nassay_runs{state=\"complete\"} 1\n", "\nassay_lm_calls{cached=\"false\"} 1\n", "\nassay_cost_msats 7\n",
+        "\nassay_hud_viewers 1\n", "\nassay_hud_events_dropped_total 0\n", "\nassay_lm_tokens{direction=\"prompt\"} 50\n"}) {
     EXPECT_NE(metrics.body.find(line), std::string::npos) << line;
   }
 }

@@ -22,9 +22,12 @@ Lane case_lane() {
 
 LmRequest case_request() {
   LmRequest request;
-  request.messages = {{"system", "Choose the archive section that fits the package."}, {"user", "Description: chess game for the terminal"},
-                      {"assistant", "Section: games"}, {"user", "Description: mail filter with Bayesian scoring"},
-                      {"assistant", "Section: mail"}, {"user", "Description: imap client"}};
+  request.messages = {{"system", "Choose the archive section that fits the package."},
+                      {"user", "Description: chess game for the terminal"},
+                      {"assistant", "Section: games"},
+                      {"user", "Description: mail filter with Bayesian scoring"},
+                      {"assistant", "Section: mail"},
+                      {"user", "Description: imap client"}};
   request.config = read_json(R"({"max_tokens":8,"n":1,"seed_policy":"fixed","stop":["\n"],"temperature":0,"top_p":1})").value();
   request.seed = 7;
   return request;

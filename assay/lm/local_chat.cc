@@ -22,7 +22,8 @@ std::string piece_of(const llama_vocab* vocab, std::int32_t token) {
 std::string stand_in(const std::vector<ChatTurn>& turns, std::size_t i) {
   for (int round = 0;; ++round) {  // ends: contents are finite, so some round's text is in none of them
     const std::string mark = fmt::format("[content {} {}]", i, round);
-    const bool used = std::any_of(turns.begin(), turns.end(), [&](const ChatTurn& turn) { return turn.content.find(mark) != std::string::npos; });
+    const bool used =
+        std::any_of(turns.begin(), turns.end(), [&](const ChatTurn& turn) { return turn.content.find(mark) != std::string::npos; });
     if (!used) return mark;
   }
 }
@@ -57,7 +58,8 @@ Vocabulary::Vocabulary(const llama_vocab* vocab) : vocab_(vocab) {
 std::vector<std::int32_t> Vocabulary::tokenise(std::string_view text, bool control) const {
   std::vector<std::int32_t> tokens(text.size() + 8);
   const auto run = [&] {
-    return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data(), static_cast<std::int32_t>(tokens.size()), false, control);
+    return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data(),
+                          static_cast<std::int32_t>(tokens.size()), false, control);
   };
   std::int32_t count = run();
   if (count < 0) {
@@ -69,7 +71,8 @@ std::vector<std::int32_t> Vocabulary::tokenise(std::string_view text, bool contr
 }
 
 bool Vocabulary::spells_control(std::string_view text) const {
-  return std::any_of(controls_.begin(), controls_.end(), [&](const std::string& control) { return text.find(control) != std::string_view::npos; });
+  return std::any_of(controls_.begin(), controls_.end(),
+                     [&](const std::string& control) { return text.find(control) != std::string_view::npos; });
 }
 
 Result<ChatTemplate> ChatTemplate::of(const llama_model* model) {
@@ -94,7 +97,8 @@ Result<std::string> ChatTemplate::render(const std::vector<ChatTurn>& turns, boo
   }
   std::string out(bytes, '\0');
   const auto run = [&] {
-    return llama_chat_apply_template(text_.c_str(), messages.data(), messages.size(), ask, out.data(), static_cast<std::int32_t>(out.size()));
+    return llama_chat_apply_template(text_.c_str(), messages.data(), messages.size(), ask, out.data(),
+                                     static_cast<std::int32_t>(out.size()));
   };
   std::int32_t size = run();
   if (size > static_cast<std::int32_t>(out.size())) {
@@ -102,7 +106,8 @@ Result<std::string> ChatTemplate::render(const std::vector<ChatTurn>& turns, boo
     size = run();
   }
   if (size < 0) {
-    return fail(ErrorCode::malformed, "libllama cannot apply the chat template of this model file", "use a model with a template that llama.cpp lists as supported");
+    return fail(ErrorCode::malformed, "libllama cannot apply the chat template of this model file",
+                "use a model with a template that llama.cpp lists as supported");
   }
   out.resize(static_cast<std::size_t>(size));
   return out;
@@ -116,7 +121,8 @@ Result<std::vector<std::int32_t>> ChatTemplate::tokens(const std::vector<ChatTur
   for (std::size_t i = 0; i < turns.size(); ++i) {
     const auto& [role, content] = turns[i];
     if (role != "system" && role != "user" && role != "assistant") {
-      return fail(ErrorCode::malformed, fmt::format("unknown role '{}'", role), "a local model knows system, user and assistant", fmt::format("messages[{}].role", i));
+      return fail(ErrorCode::malformed, fmt::format("unknown role '{}'", role), "a local model knows system, user and assistant",
+                  fmt::format("messages[{}].role", i));
     }
     if (!vocabulary.spells_control(content) && content.find('\0') == std::string::npos) continue;
     safe[i].content = stand_in(turns, i);

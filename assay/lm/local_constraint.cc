@@ -18,7 +18,8 @@ Result<std::vector<std::string>> enum_texts(const Json& list, const ConstraintLi
     return fail(ErrorCode::malformed, "an enum must be a list with at least one value", "list the allowed values", "/enum");
   }
   if (list.as_list().size() > limits.texts_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("an enum has {} values, at most {} are allowed", list.as_list().size(), limits.texts_max),
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("an enum has {} values, at most {} are allowed", list.as_list().size(), limits.texts_max),
                 "leave the field free and check it with the reader", "/enum");
   }
   std::vector<std::string> texts;
@@ -140,16 +141,19 @@ Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const Constrain
     parts.push_back(std::move(part));
     return parts;
   }
-  if (!list.is_list() || list.as_list().empty()) return fail(ErrorCode::malformed, "x-parts must be a list with at least one part", {}, "/x-parts");
+  if (!list.is_list() || list.as_list().empty())
+    return fail(ErrorCode::malformed, "x-parts must be a list with at least one part", {}, "/x-parts");
   if (list.as_list().size() > limits.parts_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("x-parts has {} parts, at most {} are allowed", list.as_list().size(), limits.parts_max), {}, "/x-parts");
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("x-parts has {} parts, at most {} are allowed", list.as_list().size(), limits.parts_max), {}, "/x-parts");
   }
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < list.as_list().size(); ++i) {
     auto part = one_part(list.as_list()[i], limits);
     if (!part) return std::unexpected(std::move(part.error()).in(fmt::format("/x-parts/{}", i)));
     bytes += bytes_of(*part);
-    if (bytes > limits.bytes_max) return fail(ErrorCode::limit_exceeded, fmt::format("the texts of a schema exceed {} bytes", limits.bytes_max), {}, "/x-parts");
+    if (bytes > limits.bytes_max)
+      return fail(ErrorCode::limit_exceeded, fmt::format("the texts of a schema exceed {} bytes", limits.bytes_max), {}, "/x-parts");
     parts.push_back(std::move(*part));
   }
   return parts;
@@ -173,11 +177,13 @@ void TokenTrie::add(const std::vector<std::int32_t>& tokens, int text) {
   depth_ = std::max(depth_, tokens.size());
 }
 
-Result<std::vector<AnswerSegment>> answer_plan(const std::vector<AnswerPart>& parts, const Tokenise& tokenise, const ConstraintLimits& limits) {
+Result<std::vector<AnswerSegment>> answer_plan(const std::vector<AnswerPart>& parts, const Tokenise& tokenise,
+                                               const ConstraintLimits& limits) {
   Planner planner(tokenise, limits);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].kind == AnswerPart::Kind::choice && (parts[i].values.empty() || parts[i].values.size() > limits.texts_max)) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("a choice has {} values, 1 to {} are allowed", parts[i].values.size(), limits.texts_max), {},
+      return fail(ErrorCode::limit_exceeded,
+                  fmt::format("a choice has {} values, 1 to {} are allowed", parts[i].values.size(), limits.texts_max), {},
                   fmt::format("part {}", i));
     }
     planner.add(parts[i]);

@@ -11,7 +11,9 @@ std::vector<std::int32_t> bytes_as_tokens(std::string_view text) { return {text.
 
 Json schema_of(std::string_view text) { return read_json(text).value(); }
 
-std::vector<AnswerSegment> plan_of(std::string_view schema) { return answer_plan(answer_parts(schema_of(schema)).value(), bytes_as_tokens).value(); }
+std::vector<AnswerSegment> plan_of(std::string_view schema) {
+  return answer_plan(answer_parts(schema_of(schema)).value(), bytes_as_tokens).value();
+}
 
 /// The index of the text that these tokens spell in the trie, or -1.
 int walk(const TokenTrie& trie, std::string_view text) {
@@ -41,7 +43,11 @@ TEST(AnswerParts, TakesWhatIsNoEnumerationAsFreeText) {
 }
 
 TEST(AnswerParts, ReadsPartsInOrder) {
-  const auto parts = answer_parts(schema_of(R"({"type":"string","x-parts":["A: ",{"schema":{"type":"string"},"until":"\n"},"\nB: ",{"schema":{"type":"boolean"}}]})")).value();
+  const auto parts =
+      answer_parts(
+          schema_of(
+              R"({"type":"string","x-parts":["A: ",{"schema":{"type":"string"},"until":"\n"},"\nB: ",{"schema":{"type":"boolean"}}]})"))
+          .value();
   ASSERT_EQ(parts.size(), 4u);
   EXPECT_EQ(parts[0].literal, "A: ");
   EXPECT_EQ(parts[1].until, "\n");

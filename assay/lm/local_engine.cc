@@ -47,9 +47,8 @@ int add_library(dl_phdr_info* info, std::size_t, void* into) {
 Result<std::string> identity() {
   std::vector<std::string> paths;
   dl_iterate_phdr(add_library, &paths);
-  std::sort(paths.begin(), paths.end(), [](const auto& a, const auto& b) {
-    return std::filesystem::path(a).filename() < std::filesystem::path(b).filename();
-  });
+  std::sort(paths.begin(), paths.end(),
+            [](const auto& a, const auto& b) { return std::filesystem::path(a).filename() < std::filesystem::path(b).filename(); });
   std::string variant;
   std::string digests;
   constexpr std::string_view cpu = "libggml-cpu-";
@@ -60,7 +59,8 @@ Result<std::string> identity() {
     digests += name + " " + digest + "\n";
   }
   if (variant.empty()) {
-    return fail(ErrorCode::unavailable, "no CPU variant of ggml was loaded", "run scripts/fetch-llama again; the folder must hold libggml-cpu-*.so");
+    return fail(ErrorCode::unavailable, "no CPU variant of ggml was loaded",
+                "run scripts/fetch-llama again; the folder must hold libggml-cpu-*.so");
   }
   return fmt::format("libllama {} sha256 {} cpu {}", llama_version(), sha256_hex(digests).substr(0, 16), variant);
 }
@@ -73,7 +73,8 @@ Result<std::string> start_engine(const std::string& folder) {
   Engine& engine = Engine::get();
   if (!engine.folder.empty()) {
     if (engine.folder != folder) {
-      return fail(ErrorCode::usage, fmt::format("the process already uses the libraries in {}, and {} was asked for", engine.folder, folder),
+      return fail(ErrorCode::usage,
+                  fmt::format("the process already uses the libraries in {}, and {} was asked for", engine.folder, folder),
                   "use one folder of libraries in one process");
     }
     return engine.identity;

@@ -23,7 +23,8 @@ Result<std::vector<ChatTurn>> chat_turns(const LmRequest& request) {
   for (std::size_t i = 0; i < request.messages.size(); ++i) {
     const Message& message = request.messages[i];
     if (!message.content.is_string()) {
-      return fail(ErrorCode::refused, "a local model reads text only", "use a lane with the capability the content needs (vision)", fmt::format("messages[{}].content", i));
+      return fail(ErrorCode::refused, "a local model reads text only", "use a lane with the capability the content needs (vision)",
+                  fmt::format("messages[{}].content", i));
     }
     turns.push_back({message.role, message.content.as_string()});
   }
@@ -38,7 +39,8 @@ Result<void> check_keys(const Json& config) {
   if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
   for (const auto& [key, value] : config.as_object()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return fail(ErrorCode::refused, fmt::format("a local model cannot keep to config key '{}'", key), "leave it out, or use another lane", "config." + key);
+      return fail(ErrorCode::refused, fmt::format("a local model cannot keep to config key '{}'", key), "leave it out, or use another lane",
+                  "config." + key);
     }
   }
   return {};
@@ -65,7 +67,8 @@ Result<Sampling> read_sampling(const LmRequest& request) {
   if (!stop.is_null() && !stop.is_list()) return fail(ErrorCode::malformed, "stop must be a list of texts", {}, "config.stop");
   if (stop.is_list()) {
     for (const Json& text : stop.as_list()) {
-      if (!text.is_string() || text.as_string().empty()) return fail(ErrorCode::malformed, "stop must be a list of texts that are not empty", {}, "config.stop");
+      if (!text.is_string() || text.as_string().empty())
+        return fail(ErrorCode::malformed, "stop must be a list of texts that are not empty", {}, "config.stop");
       sampling.stop.push_back(text.as_string());
     }
   }
@@ -79,7 +82,7 @@ struct Stamp {
 };
 
 Result<Stamp> stamp_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) != 0) return fail(ErrorCode::io, "cannot read the model file", "run scripts/fetch-model", path);
   return Stamp{info.st_size, fmt::format("{}{:09}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec)};
 }
@@ -105,13 +108,15 @@ Result<std::string> model_digest(const std::string& path) {
 Result<std::string> find_model(const std::string& name) {
   if (name.ends_with(".gguf")) return name;
   std::vector<std::string> places;
-  if (const char* folder = std::getenv("ASSAY_MODEL_DIR"); folder != nullptr && *folder != '\0') places.push_back((fs::path(folder) / (name + ".gguf")).string());
+  if (const char* folder = std::getenv("ASSAY_MODEL_DIR"); folder != nullptr && *folder != '\0')
+    places.push_back((fs::path(folder) / (name + ".gguf")).string());
   places.push_back((fs::path(cache_folder()) / "models" / (name + ".gguf")).string());
   std::error_code ignored;
   for (const auto& place : places) {
     if (fs::is_regular_file(place, ignored)) return place;
   }
-  return fail(ErrorCode::unavailable, fmt::format("the model '{}' is not on this machine (looked at {})", name, fmt::join(places, ", ")), "scripts/fetch-model " + name);
+  return fail(ErrorCode::unavailable, fmt::format("the model '{}' is not on this machine (looked at {})", name, fmt::join(places, ", ")),
+              "scripts/fetch-model " + name);
 }
 
 Result<std::unique_ptr<LocalLane>> LocalLane::open(const LocalLaneOptions& options, Clock& clock) {
@@ -153,8 +158,6 @@ Result<std::int64_t> LocalLane::prompt_tokens_max(const LmRequest& request) cons
   return static_cast<std::int64_t>(tokens.tokens.size());
 }
 
-std::vector<std::string> LocalLane::capabilities() const {
-  return {fmt::format("context:{}", model_->context_tokens()), "json_schema"};
-}
+std::vector<std::string> LocalLane::capabilities() const { return {fmt::format("context:{}", model_->context_tokens()), "json_schema"}; }
 
 }  // namespace assay

@@ -22,10 +22,13 @@ using Tokens = LocalModel::Tokens;
 
 Result<void> check_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorCode::io, "cannot read the model file", "run scripts/fetch-model, or set ASSAY_MODEL_DIR to a folder that has it", path);
+  if (!file)
+    return fail(ErrorCode::io, "cannot read the model file", "run scripts/fetch-model, or set ASSAY_MODEL_DIR to a folder that has it",
+                path);
   char magic[4] = {};
   file.read(magic, 4);
-  if (std::string_view(magic, 4) != "GGUF") return fail(ErrorCode::malformed, "not a GGUF file", "give a model in llama.cpp's format", path);
+  if (std::string_view(magic, 4) != "GGUF")
+    return fail(ErrorCode::malformed, "not a GGUF file", "give a model in llama.cpp's format", path);
   return {};
 }
 
@@ -95,7 +98,9 @@ Result<local::ContextHandle> make_context(llama_model* model, const LocalModelOp
   wanted.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   wanted.swa_full = true;  // a sliding window would forget what a shared beginning needs
   local::ContextHandle context(llama_init_from_model(model, wanted));
-  if (!context) return fail(ErrorCode::unavailable, fmt::format("libllama cannot make a context: {}", local::take_engine_error()), "try fewer context tokens", options.path);
+  if (!context)
+    return fail(ErrorCode::unavailable, fmt::format("libllama cannot make a context: {}", local::take_engine_error()),
+                "try fewer context tokens", options.path);
   return context;
 }
 
@@ -115,7 +120,8 @@ Result<std::unique_ptr<LocalModel>> LocalModel::load(const LocalModelOptions& op
   llama_model_params model_options = llama_model_default_params();
   model_options.n_gpu_layers = 0;
   state->model.reset(llama_model_load_from_file(options.path.c_str(), model_options));
-  if (!state->model) return fail(ErrorCode::malformed, fmt::format("libllama cannot load the model: {}", local::take_engine_error()), {}, options.path);
+  if (!state->model)
+    return fail(ErrorCode::malformed, fmt::format("libllama cannot load the model: {}", local::take_engine_error()), {}, options.path);
   auto chat = local::ChatTemplate::of(state->model.get());
   if (!chat) return std::unexpected(std::move(chat.error()).in(options.path));
   state->chat = std::move(*chat);
@@ -137,21 +143,24 @@ Result<LocalPrompt> LocalModel::prompt(const std::vector<ChatTurn>& turns) const
   for (const auto& turn : turns) bytes += turn.content.size();
   // A token stands for far fewer than 256 bytes: a text this long cannot fit, and is not worth tokenising.
   if (bytes > static_cast<std::size_t>(state_->context_tokens) * 256) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("{} bytes of messages cannot fit a context of {} tokens", bytes, state_->context_tokens), "shorten the inputs");
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("{} bytes of messages cannot fit a context of {} tokens", bytes, state_->context_tokens), "shorten the inputs");
   }
   return state_->chat.prompt(turns, *state_->vocabulary);
 }
 
 Tokens LocalModel::tokenise(std::string_view text) const { return state_->vocabulary->tokenise(text, false); }
 
-Result<LocalAnswer> LocalModel::answer(const LocalPrompt& prompt, const std::vector<AnswerSegment>& plan, const Sampling& sampling, const Wait& wait) {
+Result<LocalAnswer> LocalModel::answer(const LocalPrompt& prompt, const std::vector<AnswerSegment>& plan, const Sampling& sampling,
+                                       const Wait& wait) {
   if (prompt.tokens.empty()) return fail(ErrorCode::usage, "the prompt has no token");
   if (sampling.tokens_max < 1) return fail(ErrorCode::usage, "max_tokens must be at least 1");
   const std::vector<AnswerSegment> segments = plan.empty() ? std::vector<AnswerSegment>(1) : plan;
   const std::size_t need = prompt.tokens.size() + static_cast<std::size_t>(longest(segments, sampling));
   if (need > static_cast<std::size_t>(state_->context_tokens)) {
     return fail(ErrorCode::limit_exceeded,
-                fmt::format("prompt and answer need {} tokens ({} + {}), the context holds {}", need, prompt.tokens.size(), need - prompt.tokens.size(), state_->context_tokens),
+                fmt::format("prompt and answer need {} tokens ({} + {}), the context holds {}", need, prompt.tokens.size(),
+                            need - prompt.tokens.size(), state_->context_tokens),
                 "fewer or shorter demos, a smaller max_tokens, or a lane with a larger context");
   }
   LocalPrompt opened = prompt;

@@ -12,8 +12,7 @@ namespace assay::local {
 
 class Sampler {
  public:
-  Sampler(double temperature, double top_p, RandomStream stream)
-      : temperature_(temperature), top_p_(top_p), random_(std::move(stream)) {}
+  Sampler(double temperature, double top_p, RandomStream stream) : temperature_(temperature), top_p_(top_p), random_(std::move(stream)) {}
 
   /// One of `candidates` (not empty, ids into `logits`). Temperature 0, or a single candidate: no draw.
   std::int32_t pick(std::span<const float> logits, std::span<const std::int32_t> candidates);

@@ -90,8 +90,13 @@ Result<void> Slot::decode(std::span<const std::int32_t> tokens, bool logits) {
   std::vector<llama_seq_id*> ids(tokens.size(), &zero);
   std::vector<std::int8_t> wanted(tokens.size(), 0);
   wanted.back() = logits ? 1 : 0;
-  const llama_batch batch{.n_tokens = static_cast<std::int32_t>(copy.size()), .token = copy.data(), .embd = nullptr, .pos = positions.data(),
-                          .n_seq_id = sequences.data(), .seq_id = ids.data(), .logits = wanted.data()};
+  const llama_batch batch{.n_tokens = static_cast<std::int32_t>(copy.size()),
+                          .token = copy.data(),
+                          .embd = nullptr,
+                          .pos = positions.data(),
+                          .n_seq_id = sequences.data(),
+                          .seq_id = ids.data(),
+                          .logits = wanted.data()};
   const int code = llama_decode(context_.get(), batch);
   if (code == 0) {
     size_ += tokens.size();

@@ -144,7 +144,8 @@ Result<void> Speaker::take_back(std::size_t begin, const std::string& text, cons
   const std::size_t from = whole == 0 ? 0 : ends[whole - 1];
   answer_.completion_tokens -= static_cast<std::int64_t>(ends.size() - whole);
   pending_.clear();  // the last token is not in the slot yet, and never kept whole: `until` ends in it
-  if (!slot_.keep(begin + whole)) return fail(ErrorCode::internal, "this model cannot take back text between two fields", "use a model without recurrent layers");
+  if (!slot_.keep(begin + whole))
+    return fail(ErrorCode::internal, "this model cannot take back text between two fields", "use a model without recurrent layers");
   for (const std::int32_t token : words_.tokenise(std::string_view(text).substr(from, at - from), false)) say(token);
   return {};
 }

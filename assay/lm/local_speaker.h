@@ -18,7 +18,12 @@ class Speaker {
  public:
   /// `said` tokens at the start of the plan are in the slot already.
   Speaker(Slot& slot, const Vocabulary& words, const Sampling& sampling, std::size_t said, LocalAnswer& answer)
-      : slot_(slot), words_(words), sampling_(sampling), sampler_(sampling.temperature, sampling.top_p, sampling.stream), said_(said), answer_(answer) {}
+      : slot_(slot),
+        words_(words),
+        sampling_(sampling),
+        sampler_(sampling.temperature, sampling.top_p, sampling.stream),
+        said_(said),
+        answer_(answer) {}
 
   Result<void> speak(const std::vector<AnswerSegment>& plan);
 

@@ -21,7 +21,8 @@ Result<void> put_blobs_back(Json& request, const Blobs& blobs) {
     const Json& content = message.at("content");
     if (!content.is_object() || content.as_object().size() != 1 || !content.at("$blob").is_string()) continue;
     const auto blob = blobs.find(content.at("$blob").as_string());
-    if (blob == blobs.end()) return fail(ErrorCode::malformed, fmt::format("blob {} is not in the record", content.at("$blob").as_string()));
+    if (blob == blobs.end())
+      return fail(ErrorCode::malformed, fmt::format("blob {} is not in the record", content.at("$blob").as_string()));
     message.set("content", blob->second);
   }
   return {};
@@ -33,7 +34,8 @@ Result<Blobs> blobs_of(const std::vector<RecordEntry>& entries) {
     if (entry.type != "blob") continue;
     ASSAY_TRY(const std::string id, string_member(entry.data, "hash"));
     ASSAY_TRY(std::string text, string_member(entry.data, "text"));
-    if (sha256_hex(text) != id) return fail(ErrorCode::mismatch, "a blob's text has another hash than its name", {}, fmt::format("line {}", entry.seq + 1));
+    if (sha256_hex(text) != id)
+      return fail(ErrorCode::mismatch, "a blob's text has another hash than its name", {}, fmt::format("line {}", entry.seq + 1));
     blobs.insert_or_assign(std::move(id), std::move(text));
   }
   return blobs;
@@ -114,7 +116,8 @@ std::optional<std::string> difference(const Json* want, const Json* found, const
   if (*want == *found) return std::nullopt;
   if (!want->is_string() || !found->is_string()) return two_sides(pointer, shown(want), shown(found));
   const std::string &a = want->as_string(), &b = found->as_string();
-  const auto at = static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+  const auto at = static_cast<std::size_t>(
+      std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
   return two_sides(pointer, excerpt(a, at), excerpt(b, at));
 }
 
@@ -157,7 +160,8 @@ class CallReader {
     ASSAY_CHECK(put_blobs_back(call.request, blobs_));
     ASSAY_TRY(const std::string computed, hash(call.request));
     if (computed != call.request_hash) {
-      return fail(ErrorCode::mismatch, fmt::format("request_hash is {}, but the request hashes to {}", call.request_hash, computed), "the record was altered and sealed again");
+      return fail(ErrorCode::mismatch, fmt::format("request_hash is {}, but the request hashes to {}", call.request_hash, computed),
+                  "the record was altered and sealed again");
     }
     return call;
   }
@@ -205,7 +209,8 @@ Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& re
   const auto last_resume = std::find_if(entries.rbegin(), entries.rend(), [](const RecordEntry& entry) { return entry.type == "resume"; });
   CallReader reader(answers->lanes_, blobs);
   for (auto entry = last_resume.base(); entry != entries.end(); ++entry) {
-    if (auto read = reader.read(*entry, answers->calls_); !read) return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry->seq + 1)));
+    if (auto read = reader.read(*entry, answers->calls_); !read)
+      return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry->seq + 1)));
   }
   return answers;
 }

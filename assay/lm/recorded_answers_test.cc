@@ -36,16 +36,28 @@ class Recorded {
     return add("lm_request", path, JsonObject{{"lane_id", lane().id().value()}, {"request", json}, {"request_hash", hash(json).value()}});
   }
   Recorded& response(const std::string& path, const LmRequest& request, std::string_view content) {
-    return add("lm_response", path, JsonObject{{"request_hash", hash(request_json(request, lane())).value()}, {"content", recorded_text(content)}, {"finish_reason", "stop"},
-                                               {"usage", usage_}, {"cost_msats", 4}, {"latency_ns", 9}});
+    return add("lm_response", path,
+               JsonObject{{"request_hash", hash(request_json(request, lane())).value()},
+                          {"content", recorded_text(content)},
+                          {"finish_reason", "stop"},
+                          {"usage", usage_},
+                          {"cost_msats", 4},
+                          {"latency_ns", 9}});
   }
   Recorded& hit(const std::string& path, const LmRequest& request, std::string_view content) {
     const Json json = request_json(request, lane());
-    return add("cache_hit", path, JsonObject{{"lane_id", lane().id().value()}, {"request", json}, {"request_hash", hash(json).value()}, {"content", recorded_text(content)},
-                                             {"finish_reason", "stop"}, {"usage", usage_}});
+    return add("cache_hit", path,
+               JsonObject{{"lane_id", lane().id().value()},
+                          {"request", json},
+                          {"request_hash", hash(json).value()},
+                          {"content", recorded_text(content)},
+                          {"finish_reason", "stop"},
+                          {"usage", usage_}});
   }
   Recorded& error(const std::string& path, const LmRequest& request, std::string_view code) {
-    return add("error", path, JsonObject{{"code", code}, {"message", "it broke"}, {"path", "p"}, {"request_hash", hash(request_json(request, lane())).value()}});
+    return add(
+        "error", path,
+        JsonObject{{"code", code}, {"message", "it broke"}, {"path", "p"}, {"request_hash", hash(request_json(request, lane())).value()}});
   }
   Recorded& add(std::string_view type, const std::string& path, Json data) {
     const auto added = recorder_->append(type, path, std::move(data));
@@ -77,7 +89,13 @@ TEST(RecordedAnswers, GivesTheAnswerWithItsUsageCostAndLane) {
 
 TEST(RecordedAnswers, TakesOccurrencesInOrderAndEachOnce) {
   const LmRequest request = asking("a");
-  const auto answers = Recorded().request("p", request).error("p", request, "timed_out").request("p", request).response("p", request, "two").hit("p", request, "three").answers();
+  const auto answers = Recorded()
+                           .request("p", request)
+                           .error("p", request, "timed_out")
+                           .request("p", request)
+                           .response("p", request, "two")
+                           .hit("p", request, "three")
+                           .answers();
   const RecordedAnswer first = answers->next("p", request).value();
   EXPECT_TRUE(first.failed);
   EXPECT_EQ(first.error.code, ErrorCode::timed_out);
@@ -103,13 +121,16 @@ TEST(RecordedAnswers, ShowsTheFirstDifferenceWithBothValues) {
   EXPECT_EQ(other_text.error().code, ErrorCode::diverged);
   EXPECT_EQ(other_text.error().path, "p");
   EXPECT_EQ(other_text.error().message,
-            "the request differs from the recorded one at /messages/1/content: want …\" the same until it says mail here\" found …\" the same until it says news here\"");
+            "the request differs from the recorded one at /messages/1/content: want …\" the same until it says mail here\" found …\" the "
+            "same until it says news here\"");
   LmRequest warmer = request;
   warmer.config.set("temperature", 0.5);
-  EXPECT_EQ(answers->next("p", warmer).error().message, "the request differs from the recorded one at /config/temperature: want 0 found 0.5");
+  EXPECT_EQ(answers->next("p", warmer).error().message,
+            "the request differs from the recorded one at /config/temperature: want 0 found 0.5");
   LmRequest more = request;
   more.messages.push_back({"user", "and?"});
-  EXPECT_EQ(answers->next("p", more).error().message, R"(the request differs from the recorded one at /messages/2: want nothing found {"content":"and?","role":"user"})");
+  EXPECT_EQ(answers->next("p", more).error().message,
+            R"(the request differs from the recorded one at /messages/2: want nothing found {"content":"and?","role":"user"})");
   LmRequest extra = request;
   extra.config.set("top_k", 3);
   EXPECT_EQ(answers->next("p", extra).error().message, "the request differs from the recorded one at /config/top_k: want nothing found 3");
@@ -130,7 +151,8 @@ TEST(RecordedAnswers, PutsBlobsBackBeforeItHashes) {
   const std::string request_hash = hash(json).value();
   json.as_object().find("messages")->as_list()[1].set("content", JsonObject{{"$blob", sha256_hex(text)}});
   Recorded recorded;
-  recorded.add("lm_request", "p", JsonObject{{"lane_id", lane().id().value()}, {"request", json}, {"request_hash", request_hash}}).response("p", request, "x");
+  recorded.add("lm_request", "p", JsonObject{{"lane_id", lane().id().value()}, {"request", json}, {"request_hash", request_hash}})
+      .response("p", request, "x");
   EXPECT_EQ(RecordedAnswers::of(recorded.record()).error().path, "line 2");  // no blob line
   recorded.add("blob", "", JsonObject{{"hash", sha256_hex(text)}, {"text", text}});
   EXPECT_EQ(recorded.answers()->next("p", request).value().response.content, "x");
@@ -138,7 +160,8 @@ TEST(RecordedAnswers, PutsBlobsBackBeforeItHashes) {
 
 TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
   const LmRequest request = asking("a");
-  RunRecord record = Recorded().request("p", request).response("p", request, "old").request("p", request).response("p", request, "new").record();
+  RunRecord record =
+      Recorded().request("p", request).response("p", request, "old").request("p", request).response("p", request, "new").record();
   RecordEntry resume = record.entries[0];
   resume.type = "resume";
   record.entries.insert(record.entries.begin() + 3, resume);

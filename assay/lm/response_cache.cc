@@ -33,7 +33,9 @@ Result<LmResponse> read_response(const Json& json) {
   return response;
 }
 
-std::string file_of(const std::string& folder, const std::string& key) { return fmt::format("{}/{}/{}.json", folder, key.substr(0, 2), key); }
+std::string file_of(const std::string& folder, const std::string& key) {
+  return fmt::format("{}/{}/{}.json", folder, key.substr(0, 2), key);
+}
 
 Result<void> write_entry(const std::string& folder, const std::string& key, const LmResponse& response) {
   const Json body = response_json(response);

@@ -24,7 +24,8 @@ std::string key_of(std::string_view name) { return hash(Json(name)).value(); }
 class Cached : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("assay-cache-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = std::filesystem::temp_directory_path() /
+              fmt::format("assay-cache-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -57,7 +58,8 @@ TEST_F(Cached, ComputesOnceAndSaysWhichItWas) {
 
 TEST_F(Cached, KeepsNoErrors) {
   ResponseCache cache;
-  const auto failed = cache.get_or_compute(key_of("a"), {}, system_clock(), [] { return Result<LmResponse>(fail(ErrorCode::unavailable, "gone")); });
+  const auto failed =
+      cache.get_or_compute(key_of("a"), {}, system_clock(), [] { return Result<LmResponse>(fail(ErrorCode::unavailable, "gone")); });
   EXPECT_EQ(failed.error().code, ErrorCode::unavailable);
   EXPECT_FALSE(get(cache, "a").value().hit);
 }
@@ -105,15 +107,22 @@ TEST_F(Cached, TakesOverTheCallsOfARecord) {
   const std::string r1(64, '1'), r2(64, '2'), l1(64, 'a'), l2(64, 'b');
   const auto entry = [](std::string type, Json data) { return RecordEntry{0, 0, std::move(type), "p", "", std::move(data)}; };
   const auto answer = [](const std::string& request_hash, std::string_view content) {
-    return Json(JsonObject{{"request_hash", request_hash}, {"content", content}, {"finish_reason", "stop"}, {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}}, {"cost_msats", 5}});
+    return Json(JsonObject{{"request_hash", request_hash},
+                           {"content", content},
+                           {"finish_reason", "stop"},
+                           {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}},
+                           {"cost_msats", 5}});
   };
   Json hit = answer(r2, "two");
   hit.set("lane_id", l2);
   ResponseCache cache;
-  ASSERT_TRUE(cache.preload({entry("lm_request", JsonObject{{"request_hash", r1}, {"lane_id", l1}}), entry("lm_request", JsonObject{{"request_hash", r1}, {"lane_id", l2}}),
+  ASSERT_TRUE(cache.preload({entry("lm_request", JsonObject{{"request_hash", r1}, {"lane_id", l1}}),
+                             entry("lm_request", JsonObject{{"request_hash", r1}, {"lane_id", l2}}),
                              entry("lm_response", answer(r1, "one")), entry("cache_hit", hit)}));
   const auto found = [&](const std::string& request_hash, const std::string& lane_id) {
-    return cache.get_or_compute(ResponseCache::key(request_hash, lane_id).value(), {}, system_clock(), [] { return ScriptedLM::answer("asked"); }).value();
+    return cache
+        .get_or_compute(ResponseCache::key(request_hash, lane_id).value(), {}, system_clock(), [] { return ScriptedLM::answer("asked"); })
+        .value();
   };
   EXPECT_EQ(found(r1, l1).response.content, "one");
   EXPECT_EQ(found(r1, l1).response.usage.cost_msats, 5);
@@ -170,11 +179,14 @@ TEST_F(Cached, AWaitForAnotherCallerEndsWithItsDeadlineAndItsStop) {
   ResponseCache cache;
   std::latch computing(1), over(1);
   std::jthread first([&] {
-    cache.get_or_compute(key_of("a"), {}, system_clock(), [&] {
-      computing.count_down();
-      over.wait();
-      return ScriptedLM::answer("x");
-    }).value();
+    cache
+        .get_or_compute(key_of("a"), {}, system_clock(),
+                        [&] {
+                          computing.count_down();
+                          over.wait();
+                          return ScriptedLM::answer("x");
+                        })
+        .value();
   });
   computing.wait();
   const auto never = [] { return ScriptedLM::answer("never"); };

@@ -28,7 +28,8 @@ ScriptedLM::ScriptedLM(Script script, Options options) : script_(std::move(scrip
   lane_.engine = "script";
 }
 
-ScriptedLM::ScriptedLM(std::map<std::string, std::string> answers, Options options) : ScriptedLM(by_last_message(std::move(answers)), std::move(options)) {}
+ScriptedLM::ScriptedLM(std::map<std::string, std::string> answers, Options options)
+    : ScriptedLM(by_last_message(std::move(answers)), std::move(options)) {}
 
 Result<LmResponse> ScriptedLM::answer(std::string_view content, std::int64_t prompt_tokens, std::int64_t completion_tokens) {
   LmResponse response{std::string(content), "stop", {}};
@@ -57,7 +58,9 @@ Result<LmResponse> ScriptedLM::complete(const LmRequest& request, const Wait& wa
   if (options_.context_tokens_max > 0) {
     ASSAY_TRY(const std::int64_t tokens, prompt_tokens_max(request));
     if (tokens > options_.context_tokens_max) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("the prompt may need {} tokens, the context holds {}", tokens, options_.context_tokens_max), "shorten the prompt");
+      return fail(ErrorCode::limit_exceeded,
+                  fmt::format("the prompt may need {} tokens, the context holds {}", tokens, options_.context_tokens_max),
+                  "shorten the prompt");
     }
   }
   if (wait.stop.stop_requested()) return fail(ErrorCode::cancelled, "the scripted lane was stopped");

@@ -2,9 +2,9 @@
 
 #include <vector>
 
+#include <fmt/format.h>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/websocket/error.hpp>
-#include <fmt/format.h>
 
 namespace assay::net {
 namespace {
@@ -27,10 +27,11 @@ Result<void> connect_tcp(Blocking& blocking, beast::tcp_stream& stream, const Ur
   if (endpoints.empty()) {
     Tcp::resolver resolver(stream.get_executor());
     const auto start = [&](auto done) {
-      resolver.async_resolve(url.host, std::to_string(url.port), [&endpoints, done](AsioError error, const Tcp::resolver::results_type& found) {
-        for (const auto& entry : found) endpoints.push_back(entry.endpoint());
-        done(error);
-      });
+      resolver.async_resolve(url.host, std::to_string(url.port),
+                             [&endpoints, done](AsioError error, const Tcp::resolver::results_type& found) {
+                               for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+                               done(error);
+                             });
     };
     ASSAY_TRY(const AsioError error, blocking.run("the name look-up", start, [&] { resolver.cancel(); }));
     if (error) return std::unexpected(peer_error(url, "look up", error));
@@ -47,8 +48,9 @@ Result<void> connect_tcp(Blocking& blocking, beast::tcp_stream& stream, const Ur
 Error peer_error(const Url& url, std::string_view doing, AsioError error) {
   ErrorCode code = ErrorCode::unavailable;
   std::string remedy = "check the address and that the other side is running";
-  if (error == beast::http::error::body_limit || error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow ||
-      error == beast::websocket::error::message_too_big || error == beast::websocket::error::buffer_overflow) {
+  if (error == beast::http::error::body_limit || error == beast::http::error::header_limit ||
+      error == beast::http::error::buffer_overflow || error == beast::websocket::error::message_too_big ||
+      error == beast::websocket::error::buffer_overflow) {
     code = ErrorCode::limit_exceeded;
     remedy = "raise the limit if this peer is trusted";
   } else if (error == beast::http::error::partial_message || error == beast::http::error::end_of_stream || error == asio::error::eof) {

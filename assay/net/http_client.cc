@@ -1,10 +1,10 @@
 #include "assay/net/http_client.h"
 
+#include <fmt/format.h>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <fmt/format.h>
 
 #include "assay/net/asio.h"
 #include "assay/net/tls.h"
@@ -13,8 +13,8 @@ namespace assay {
 namespace {
 
 namespace http = net::beast::http;
-using net::Blocking;
 using net::AsioError;
+using net::Blocking;
 using Outgoing = http::request<http::string_body>;
 
 bool is_reserved(std::string_view name) {

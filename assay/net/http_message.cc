@@ -27,8 +27,7 @@ std::optional<std::string> find_header(const HttpHeaders& headers, std::string_v
 
 bool valid_header(std::string_view name, std::string_view value) {
   const auto is_value_byte = [](char c) { return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != 0x7F); };
-  return !name.empty() && std::all_of(name.begin(), name.end(), is_token_byte) &&
-         std::all_of(value.begin(), value.end(), is_value_byte);
+  return !name.empty() && std::all_of(name.begin(), name.end(), is_token_byte) && std::all_of(value.begin(), value.end(), is_value_byte);
 }
 
 }  // namespace assay

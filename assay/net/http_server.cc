@@ -2,13 +2,13 @@
 
 #include <thread>
 
+#include <fmt/format.h>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
-#include <fmt/format.h>
 
 #include "assay/net/server_shared.h"
 
@@ -88,7 +88,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   }
 
   void refuse(AsioError error) {
-    if (error == http::error::header_limit || error == http::error::buffer_overflow) return write(ServerReply::text("header too large\n", 431), 11, false, false);
+    if (error == http::error::header_limit || error == http::error::buffer_overflow)
+      return write(ServerReply::text("header too large\n", 431), 11, false, false);
     if (error == http::error::body_limit) return write(ServerReply::text("body too large\n", 413), 11, false, false);
     const bool is_http = error.category() == make_error_code(http::error::bad_version).category();
     if (is_http && error != http::error::end_of_stream && error != http::error::partial_message) {
@@ -217,7 +218,8 @@ struct HttpServer::Impl {
     socket.set_option(Tcp::no_delay(true), ignored);
     const Seat seat = Connections::take(connections, limits.connections_max);
     if (!seat) {
-      constexpr std::string_view busy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+      constexpr std::string_view busy =
+          "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
       socket.non_blocking(true, ignored);
       socket.write_some(asio::buffer(busy), ignored);
       return;

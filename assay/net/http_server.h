@@ -30,14 +30,14 @@ struct HttpServerLimits {
   std::size_t header_bytes_max = 16 * 1024;                ///< beyond: 431
   std::size_t body_bytes_max = std::size_t{1} << 20;       ///< beyond: 413
   std::size_t connections_max = 256;                       ///< beyond: 503 and closed
-  std::chrono::milliseconds header_wait{10'000};           ///< from the first moment of waiting to the end of the header, also between requests
-  std::chrono::milliseconds body_wait{30'000};             ///< for the whole body
-  std::chrono::milliseconds write_wait{30'000};            ///< for one write that the peer does not take
-  std::chrono::milliseconds event_ping{15'000};            ///< a comment on a silent event stream, so that a dead peer is noticed
-  std::chrono::milliseconds websocket_idle{120'000};       ///< a silent WebSocket is pinged after half of it and then closed
-  std::chrono::milliseconds message_wait{30'000};          ///< for the rest of a WebSocket message once it has begun
-  std::size_t websocket_message_bytes_max = 128 * 1024;    ///< beyond: closed with 1009
-  std::size_t send_queue_bytes_max = std::size_t{8} << 20; ///< waiting for one slow reader; beyond: it is cut off
+  std::chrono::milliseconds header_wait{10'000};  ///< from the first moment of waiting to the end of the header, also between requests
+  std::chrono::milliseconds body_wait{30'000};  ///< for the whole body
+  std::chrono::milliseconds write_wait{30'000};  ///< for one write that the peer does not take
+  std::chrono::milliseconds event_ping{15'000};  ///< a comment on a silent event stream, so that a dead peer is noticed
+  std::chrono::milliseconds websocket_idle{120'000};  ///< a silent WebSocket is pinged after half of it and then closed
+  std::chrono::milliseconds message_wait{30'000};  ///< for the rest of a WebSocket message once it has begun
+  std::size_t websocket_message_bytes_max = 128 * 1024;  ///< beyond: closed with 1009
+  std::size_t send_queue_bytes_max = std::size_t{8} << 20;  ///< waiting for one slow reader; beyond: it is cut off
   unsigned threads = 2;
   bool loopback_names_only = true;  ///< 403 unless Host (and Origin, where sent) name this machine: no DNS rebinding, no foreign pages
 };
@@ -45,8 +45,8 @@ struct HttpServerLimits {
 struct ServerRequest {
   std::string method;
   std::string target;  ///< as sent
-  std::string path;    ///< percent-decoded, without the query
-  std::string query;   ///< raw, without '?'
+  std::string path;  ///< percent-decoded, without the query
+  std::string query;  ///< raw, without '?'
   HttpHeaders headers;
   std::string body;
   bool websocket_upgrade = false;
@@ -62,7 +62,7 @@ class EventStream {
   virtual bool send(std::string_view event, std::string_view data) = 0;
   virtual bool open() const = 0;
   virtual std::size_t queued_bytes() const = 0;  ///< not yet taken by the client: lets a sender wait instead of overflowing
-  virtual void close() = 0;                      ///< after what is queued
+  virtual void close() = 0;  ///< after what is queued
 };
 
 /// The sending side of one WebSocket connection.
@@ -83,8 +83,8 @@ class WebSocketSession {
   virtual ~WebSocketSession() = default;
   virtual void on_open(std::shared_ptr<WebSocketPeer> peer) = 0;
   virtual void on_text(std::string_view text) = 0;  ///< whole message, valid UTF-8, within the limit
-  virtual void on_drained() {}                      ///< the send queue has become empty: time for the next page
-  virtual void on_close() {}                        ///< the last call, exactly once after on_open
+  virtual void on_drained() {}  ///< the send queue has become empty: time for the next page
+  virtual void on_close() {}  ///< the last call, exactly once after on_open
 };
 
 /// What a handler answers: a body, or a stream, or a WebSocket.
@@ -93,7 +93,7 @@ struct ServerReply {
   HttpHeaders headers;
   std::string body;
   std::function<void(std::shared_ptr<EventStream>)> stream;  ///< set: an event stream; called once when it is open
-  std::shared_ptr<WebSocketSession> websocket;               ///< set: accept the upgrade
+  std::shared_ptr<WebSocketSession> websocket;  ///< set: accept the upgrade
 
   static ServerReply text(std::string body, int status = 200);
   static ServerReply html(std::string body, int status = 200);

@@ -206,7 +206,8 @@ TEST_F(HttpServerTest, SaysWhyItCannotListen) {
 class SaysBytes {
  public:
   SaysBytes(std::string bytes, std::chrono::milliseconds between, bool then_close)
-      : acceptor_(context_, {boost::asio::ip::address_v4::loopback(), 0}), thread_([this, bytes, between, then_close](const std::stop_token& stop) {
+      : acceptor_(context_, {boost::asio::ip::address_v4::loopback(), 0}),
+        thread_([this, bytes, between, then_close](const std::stop_token& stop) {
           boost::asio::ip::tcp::socket peer(context_);
           boost::system::error_code error;
           acceptor_.accept(peer, error);
@@ -259,7 +260,8 @@ TEST(HttpClient, HoldsItsLimitsOnTheAnswer) {
   };
   EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789")->body, "0123456789");
   EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0123456789a").error().code, ErrorCode::limit_exceeded);
-  EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n").error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n").error().code,
+            ErrorCode::limit_exceeded);
   EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nX: " + std::string(300, 'x') + "\r\n\r\n").error().code, ErrorCode::limit_exceeded);
 }
 

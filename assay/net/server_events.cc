@@ -49,7 +49,9 @@ class EventConnection final : public Connection, public std::enable_shared_from_
       });
     });
     seat_->hold(weak_from_this(), stream_.get_executor());
-    std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n";
+    std::string head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: "
+        "close\r\n";
     for (const auto& [name, value] : reply.headers) {
       if (valid_header(name, value)) head.append(name).append(": ").append(value).append("\r\n");
     }

@@ -1,14 +1,14 @@
 // TLS against a real server on loopback, with a certificate made for the test: trusted, unknown, and for another name.
 #include <thread>
 
+#include <gtest/gtest.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
-#include <gtest/gtest.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "assay/base/files.h"
 #include "assay/net/http_client.h"
@@ -113,7 +113,8 @@ TEST(Tls, ATrustedServerIsReadAndAStrangerIsNot) {
   EXPECT_EQ(get("https://" + server.host() + "/", "/nowhere.pem").error().code, ErrorCode::io);
   WebSocketLimits limits;
   limits.ca_file = file;
-  const auto socket = WebSocketClient::connect("wss://" + server.host() + "/", {Deadline::after(system_clock(), 5s), {}}, system_clock(), limits);
+  const auto socket =
+      WebSocketClient::connect("wss://" + server.host() + "/", {Deadline::after(system_clock(), 5s), {}}, system_clock(), limits);
   ASSERT_FALSE(socket.has_value());
   EXPECT_NE(socket.error().message.find("answered 200"), std::string::npos) << socket.error().message;  // TLS held, no upgrade
 }

@@ -19,9 +19,7 @@ std::string lowered(std::string_view text) {
 
 bool is_visible(char c) { return c > ' ' && c < 0x7F; }
 
-bool is_host_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-}
+bool is_host_byte(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'; }
 
 std::optional<std::uint16_t> read_port(std::string_view text) {
   unsigned value = 0;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 
+#include <fmt/format.h>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/buffers_to_string.hpp>
@@ -12,7 +13,6 @@
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
-#include <fmt/format.h>
 
 #include "assay/net/asio.h"
 #include "assay/net/tls.h"
@@ -73,7 +73,8 @@ class LineOver final : public Line {
     const auto start = [&](auto done) { stream_.async_handshake(response, url_.authority(), url_.target, done); };
     ASSAY_TRY(const AsioError error, blocking.run("the WebSocket upgrade", start, [this] { cut(); }));
     if (error == websocket::error::upgrade_declined) {
-      return fail(ErrorCode::unavailable, fmt::format("{} does not serve a WebSocket here: it answered {}", url_.authority(), response.result_int()),
+      return fail(ErrorCode::unavailable,
+                  fmt::format("{} does not serve a WebSocket here: it answered {}", url_.authority(), response.result_int()),
                   "check the URL's path", url_.authority());
     }
     if (error) return std::unexpected(net::peer_error(url_, "open a WebSocket to", error));
@@ -141,14 +142,13 @@ class LineOver final : public Line {
     write_next();
   }
 
-  void cut() override {
-    beast::get_lowest_layer(stream_).close();
-  }
+  void cut() override { beast::get_lowest_layer(stream_).close(); }
 
  private:
   void close_stream() {
     if (std::exchange(closing_, true)) return;
-    stream_.async_close(websocket::close_code::normal, [this](AsioError error) { stop(error ? error : AsioError(websocket::error::closed)); });
+    stream_.async_close(websocket::close_code::normal,
+                        [this](AsioError error) { stop(error ? error : AsioError(websocket::error::closed)); });
   }
 
   void stop(AsioError error) {

@@ -90,7 +90,9 @@ Result<std::string> content_of(std::string_view role, const Json& value, bool pl
 // Canonical JSON writes other control characters as \u00xx; DEL, which relays hash differently, has no place in our contents.
 Result<std::vector<VerifiedEvent>> events_of(const NostrBridge& bridge, const Exchange& exchange, bool plain) {
   std::vector<VerifiedEvent> out;
-  const auto salt = [&](std::string_view role) { return bridge.commitment_salt(exchange.path, exchange.index, exchange.start_unix_ns, role); };
+  const auto salt = [&](std::string_view role) {
+    return bridge.commitment_salt(exchange.path, exchange.index, exchange.start_unix_ns, role);
+  };
   const std::string& self = bridge.keypair.public_hex();
   UnsignedEvent request;
   request.created_at = seconds(exchange.start_unix_ns);
@@ -122,12 +124,13 @@ JsonList id_list(const std::vector<EventId>& ids, std::size_t begin, std::size_t
 
 }  // namespace
 
-std::string NostrBridge::commitment_salt(std::string_view path, std::int64_t index, std::int64_t start_unix_ns, std::string_view role) const {
+std::string NostrBridge::commitment_salt(std::string_view path, std::int64_t index, std::int64_t start_unix_ns,
+                                         std::string_view role) const {
   const std::string text = fmt::format("assay.salt/1\n{}\n{}\n{}\n{}", path, index, start_unix_ns, role);
   Bytes32 out{};
   unsigned length = 0;
-  HMAC(EVP_sha256(), keypair.secret().data(), static_cast<int>(keypair.secret().size()), reinterpret_cast<const unsigned char*>(text.data()),
-       text.size(), out.data(), &length);
+  HMAC(EVP_sha256(), keypair.secret().data(), static_cast<int>(keypair.secret().size()),
+       reinterpret_cast<const unsigned char*>(text.data()), text.size(), out.data(), &length);
   return hex(std::span<const std::uint8_t>(out));
 }
 
@@ -161,10 +164,13 @@ Result<std::vector<VerifiedEvent>> NostrBridge::trace_events(const Graph& graph,
     }
   }
   const std::int64_t ended = seconds(std::max(graph.nodes[0].start_unix_ns, graph.nodes[0].end_unix_ns));
-  JsonObject content{{"format", trace_format}, {"role", "summary"},        {"run_id", graph.run_id},
+  JsonObject content{{"format", trace_format},
+                     {"role", "summary"},
+                     {"run_id", graph.run_id},
                      {"root_hash", graph.root_hash.empty() ? Json() : Json(graph.root_hash)},
                      {"compiled_id", graph.compiled_id ? Json(*graph.compiled_id) : Json()},
-                     {"totals", graph.totals.totals_json()}, {"count", ids.size()}};
+                     {"totals", graph.totals.totals_json()},
+                     {"count", ids.size()}};
   if (manifest != nullptr) {
     ASSAY_TRY(const std::string manifest_hash, canonical_hash(*manifest));
     content.set("manifest_hash", manifest_hash);
@@ -174,10 +180,14 @@ Result<std::vector<VerifiedEvent>> NostrBridge::trace_events(const Graph& graph,
     content.set("events", id_list(ids, 0, ids.size()));
   } else {
     for (std::size_t begin = 0; begin < ids.size(); begin += ids_in_one_event) {
-      const Json part = JsonObject{{"format", trace_format}, {"role", "part"}, {"run_id", graph.run_id},
+      const Json part = JsonObject{{"format", trace_format},
+                                   {"role", "part"},
+                                   {"run_id", graph.run_id},
                                    {"events", id_list(ids, begin, std::min(begin + ids_in_one_event, ids.size()))}};
       ASSAY_TRY(const std::string text, canonical(part));
-      ASSAY_TRY(VerifiedEvent event, sign_event({ended, trace_part_kind, {{"p", keypair.public_hex()}, {"t", std::string(trace_tag)}}, text}, keypair, *entropy));
+      ASSAY_TRY(
+          VerifiedEvent event,
+          sign_event({ended, trace_part_kind, {{"p", keypair.public_hex()}, {"t", std::string(trace_tag)}}, text}, keypair, *entropy));
       parts.emplace_back(event->id);
       out.push_back(std::move(event));
     }
@@ -208,11 +218,13 @@ Result<std::vector<EventId>> NostrBridge::publish_trace(const Graph& graph, cons
 namespace {
 
 // Events by id, in the order asked for; all must be there and of that author.
-Result<std::vector<VerifiedEvent>> fetch_ids(RelayClient& relay, const std::vector<EventId>& ids, const std::string& author, const Wait& wait) {
+Result<std::vector<VerifiedEvent>> fetch_ids(RelayClient& relay, const std::vector<EventId>& ids, const std::string& author,
+                                             const Wait& wait) {
   std::map<EventId, VerifiedEvent> found;
   for (std::size_t begin = 0; begin < ids.size(); begin += fetch_chunk) {
     Filter filter;
-    filter.ids.emplace(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(std::min(begin + fetch_chunk, ids.size())));
+    filter.ids.emplace(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                       ids.begin() + static_cast<std::ptrdiff_t>(std::min(begin + fetch_chunk, ids.size())));
     filter.limit = static_cast<std::int64_t>(filter.ids->size());
     ASSAY_TRY(auto events, relay.fetch({filter}, wait));
     for (VerifiedEvent& event : events) {
@@ -223,7 +235,8 @@ Result<std::vector<VerifiedEvent>> fetch_ids(RelayClient& relay, const std::vect
   std::vector<VerifiedEvent> out;
   for (const EventId& id : ids) {
     const auto at = found.find(id);
-    if (at == found.end()) return fail(ErrorCode::unavailable, "the relay lacks an event that the summary names", "publish the trace again", id);
+    if (at == found.end())
+      return fail(ErrorCode::unavailable, "the relay lacks an event that the summary names", "publish the trace again", id);
     if (at->second->pubkey != author) return fail(ErrorCode::mismatch, "the summary names an event of another author", "", id);
     out.push_back(at->second);
   }
@@ -267,7 +280,8 @@ Result<FetchedTrace> read_trace(RelayClient& relay, VerifiedEvent summary, const
   const std::set<EventId> known(ids.begin(), ids.end());
   for (const VerifiedEvent& event : events) {
     const auto request = tag_value(*event, "e");
-    if (request && !known.contains(*request)) return fail(ErrorCode::mismatch, "a result refers to a request outside the trace", "", event->id);
+    if (request && !known.contains(*request))
+      return fail(ErrorCode::mismatch, "a result refers to a request outside the trace", "", event->id);
   }
   std::string root_hash = content.at("root_hash").is_string() ? content.at("root_hash").as_string() : "";
   return FetchedTrace{std::move(summary), std::move(run_id), std::move(root_hash), std::move(content), std::move(events)};
@@ -276,9 +290,11 @@ Result<FetchedTrace> read_trace(RelayClient& relay, VerifiedEvent summary, const
 }  // namespace
 
 Result<FetchedTrace> fetch_trace(RelayClient& relay, const EventId& summary_id, const Wait& wait) {
-  if (!is_hex(summary_id, 64)) return fail(ErrorCode::usage, "an event id is 64 lowercase hex digits", "give the id that `publish` printed last");
+  if (!is_hex(summary_id, 64))
+    return fail(ErrorCode::usage, "an event id is 64 lowercase hex digits", "give the id that `publish` printed last");
   ASSAY_TRY(auto found, relay.fetch({{.ids = {{summary_id}}}}, wait));
-  if (found.empty()) return fail(ErrorCode::unavailable, "the relay has no such event", "check the id, or publish the trace again", summary_id);
+  if (found.empty())
+    return fail(ErrorCode::unavailable, "the relay has no such event", "check the id, or publish the trace again", summary_id);
   return read_trace(relay, std::move(found.front()), wait);
 }
 
@@ -288,7 +304,8 @@ Result<FetchedTrace> fetch_trace_of_run(RelayClient& relay, const std::string& a
   filter.kinds = {{trace_summary_kind}};
   filter.tags = {{'d', {run_id}}};
   ASSAY_TRY(auto found, relay.fetch({filter}, wait));
-  if (found.empty()) return fail(ErrorCode::unavailable, "the relay has no summary of this run by this author", "publish the trace first", run_id);
+  if (found.empty())
+    return fail(ErrorCode::unavailable, "the relay has no summary of this run by this author", "publish the trace first", run_id);
   return read_trace(relay, std::move(found.front()), wait);
 }
 

@@ -180,7 +180,8 @@ TEST_F(BridgeTest, AnIncompleteOrForeignTraceIsAnError) {
   int run = 0;
   const auto summary = [&](const Json& events, const SecretKey& key) {
     const std::string run_id = "r" + std::to_string(run++);
-    const Json content = JsonObject{{"format", trace_format}, {"role", "summary"}, {"run_id", run_id}, {"count", events.as_list().size()}, {"events", events}};
+    const Json content = JsonObject{
+        {"format", trace_format}, {"role", "summary"}, {"run_id", run_id}, {"count", events.as_list().size()}, {"events", events}};
     const auto event = sign_event({1'700'000'000, 30078, {{"d", run_id}}, canonical(content).value()}, key, system_entropy()).value();
     EXPECT_TRUE(client_->publish(event, within()).has_value());
     return event->id;

@@ -94,7 +94,8 @@ Result<Database> Database::open(const std::string& path, const DatabaseOptions& 
   }
   Database database(std::move(state));
   if (!options.read_only) {
-    if (auto set = database.execute("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;"); !set) return std::unexpected(std::move(set).error().in(path));
+    if (auto set = database.execute("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;"); !set)
+      return std::unexpected(std::move(set).error().in(path));
   }
   ASSAY_CHECK(database.execute(options.full_sync ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;"));
   return database;

@@ -59,19 +59,22 @@ Result<void> check_text(std::string_view text, std::string_view where) {
 
 Result<std::string> hex_member(const Json& json, std::string_view name, std::size_t digits) {
   ASSAY_TRY(std::string text, string_member(json, name));
-  if (!is_hex(text, digits)) return fail(ErrorCode::malformed, fmt::format("expected {} lowercase hex digits", digits), "", std::string(name));
+  if (!is_hex(text, digits))
+    return fail(ErrorCode::malformed, fmt::format("expected {} lowercase hex digits", digits), "", std::string(name));
   return text;
 }
 
 Result<EventTags> read_tags(const Json& json, const EventLimits& limits) {
   ASSAY_TRY(const Json* list, member(json, "tags", Json::Kind::list));
   if (list->as_list().size() > limits.tags_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("too many tags: {}, at most {}", list->as_list().size(), limits.tags_max), "", "tags");
+    return fail(ErrorCode::limit_exceeded, fmt::format("too many tags: {}, at most {}", list->as_list().size(), limits.tags_max), "",
+                "tags");
   }
   EventTags tags;
   std::size_t items = 0;
   for (const Json& entry : list->as_list()) {
-    if (!entry.is_list() || entry.as_list().empty()) return fail(ErrorCode::malformed, "a tag is a list of at least one string", "", "tags");
+    if (!entry.is_list() || entry.as_list().empty())
+      return fail(ErrorCode::malformed, "a tag is a list of at least one string", "", "tags");
     items += entry.as_list().size();
     if (items > limits.tag_items_max) return fail(ErrorCode::limit_exceeded, "too many tag values", "", "tags");
     EventTag tag;
@@ -91,7 +94,8 @@ std::string event_text(const Event& event) { return hashed_text(event, append_js
 EventId event_id(const Event& event) { return sha256_hex(event_text(event)); }
 
 Result<VerifiedEvent> sign_event(UnsignedEvent unsigned_event, const SecretKey& key, Entropy& entropy) {
-  if (unsigned_event.kind < 0 || unsigned_event.kind > event_kind_max) return fail(ErrorCode::malformed, "kind is not 0 … 65535", "", "kind");
+  if (unsigned_event.kind < 0 || unsigned_event.kind > event_kind_max)
+    return fail(ErrorCode::malformed, "kind is not 0 … 65535", "", "kind");
   if (unsigned_event.created_at < 0 || unsigned_event.created_at > json_integer_max) {
     return fail(ErrorCode::malformed, "created_at is not a Unix time in seconds", "", "created_at");
   }
@@ -133,7 +137,8 @@ Result<Event> read_event(const Json& json, const EventLimits& limits) {
 Result<void> check_event_id(const Event& event) {
   if (event_id(event) == event.id) return {};
   if (sha256_hex(hashed_text(event, append_verbatim)) == event.id) return {};
-  return fail(ErrorCode::mismatch, "bad event id: it is not the hash of the event", "the event was altered, or made by a program that hashes wrongly");
+  return fail(ErrorCode::mismatch, "bad event id: it is not the hash of the event",
+              "the event was altered, or made by a program that hashes wrongly");
 }
 
 Result<VerifiedEvent> verify_event(Event event) {
@@ -165,8 +170,9 @@ Json to_json(const Event& event) {
     for (const std::string& value : tag) items.emplace_back(value);
     tags.emplace_back(std::move(items));
   }
-  return JsonObject{{"id", event.id},     {"pubkey", event.pubkey},      {"created_at", event.created_at}, {"kind", event.kind},
-                    {"tags", std::move(tags)}, {"content", event.content}, {"sig", event.sig}};
+  return JsonObject{{"id", event.id},     {"pubkey", event.pubkey},  {"created_at", event.created_at},
+                    {"kind", event.kind}, {"tags", std::move(tags)}, {"content", event.content},
+                    {"sig", event.sig}};
 }
 
 std::string event_json(const Event& event) {

@@ -9,9 +9,10 @@ namespace assay {
 namespace {
 
 // Made and signed by nostr-tools 2.25.2 with the secret key 0102…20: escapes, U+2028, an astral character, U+0001.
-const std::string foreign = R"({"kind":1,"created_at":1700000000,"tags":[["e","abababababababababababababababababababababababababababababababab"],["t","grüße / <&> )"
-                            "\xE2\x80\xA8"
-                            R"("],["x"]],"content":"line\nquote\" back\\ tab\t 😀 \u0001 /","pubkey":"84bf7562262bbd6940085748f3be6afa52ae317155181ece31b66351ccffa4b0","id":"cfe18551cf44fba2a116936bd95acac5ee71c3ab3f374cf42b6683c406b49479","sig":"87df9f7671abdcfe6784aef15af509695bedbb76b1bebb4528f6e20a360d48c0371646fa823106f90f3102c97a343229d6bb50f7409ebda69e671aed701d2d26"})";
+const std::string foreign =
+    R"({"kind":1,"created_at":1700000000,"tags":[["e","abababababababababababababababababababababababababababababababab"],["t","grüße / <&> )"
+    "\xE2\x80\xA8"
+    R"("],["x"]],"content":"line\nquote\" back\\ tab\t 😀 \u0001 /","pubkey":"84bf7562262bbd6940085748f3be6afa52ae317155181ece31b66351ccffa4b0","id":"cfe18551cf44fba2a116936bd95acac5ee71c3ab3f374cf42b6683c406b49479","sig":"87df9f7671abdcfe6784aef15af509695bedbb76b1bebb4528f6e20a360d48c0371646fa823106f90f3102c97a343229d6bb50f7409ebda69e671aed701d2d26"})";
 
 SecretKey key() { return SecretKey::parse("0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20").value(); }
 
@@ -59,7 +60,8 @@ TEST(Event, RefusesWrongShapes) {
   EXPECT_EQ(verify_event_json(changed("tags", JsonList{JsonList{}})).error().path, "tags");
   EXPECT_EQ(verify_event_json(changed("tags", JsonList{JsonList{1}})).error().path, "tags");
   EXPECT_EQ(verify_event_json(changed("content", nullptr)).error().path, "content");
-  for (const char* text : {"", "[]", "{}", "1", "{\"id\":\"a\",\"id\":\"a\"}", "[[[[[[[[[[]]]]]]]]]]"}) EXPECT_FALSE(verify_event(text).has_value()) << text;
+  for (const char* text : {"", "[]", "{}", "1", "{\"id\":\"a\",\"id\":\"a\"}", "[[[[[[[[[[]]]]]]]]]]"})
+    EXPECT_FALSE(verify_event(text).has_value()) << text;
   EXPECT_TRUE(verify_event_json(changed("extra", 1)).has_value());  // not authenticated, so dropped
 }
 
@@ -80,7 +82,9 @@ TEST(Event, HoldsItsLimitsAtMaxAndOneBeyond) {
 
 TEST(Event, SignsOnlyWhatAllHashAlike) {
   FixedEntropy entropy(1);
-  const auto sign = [&](std::string content) { return sign_event({.created_at = 1, .kind = 1, .tags = {}, .content = std::move(content)}, key(), entropy); };
+  const auto sign = [&](std::string content) {
+    return sign_event({.created_at = 1, .kind = 1, .tags = {}, .content = std::move(content)}, key(), entropy);
+  };
   EXPECT_TRUE(sign("\n\r\t\b\f\"\\ /<>&\xE2\x80\xA8").has_value());
   EXPECT_EQ(sign("\x01").error().path, "content");
   EXPECT_EQ(sign("\x7F").error().path, "content");
@@ -89,7 +93,8 @@ TEST(Event, SignsOnlyWhatAllHashAlike) {
   EXPECT_EQ(sign_event({.created_at = 1, .kind = 1, .tags = {{}}}, key(), entropy).error().path, "tags");
 }
 
-RC_GTEST_PROP(EventProperty, WhatIsSignedVerifiesAndReadsBack, (const std::vector<std::uint8_t>& bytes, std::uint16_t kind, std::uint32_t time)) {
+RC_GTEST_PROP(EventProperty, WhatIsSignedVerifiesAndReadsBack,
+              (const std::vector<std::uint8_t>& bytes, std::uint16_t kind, std::uint32_t time)) {
   FixedEntropy entropy(3);
   std::string text;
   for (const std::uint8_t b : bytes) text += static_cast<char>(b < 0x20 || b >= 0x7F ? 'x' : b);
@@ -128,7 +133,9 @@ TEST(Filter, MatchesByTheRules) {
 }
 
 TEST(Filter, RefusesWhatItDoesNotUnderstand) {
-  const auto code = [](std::string_view text, const FilterLimits& limits = {}) { return read_filter(read_json(text).value(), limits).error().code; };
+  const auto code = [](std::string_view text, const FilterLimits& limits = {}) {
+    return read_filter(read_json(text).value(), limits).error().code;
+  };
   EXPECT_EQ(code("[]"), ErrorCode::malformed);
   EXPECT_EQ(code(R"({"ids":["abc"]})"), ErrorCode::malformed);
   EXPECT_EQ(code(R"({"authors":"a"})"), ErrorCode::malformed);

@@ -39,7 +39,8 @@ class FilterReader {
   Result<void> text_list(const Json& value, std::vector<std::string>& into) {
     if (!value.is_list()) return fail(ErrorCode::malformed, "expected a list");
     count_ += value.as_list().size();
-    if (count_ > limits_.items_max) return fail(ErrorCode::limit_exceeded, fmt::format("more than {} values in one filter", limits_.items_max));
+    if (count_ > limits_.items_max)
+      return fail(ErrorCode::limit_exceeded, fmt::format("more than {} values in one filter", limits_.items_max));
     for (const Json& item : value.as_list()) {
       if (!item.is_string()) return fail(ErrorCode::malformed, "expected strings");
       if (item.as_string().size() > limits_.text_bytes_max) return fail(ErrorCode::limit_exceeded, "a value is too long");
@@ -59,7 +60,8 @@ class FilterReader {
   Result<void> kind_list(const Json& value) {
     if (!value.is_list()) return fail(ErrorCode::malformed, "expected a list");
     count_ += value.as_list().size();
-    if (count_ > limits_.items_max) return fail(ErrorCode::limit_exceeded, fmt::format("more than {} values in one filter", limits_.items_max));
+    if (count_ > limits_.items_max)
+      return fail(ErrorCode::limit_exceeded, fmt::format("more than {} values in one filter", limits_.items_max));
     auto& kinds = filter_.kinds.emplace();
     for (const Json& item : value.as_list()) {
       if (!item.is_int() || item.as_int() < 0) return fail(ErrorCode::malformed, "kinds are integers from 0");

@@ -24,7 +24,8 @@ std::string output_of(const std::string& command) {
 
 TEST(NostrInterop, NostrToolsAndAssayReadEachOther) {
   const std::string script = std::string(ASSAY_SOURCE_DIR) + "/interop/nostr/check.mjs";
-  if (!std::filesystem::exists(std::string(ASSAY_SOURCE_DIR) + "/interop/nostr/node_modules") || output_of("node --version 2>/dev/null").empty()) {
+  if (!std::filesystem::exists(std::string(ASSAY_SOURCE_DIR) + "/interop/nostr/node_modules") ||
+      output_of("node --version 2>/dev/null").empty()) {
     GTEST_SKIP() << "node or nostr-tools is not installed: npm ci --ignore-scripts in interop/nostr";
   }
   const std::string folder = std::filesystem::temp_directory_path() / ("assay-interop-test-" + system_entropy().hex_bytes(8));
@@ -34,7 +35,9 @@ TEST(NostrInterop, NostrToolsAndAssayReadEachOther) {
     const auto client = RelayClient::connect(relay->url(), wait, system_clock()).value();
     const auto key = SecretKey::generate(system_entropy()).value();
     const std::int64_t now = system_clock().unix_ns() / 1'000'000'000;
-    const auto request = sign_event({now, 5050, {{"p", key.public_hex()}, {"t", "Grüße / <&> \xE2\x80\xA8"}}, "line\n\"quote\" \\ \t 😀"}, key, system_entropy()).value();
+    const auto request = sign_event({now, 5050, {{"p", key.public_hex()}, {"t", "Grüße / <&> \xE2\x80\xA8"}}, "line\n\"quote\" \\ \t 😀"},
+                                    key, system_entropy())
+                             .value();
     const auto result = sign_event({now, 6050, {{"e", request->id}, {"p", key.public_hex()}}, "done"}, key, system_entropy()).value();
     ASSERT_TRUE(client->publish_all({request, result}, wait).has_value());
     const std::string out = output_of("node '" + script + "' " + relay->url() + " --author " + key.public_hex() + " 2>&1");

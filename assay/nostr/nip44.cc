@@ -35,7 +35,8 @@ int copy_x(unsigned char* output, const unsigned char* x32, const unsigned char*
 Bytes32 hmac(std::string_view key, std::string_view text) {
   Bytes32 out{};
   unsigned length = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), out.data(), &length);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), out.data(),
+       &length);
   return out;
 }
 
@@ -69,7 +70,8 @@ Result<std::string> chacha20(const MessageKeys& keys, std::string_view text) {
   int length = 0;
   const auto bytes = [](std::string_view from) { return reinterpret_cast<const unsigned char*>(from.data()); };
   if (!cipher || EVP_EncryptInit_ex(cipher.get(), EVP_chacha20(), nullptr, bytes(keys.chacha_key()), bytes(start)) != 1 ||
-      EVP_EncryptUpdate(cipher.get(), reinterpret_cast<unsigned char*>(out.data()), &length, bytes(text), static_cast<int>(text.size())) != 1) {
+      EVP_EncryptUpdate(cipher.get(), reinterpret_cast<unsigned char*>(out.data()), &length, bytes(text), static_cast<int>(text.size())) !=
+          1) {
     return fail(ErrorCode::internal, "ChaCha20 failed");
   }
   return out;

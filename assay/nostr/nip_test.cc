@@ -15,7 +15,8 @@ TEST(Nip19, ReadsBackWhatItWritesAndTheNipsExamples) {
   EXPECT_EQ(read_public_key(hex).value(), hex);
   const auto secret = read_secret_key("nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5");
   ASSERT_TRUE(secret.has_value());
-  EXPECT_EQ(assay::hex(std::span<const std::uint8_t>(secret->secret())), "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa");
+  EXPECT_EQ(assay::hex(std::span<const std::uint8_t>(secret->secret())),
+            "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa");
   EXPECT_EQ(encode_nsec(*secret).value(), "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5");
   EXPECT_EQ(read_event_id(encode_note(hex).value()).value(), hex);
 }
@@ -31,8 +32,9 @@ TEST(Nip19, NamesASecretInTheWrongPlaceAndNeverRepeatsIt) {
 
 TEST(Nip19, RefusesBrokenText) {
   const std::string npub = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg";
-  for (const std::string& text : {std::string(), npub.substr(1), npub.substr(0, npub.size() - 1), npub + "q", "note" + npub.substr(4),
-                                  std::string("npub1") + std::string(5000, 'q'), std::string(63, 'a'), std::string(64, 'A'), std::string(64, 'g')}) {
+  for (const std::string& text :
+       {std::string(), npub.substr(1), npub.substr(0, npub.size() - 1), npub + "q", "note" + npub.substr(4),
+        std::string("npub1") + std::string(5000, 'q'), std::string(63, 'a'), std::string(64, 'A'), std::string(64, 'g')}) {
     EXPECT_EQ(read_public_key(text).error().code, ErrorCode::malformed) << text.substr(0, 80);
   }
 }
@@ -47,7 +49,9 @@ TEST(Nip44, TheFirstPublishedVector) {
   EXPECT_EQ(ConversationKey::derive(two, one.public_hex()).value().bytes(), key.bytes());
   Bytes32 nonce{};
   nonce[31] = 1;
-  const std::string payload = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABee0G5VSK0/9YypIObAtDKfYEAjD35uVkHyB0F4DwrcNaCXlCWZKaArsGrY6M9wnuTMxWfp1RTN9Xga8no+kF5Vsb";
+  const std::string payload =
+      "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABee0G5VSK0/"
+      "9YypIObAtDKfYEAjD35uVkHyB0F4DwrcNaCXlCWZKaArsGrY6M9wnuTMxWfp1RTN9Xga8no+kF5Vsb";
   EXPECT_EQ(encrypt_nip44_with_nonce("a", key, nonce).value(), payload);
   EXPECT_EQ(decrypt_nip44(payload, key).value(), "a");
 }
@@ -86,14 +90,16 @@ TEST(Nip44, EveryPublishedVectorHoldsWhenTheFileIsThere) {
     EXPECT_FALSE(secret && ConversationKey::derive(*secret, v.at("pub2").as_string())) << v.at("note").as_string();
   }
   for (const Json& v : invalid.at("decrypt").as_list()) {
-    EXPECT_FALSE(decrypt_nip44(v.at("payload").as_string(), ConversationKey::of(bytes(v, "conversation_key"))).has_value()) << v.at("note").as_string();
+    EXPECT_FALSE(decrypt_nip44(v.at("payload").as_string(), ConversationKey::of(bytes(v, "conversation_key"))).has_value())
+        << v.at("note").as_string();
   }
 }
 
 TEST(Nip44, LongTextsUseTheLongPrefixAndComeBack) {
   FixedEntropy entropy(1);
   const auto key = ConversationKey::of(entropy.bytes32());
-  for (const std::size_t size : {std::size_t{1}, std::size_t{32}, std::size_t{33}, std::size_t{65535}, std::size_t{65536}, std::size_t{65537}}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{32}, std::size_t{33}, std::size_t{65535}, std::size_t{65536}, std::size_t{65537}}) {
     const std::string text(size, 'x');
     const auto payload = encrypt_nip44(text, key, entropy);
     ASSERT_TRUE(payload.has_value());

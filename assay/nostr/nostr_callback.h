@@ -19,7 +19,8 @@ namespace assay {
 class NostrCallback final : public DspyCallback {
  public:
   using Published = std::function<void(const Graph&, const Result<std::vector<EventId>>&)>;
-  explicit NostrCallback(NostrBridge bridge, Published on_published = {}) : bridge_(std::move(bridge)), on_published_(std::move(on_published)) {}
+  explicit NostrCallback(NostrBridge bridge, Published on_published = {})
+      : bridge_(std::move(bridge)), on_published_(std::move(on_published)) {}
 
   void on_trace_complete(const Graph& graph, const CompiledModuleManifest* manifest) override;
   /// What came of the last trace, if any.

@@ -22,7 +22,8 @@ struct Relay::Impl {
     if (request.websocket_upgrade) {
       return ServerReply::upgrade(relay::make_session({options.limits, *store, hub, *writer, counters, clock}));
     }
-    if (request.method == "OPTIONS" || find_header(request.headers, "accept").value_or("").find("application/nostr+json") != std::string::npos) {
+    if (request.method == "OPTIONS" ||
+        find_header(request.headers, "accept").value_or("").find("application/nostr+json") != std::string::npos) {
       ServerReply reply = ServerReply::json(relay::information_json(options.limits));
       reply.headers = {{"Content-Type", "application/nostr+json"},
                        {"Access-Control-Allow-Origin", "*"},
@@ -41,7 +42,8 @@ struct Relay::Impl {
     limits.websocket_message_bytes_max = options.limits.message_bytes_max;
     limits.connections_max = options.limits.connections_max;
     limits.loopback_names_only = options.address == "127.0.0.1" || options.address == "::1" || options.address == "localhost";
-    ASSAY_TRY(server, HttpServer::start(options.address, options.port, [this](const ServerRequest& request) { return answer(request); }, limits));
+    ASSAY_TRY(server,
+              HttpServer::start(options.address, options.port, [this](const ServerRequest& request) { return answer(request); }, limits));
     return {};
   }
 

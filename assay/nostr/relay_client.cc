@@ -49,7 +49,8 @@ struct Subscription::State {
 };
 
 struct RelayClient::Impl : std::enable_shared_from_this<RelayClient::Impl> {
-  Impl(Clock& the_clock, const RelayClientLimits& the_limits, std::string the_url) : clock(the_clock), limits(the_limits), url(std::move(the_url)) {}
+  Impl(Clock& the_clock, const RelayClientLimits& the_limits, std::string the_url)
+      : clock(the_clock), limits(the_limits), url(std::move(the_url)) {}
 
   Clock& clock;
   const RelayClientLimits limits;
@@ -230,7 +231,8 @@ Result<std::optional<VerifiedEvent>> Subscription::next_stored(const Wait& wait)
   const auto client = state_->client.lock();
   if (!client) return fail(ErrorCode::unavailable, "the relay client has gone");
   std::unique_lock lock(client->mutex);
-  ASSAY_CHECK(client->wait_for(lock, wait, "waiting for stored events", [&] { return state_->stored_waiting > 0 || state_->stored_done || state_->ended; }));
+  ASSAY_CHECK(client->wait_for(lock, wait, "waiting for stored events",
+                               [&] { return state_->stored_waiting > 0 || state_->stored_done || state_->ended; }));
   if (state_->stored_waiting > 0) {
     std::optional<VerifiedEvent> event = std::move(state_->events.front());
     state_->events.pop_front();
@@ -241,7 +243,8 @@ Result<std::optional<VerifiedEvent>> Subscription::next_stored(const Wait& wait)
   return std::optional<VerifiedEvent>();
 }
 
-Result<std::unique_ptr<RelayClient>> RelayClient::connect(const std::string& url, const Wait& wait, Clock& clock, const RelayClientLimits& limits) {
+Result<std::unique_ptr<RelayClient>> RelayClient::connect(const std::string& url, const Wait& wait, Clock& clock,
+                                                          const RelayClientLimits& limits) {
   WebSocketLimits socket_limits;
   socket_limits.message_bytes_max = limits.message_bytes_max;
   auto impl = std::make_shared<Impl>(clock, limits, url);

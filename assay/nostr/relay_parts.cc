@@ -94,7 +94,8 @@ void Hub::remove(const std::shared_ptr<Subscriptions>& subscriptions) {
   all_.erase(subscriptions);
 }
 
-std::optional<std::int64_t> Hub::subscribe(Subscriptions& subscriptions, const std::string& id, std::vector<Filter> filters, std::size_t most) {
+std::optional<std::int64_t> Hub::subscribe(Subscriptions& subscriptions, const std::string& id, std::vector<Filter> filters,
+                                           std::size_t most) {
   const std::lock_guard lock(mutex_);
   if (!subscriptions.hold(id, std::move(filters), most)) return std::nullopt;
   return cursor_;

@@ -81,7 +81,9 @@ struct Counters {
 class Writer {
  public:
   Writer(RelayStore& store, Hub& hub, Counters& counters, std::size_t waiting_max)
-      : store_(store), hub_(hub), counters_(counters), waiting_max_(waiting_max), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+      : store_(store), hub_(hub), counters_(counters), waiting_max_(waiting_max), thread_([this](const std::stop_token& stop) {
+          run(stop);
+        }) {}
   ~Writer() { stop(); }
   // False: too many are waiting.
   bool submit(VerifiedEvent event, std::shared_ptr<WebSocketPeer> from);

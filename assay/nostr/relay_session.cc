@@ -167,7 +167,8 @@ class Session final : public WebSocketSession {
       }
       scan.hits.insert(scan.hits.end(), hits.begin(), hits.end());
     }
-    std::sort(scan.hits.begin(), scan.hits.end(), [](const auto& a, const auto& b) { return a.created_at != b.created_at ? a.created_at > b.created_at : a.id < b.id; });
+    std::sort(scan.hits.begin(), scan.hits.end(),
+              [](const auto& a, const auto& b) { return a.created_at != b.created_at ? a.created_at > b.created_at : a.id < b.id; });
     scan.hits.erase(std::unique(scan.hits.begin(), scan.hits.end()), scan.hits.end());
     return scan;
   }

@@ -141,7 +141,8 @@ Result<bool> RelayStore::is_deleted(const Event& event) {
 // For replaceable and addressable kinds: false if what is stored is newer (or as old with a lower id), else the old one goes.
 Result<bool> RelayStore::make_room(const Event& event) {
   const std::string address = event_address(event);
-  ASSAY_TRY(Statement find, writer_.prepare("SELECT 1 FROM event WHERE address = ?1 AND (created_at > ?2 OR (created_at = ?2 AND id < ?3))"));
+  ASSAY_TRY(Statement find,
+            writer_.prepare("SELECT 1 FROM event WHERE address = ?1 AND (created_at > ?2 OR (created_at = ?2 AND id < ?3))"));
   ASSAY_TRY(const bool newer, find.bind(1, address).bind(2, event.created_at).bind(3, event.id).step());
   if (newer) return false;
   ASSAY_TRY(Statement remove, writer_.prepare("DELETE FROM event WHERE address = ?"));
@@ -150,7 +151,8 @@ Result<bool> RelayStore::make_room(const Event& event) {
 }
 
 Result<void> RelayStore::insert(const Event& event) {
-  ASSAY_TRY(Statement add, writer_.prepare("INSERT INTO event(id, pubkey, created_at, kind, address, expiration, json) VALUES(?,?,?,?,?,?,?)"));
+  ASSAY_TRY(Statement add,
+            writer_.prepare("INSERT INTO event(id, pubkey, created_at, kind, address, expiration, json) VALUES(?,?,?,?,?,?,?)"));
   add.bind(1, event.id).bind(2, event.pubkey).bind(3, event.created_at).bind(4, event.kind).bind(7, event_json(event));
   if (has_address(event.kind)) add.bind(5, event_address(event));
   const auto expiration = tag_value(event, "expiration");
@@ -179,7 +181,9 @@ Result<void> RelayStore::apply_deletion(const Event& event) {
     if (first == std::string::npos || address.compare(first + 1, 65, event.pubkey + ":") != 0) continue;
     ASSAY_TRY(Statement remove, writer_.prepare("DELETE FROM event WHERE address = ? AND created_at <= ?"));
     ASSAY_CHECK(remove.bind(1, address).bind(2, event.created_at).run());
-    ASSAY_TRY(Statement note, writer_.prepare("INSERT INTO deleted_address(address, until) VALUES(?1,?2) ON CONFLICT(address) DO UPDATE SET until = max(until, ?2)"));
+    ASSAY_TRY(Statement note,
+              writer_.prepare(
+                  "INSERT INTO deleted_address(address, until) VALUES(?1,?2) ON CONFLICT(address) DO UPDATE SET until = max(until, ?2)"));
     ASSAY_CHECK(note.bind(1, address).bind(2, event.created_at).run());
   }
   return {};

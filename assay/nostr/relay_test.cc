@@ -16,7 +16,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Wait within(std::chrono::milliseconds time = 10s, std::stop_token stop = {}) { return {Deadline::after(system_clock(), time), std::move(stop)}; }
+Wait within(std::chrono::milliseconds time = 10s, std::stop_token stop = {}) {
+  return {Deadline::after(system_clock(), time), std::move(stop)};
+}
 std::int64_t now() { return system_clock().unix_ns() / 1'000'000'000; }
 
 class RelayTest : public ::testing::Test {
@@ -156,7 +158,10 @@ TEST_F(RelayTest, AnAuthorTakesBackOnlyOwnEventsAndForEver) {
   const auto mine = event(1, "mine", {}, t - 5), addressed = event(30078, "addressed", {{"d", "x:y"}}, t - 5);
   const auto theirs = sign_event({t, 1, {}, "theirs"}, other_, system_entropy()).value();
   ASSERT_TRUE(c->publish_all({mine, theirs, addressed}, within()).has_value());
-  ASSERT_TRUE(c->publish(event(5, "", {{"e", mine->id}, {"e", theirs->id}, {"a", event_address(*addressed)}, {"e", std::string(64, '0')}}, t), within()).has_value());
+  ASSERT_TRUE(
+      c->publish(event(5, "", {{"e", mine->id}, {"e", theirs->id}, {"a", event_address(*addressed)}, {"e", std::string(64, '0')}}, t),
+                 within())
+          .has_value());
   EXPECT_EQ(contents(c->fetch({{.kinds = {{1, 30078}}}}, within())), (Strings{"theirs"}));
   EXPECT_NE(c->publish(mine, within()).error().message.find("blocked: deleted"), std::string::npos);
   EXPECT_FALSE(c->publish(addressed, within()).has_value());
@@ -189,8 +194,9 @@ TEST_F(RelayTest, RefusesForgedAndMisdatedEventsByName) {
 
 TEST_F(RelayTest, AnswersBrokenMessagesWithoutFalling) {
   const auto socket = raw();
-  for (const char* message : {"", "nonsense", "{}", "[]", "[1]", "[\"EVENT\"]", "[\"EVENT\",1]", "[\"EVENT\",{}]", "[\"REQ\"]", "[\"REQ\",1,{}]", "[\"REQ\",\"\",{}]",
-                              "[\"CLOSE\"]", "[\"WHAT\",1]", "[[[[[[[[[[[[]]]]]]]]]]]]", "[\"REQ\",\"a\",{\"kinds\":[1],\"kinds\":[2]}]", "[\"REQ\",\"\\ud800\",{}]"}) {
+  for (const char* message : {"", "nonsense", "{}", "[]", "[1]", "[\"EVENT\"]", "[\"EVENT\",1]", "[\"EVENT\",{}]", "[\"REQ\"]",
+                              "[\"REQ\",1,{}]", "[\"REQ\",\"\",{}]", "[\"CLOSE\"]", "[\"WHAT\",1]", "[[[[[[[[[[[[]]]]]]]]]]]]",
+                              "[\"REQ\",\"a\",{\"kinds\":[1],\"kinds\":[2]}]", "[\"REQ\",\"\\ud800\",{}]"}) {
     EXPECT_EQ(ask(*socket, message).substr(0, 10), "[\"NOTICE\",") << message;
   }
   EXPECT_EQ(ask(*socket, R"(["REQ","a"])"), R"(["CLOSED","a","invalid: REQ needs at least one filter"])");
@@ -288,7 +294,9 @@ TEST_F(RelayTest, CallsEndWithTheirWaitAndWithTheConnection) {
 class LyingRelay {
  public:
   explicit LyingRelay(std::vector<std::string> events) : events_(std::move(events)) {
-    server_ = HttpServer::start("127.0.0.1", 0, [this](const ServerRequest&) { return ServerReply::upgrade(std::make_shared<Session>(events_)); }).value();
+    server_ = HttpServer::start("127.0.0.1", 0, [this](const ServerRequest&) {
+                return ServerReply::upgrade(std::make_shared<Session>(events_));
+              }).value();
   }
   std::string url() const { return "ws://127.0.0.1:" + std::to_string(server_->port()); }
 

@@ -118,7 +118,8 @@ Result<void> begin_search(Search& search, const BootstrapConfig& config) {
     search.val = search.val.first(static_cast<std::size_t>(config.val_rows));
   }
   if (config.balance.empty() || search.student.signature().output(config.balance) != nullptr) return {};
-  return fail(ErrorCode::usage, fmt::format("balance names '{}', which is no output of the program", config.balance), "", "optimizer.balance");
+  return fail(ErrorCode::usage, fmt::format("balance names '{}', which is no output of the program", config.balance), "",
+              "optimizer.balance");
 }
 
 }  // namespace
@@ -140,7 +141,9 @@ Result<BootstrapConfig> BootstrapConfig::read(const JsonObject& config, bool ran
     else if (key == "val_rows") ASSAY_CHECK(count(key, value, 1000000, out.val_rows));
     else if (key == "metric_threshold" && value.is_number()) out.metric_threshold = value.as_double();
     else if (key == "balance" && value.is_string()) out.balance = value.as_string();
-    else return fail(ErrorCode::malformed, fmt::format("unknown or ill-typed hyper-parameter '{}'", key), "see docs/reference/optimizers.md", "optimizer." + key);
+    else
+      return fail(ErrorCode::malformed, fmt::format("unknown or ill-typed hyper-parameter '{}'", key), "see docs/reference/optimizers.md",
+                  "optimizer." + key);
   }
   return out;
 }
@@ -186,7 +189,8 @@ Result<Candidate> BootstrapFewShotWithRandomSearch::compile(Search& search) cons
   for (std::int64_t index = 0; index <= config_.num_candidates; ++index) {
     DemoPlan plan;  // candidate 0 is the student as it is
     if (index == 1) plan = {0, config_.max_labeled_demos};
-    else if (index == 2) plan = {config_.max_bootstrapped_demos, std::max<std::int64_t>(0, config_.max_labeled_demos - config_.max_bootstrapped_demos)};
+    else if (index == 2)
+      plan = {config_.max_bootstrapped_demos, std::max<std::int64_t>(0, config_.max_labeled_demos - config_.max_bootstrapped_demos)};
     else if (index > 2) plan = draw_plan(search, config_, index);
     ASSAY_TRY(Candidate candidate, make_candidate(search, config_, index, plan));
     ASSAY_TRY(auto scores, score_candidate(search, candidate));
@@ -208,7 +212,8 @@ Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const
     ASSAY_TRY(BootstrapConfig read, BootstrapConfig::read(config, true));
     return std::unique_ptr<Optimizer>(std::make_unique<BootstrapFewShotWithRandomSearch>(std::move(read)));
   }
-  return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name), "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch", "optimizer.name");
+  return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name), "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch",
+              "optimizer.name");
 }
 
 }  // namespace assay

@@ -163,8 +163,15 @@ Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const
 
 Result<CompileResult> run_compile(const CompilePlan& plan, const Context& context, const CompileHooks& hooks) {
   ASSAY_TRY(const auto optimizer, make_optimizer(plan.optimizer, plan.optimizer_config));
-  Search search{.context = context.at("search"), .student = plan.program, .train = plan.data.train, .val = plan.data.val,
-                .metric = plan.metric, .seed = plan.seed, .order_seed = plan.order_seed, .evaluate = hooks.evaluate, .say = hooks.say};
+  Search search{.context = context.at("search"),
+                .student = plan.program,
+                .train = plan.data.train,
+                .val = plan.data.val,
+                .metric = plan.metric,
+                .seed = plan.seed,
+                .order_seed = plan.order_seed,
+                .evaluate = hooks.evaluate,
+                .say = hooks.say};
   ASSAY_TRY(const Candidate best, optimizer->compile(search));
   ASSAY_CHECK(record_decision(context, "best", best.id));
   ASSAY_CHECK(record_decision(context, "compiled_id", best.program.id()));
@@ -179,7 +186,8 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
   ASSAY_TRY(const Evaluation compiled, evaluate(test.at("compiled"), best.program, plan.data.test, plan.metric, hooks.evaluate));
   search.tell(fmt::format("compiled  {} {:.3f}", plan.metric.ref.name, mean(compiled.scores())));
 
-  CompileResult result{best.program, best.id, make_scorecard(plan, search, best, baseline, compiled, looks), optimizer->config(), {}, false};
+  CompileResult result{best.program,        best.id, make_scorecard(plan, search, best, baseline, compiled, looks),
+                       optimizer->config(), {},      false};
   result.optimizer_config.set("seed", plan.seed);
   result.optimizer_config.set("order_seed", plan.order_seed);
   result.valset_id = DataSets::id({search.val.begin(), search.val.end()});
@@ -205,20 +213,28 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   auto result = run_compile(plan, context, world.hooks);
   if (!result) {  // the journal stays open: `--resume` goes on from here
     const Error& error = result.error();
-    ASSAY_CHECK(context.record("error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    ASSAY_CHECK(context.record("error",
+                               JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
     return std::unexpected(error);
   }
   ASSAY_TRY(const std::string root, recorder->finish(std::nullopt));
   const std::int64_t took_ns = clock.steady_ns() - begin;
   const Totals totals = recorder->totals();
   ASSAY_TRY(CompiledModuleManifest manifest, make_manifest(plan, *result, world, totals, root, took_ns / 1000000));
-  Result<ModuleFile> module = world.key != nullptr ? seal_module(result->program.artifact(), std::move(manifest), *world.key, *effects.entropy)
-                                                   : unsigned_module(result->program.artifact(), std::move(manifest));
+  Result<ModuleFile> module = world.key != nullptr
+                                  ? seal_module(result->program.artifact(), std::move(manifest), *world.key, *effects.entropy)
+                                  : unsigned_module(result->program.artifact(), std::move(manifest));
   if (!module) return std::unexpected(module.error());
   ASSAY_TRY(std::string text, write_module(*module));
   const Graph graph = graph_of(recorder->entries());
   notify(context.callback(), [&](DspyCallback& c) { c.on_trace_complete(graph, &module->manifest); });
-  return CompileOutcome{std::move(*result), std::move(*module), std::move(text), totals, root, static_cast<double>(took_ns) / 1e9, !effects.wait.stop.stop_requested()};
+  return CompileOutcome{std::move(*result),
+                        std::move(*module),
+                        std::move(text),
+                        totals,
+                        root,
+                        static_cast<double>(took_ns) / 1e9,
+                        !effects.wait.stop.stop_requested()};
 }
 
 Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id) {

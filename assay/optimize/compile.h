@@ -33,7 +33,8 @@ struct CompilePlan {
   /// Without the rows (they stand in the journal's `data` events), with their set ids.
   Result<Json> to_json() const;
   /// From a journal. Errors: `refused` when the metric's or a reward's code is not this build's, `malformed`.
-  static Result<CompilePlan> read(const Json& program, const std::vector<RecordEntry>& entries, const Metrics& metrics, const Rewards& rewards);
+  static Result<CompilePlan> read(const Json& program, const std::vector<RecordEntry>& entries, const Metrics& metrics,
+                                  const Rewards& rewards);
 };
 
 /// What search and test gave; derived again, to the last digit, by a replay.

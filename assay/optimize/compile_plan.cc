@@ -31,9 +31,11 @@ Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, cons
   ASSAY_TRY(const auto optimizer, make_optimizer(file.optimizer.name, file.optimizer.config));
   const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
   for (const auto& [name, rows] : sets) {
-    if (rows->empty()) return fail(ErrorCode::malformed, fmt::format("the {} set is empty", name), "give more rows, or another split", "data");
+    if (rows->empty())
+      return fail(ErrorCode::malformed, fmt::format("the {} set is empty", name), "give more rows, or another split", "data");
   }
-  return CompilePlan{file.program, std::move(metric), optimizer->name(), optimizer->config(), seed, seed, file.compatibility, std::move(data)};
+  return CompilePlan{file.program, std::move(metric),  optimizer->name(), optimizer->config(), seed,
+                     seed,         file.compatibility, std::move(data)};
 }
 
 Result<Json> CompilePlan::to_json() const {
@@ -48,7 +50,8 @@ Result<Json> CompilePlan::to_json() const {
                          {"data", JsonObject{{"train", data.train_id()}, {"val", data.val_id()}, {"test", data.test_id()}}}});
 }
 
-Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<RecordEntry>& entries, const Metrics& metrics, const Rewards& rewards) {
+Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<RecordEntry>& entries, const Metrics& metrics,
+                                      const Rewards& rewards) {
   if (json.at("format") != Json(plan_format)) return fail(ErrorCode::malformed, "the journal holds no compile", "", "program.format");
   ASSAY_TRY(const Json* artifact_json, member(json, "artifact", Json::Kind::object));
   ASSAY_TRY(Artifact artifact, Artifact::read(*artifact_json));
@@ -63,7 +66,8 @@ Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<Record
   ASSAY_TRY(plan.seed, int_member(json, "seed"));
   ASSAY_TRY(plan.order_seed, int_member(json, "order_seed"));
   ASSAY_TRY(plan.compatibility, read_compatibility(json.at("compatibility")));
-  const std::pair<const char*, std::vector<Row>*> sets[] = {{"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
+  const std::pair<const char*, std::vector<Row>*> sets[] = {
+      {"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
   for (const auto& [name, rows] : sets) {
     ASSAY_TRY(*rows, rows_of(entries, name, plan.program.signature()));
     const std::string id = DataSets::id(*rows);

@@ -33,7 +33,9 @@ std::vector<Row> rows(const Program& program, int begin, int end) {
   std::vector<Row> out;
   for (int i = begin; i < end; ++i) {
     const auto& [colour, label] = colours[i % 3];
-    out.push_back(make_row(program.signature(), JsonObject{{"item", std::string(colour) + " thing " + std::to_string(i)}}, JsonObject{{"label", label}}).value());
+    out.push_back(make_row(program.signature(), JsonObject{{"item", std::string(colour) + " thing " + std::to_string(i)}},
+                           JsonObject{{"label", label}})
+                      .value());
   }
   order_rows(out);
   return out;
@@ -42,8 +44,14 @@ std::vector<Row> rows(const Program& program, int begin, int end) {
 CompilePlan plan() {
   Program program = student();
   DataSets data{rows(program, 0, 30), rows(program, 30, 60), rows(program, 60, 120)};
-  return CompilePlan{program, Metrics::built_in().find("accuracy").value(), "BootstrapFewShotWithRandomSearch",
-                     {{"max_bootstrapped_demos", 2}, {"max_labeled_demos", 6}, {"num_candidates", 4}}, 7, 7, {}, std::move(data)};
+  return CompilePlan{program,
+                     Metrics::built_in().find("accuracy").value(),
+                     "BootstrapFewShotWithRandomSearch",
+                     {{"max_bootstrapped_demos", 2}, {"max_labeled_demos", 6}, {"num_candidates", 4}},
+                     7,
+                     7,
+                     {},
+                     std::move(data)};
 }
 
 struct Bench : testing::Test {
@@ -109,7 +117,9 @@ TEST_F(Compile, ReplaysToTheSameIdByRunningAgain) {
   ASSERT_TRUE(record);
   const auto report = replay_compile(*record, Metrics::built_in(), Rewards::built_in());
   ASSERT_TRUE(report) << report.error().text();
-  EXPECT_TRUE(report->identical) << report->divergence->node << " " << report->divergence->what << "\n" << report->divergence->recorded << "\n" << report->divergence->replayed;
+  EXPECT_TRUE(report->identical) << report->divergence->node << " " << report->divergence->what << "\n"
+                                 << report->divergence->recorded << "\n"
+                                 << report->divergence->replayed;
   EXPECT_EQ(report->compiled_id, outcome->module.id());
 }
 
@@ -119,7 +129,8 @@ TEST_F(Compile, ReplayDerivesWhatWasDeletedFromTheJournal) {
   RunRecord record = read_record_file(journal).value();
   for (RecordEntry& entry : record.entries) {
     if (entry.type == "node_end") entry.data.set("outputs", Json());
-    if (entry.type == "decision" || entry.type == "candidate") entry.data.as_object().erase(entry.type == "decision" ? "value" : "compiled_id");
+    if (entry.type == "decision" || entry.type == "candidate")
+      entry.data.as_object().erase(entry.type == "decision" ? "value" : "compiled_id");
   }
   const auto report = replay_compile(record, Metrics::built_in(), Rewards::built_in());
   ASSERT_TRUE(report) << report.error().text();

@@ -16,7 +16,8 @@ namespace {
 // One CSV record at a time; quotes may hold commas, doubled quotes and line ends.
 class CsvReader {
  public:
-  CsvReader(std::string_view text, std::string name, std::size_t line_bytes_max) : text_(text), name_(std::move(name)), line_bytes_max_(line_bytes_max) {}
+  CsvReader(std::string_view text, std::string name, std::size_t line_bytes_max)
+      : text_(text), name_(std::move(name)), line_bytes_max_(line_bytes_max) {}
 
   bool at_end() const { return at_ >= text_.size(); }
   std::size_t line() const { return line_; }
@@ -118,7 +119,8 @@ Result<Row> make_row(const Signature& signature, const Json& inputs, const Json&
   return row;
 }
 
-Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields, const DataLimits& limits) {
+Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields,
+                                   const DataLimits& limits) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // spreadsheets write it; it is no part of the first name
   CsvReader reader(text, name, limits.line_bytes_max);
   ASSAY_TRY(const std::vector<std::string> header, reader.record());
@@ -146,7 +148,8 @@ Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& nam
     const std::size_t line = reader.line();
     ASSAY_TRY(const std::vector<std::string> cells, reader.record());
     if (cells.size() == 1 && trim(cells[0]).empty()) continue;
-    if (cells.size() != header.size()) return reader.error(line, fmt::format("{} cells, the first line names {}", cells.size(), header.size()));
+    if (cells.size() != header.size())
+      return reader.error(line, fmt::format("{} cells, the first line names {}", cells.size(), header.size()));
     if (rows.size() == limits.rows_max) return reader.error(line, "too many rows", ErrorCode::limit_exceeded);
     Json inputs = JsonObject{}, labels = JsonObject{};
     for (const Column& column : columns) {
@@ -162,7 +165,8 @@ Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& nam
   return rows;
 }
 
-Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields, const DataLimits& limits) {
+Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields,
+                                     const DataLimits& limits) {
   std::vector<Row> rows;
   std::size_t line = 0;
   while (!text.empty()) {  // ends: every round takes a line off
@@ -181,9 +185,12 @@ Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& n
       const bool input = signature.input(field->name) != nullptr;
       const Json* cell = value->as_object().find(column_of(fields, field->name));
       if (cell != nullptr) (input ? inputs : labels).set(field->name, *cell);
-      else if (input && !is_optional(field->schema)) return place({ErrorCode::malformed, fmt::format("no member '{}'", column_of(fields, field->name)), "", "[data] fields maps fields to members"});
+      else if (input && !is_optional(field->schema))
+        return place({ErrorCode::malformed, fmt::format("no member '{}'", column_of(fields, field->name)), "",
+                      "[data] fields maps fields to members"});
     }
-    if (auto labelled = require_labels(signature, !labels.as_object().empty(), "", "(members of the row)"); !labelled) return place(labelled.error());
+    if (auto labelled = require_labels(signature, !labels.as_object().empty(), "", "(members of the row)"); !labelled)
+      return place(labelled.error());
     auto row = make_row(signature, inputs, labels);
     if (!row) return place(row.error());
     rows.push_back(std::move(*row));
@@ -191,7 +198,8 @@ Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& n
   return rows;
 }
 
-Result<std::vector<Row>> read_rows(const std::string& path, const Signature& signature, const JsonObject& fields, const DataLimits& limits) {
+Result<std::vector<Row>> read_rows(const std::string& path, const Signature& signature, const JsonObject& fields,
+                                   const DataLimits& limits) {
   ASSAY_TRY(const std::string text, read_file(path, limits.file_bytes_max));
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return parse_jsonl(text, path, signature, fields, limits);
   if (path.ends_with(".csv")) return parse_csv(text, path, signature, fields, limits);
@@ -225,7 +233,8 @@ Result<DataSets> load_data(const DataSpec& spec, const std::string& folder, cons
       into[set]->push_back(std::move(row));
     }
   } else if (!spec.train.empty()) {
-    const std::pair<const std::string*, std::vector<Row>*> files[] = {{&spec.train, &sets.train}, {&spec.val, &sets.val}, {&spec.test, &sets.test}};
+    const std::pair<const std::string*, std::vector<Row>*> files[] = {
+        {&spec.train, &sets.train}, {&spec.val, &sets.val}, {&spec.test, &sets.test}};
     for (const auto& [file, rows] : files) {
       if (file->empty()) continue;
       ASSAY_TRY(const std::string path, data_path(folder, *file));

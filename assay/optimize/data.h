@@ -29,9 +29,12 @@ struct DataLimits {
 };
 
 /// Reads `.csv` (RFC 4180, first line names the columns) or `.jsonl`. Errors: `malformed` with "file:line".
-Result<std::vector<Row>> read_rows(const std::string& path, const Signature& signature, const JsonObject& fields, const DataLimits& limits = {});
-Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields, const DataLimits& limits = {});
-Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields, const DataLimits& limits = {});
+Result<std::vector<Row>> read_rows(const std::string& path, const Signature& signature, const JsonObject& fields,
+                                   const DataLimits& limits = {});
+Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields,
+                                   const DataLimits& limits = {});
+Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& name, const Signature& signature, const JsonObject& fields,
+                                     const DataLimits& limits = {});
 /// A row from values that are typed already (a journal's).
 Result<Row> make_row(const Signature& signature, const Json& inputs, const Json& labels);
 

@@ -58,7 +58,8 @@ void tell_end(const Call& call, const Result<LmResponse>& answer) {
 
 Result<void> record_request(const Call& call) {
   ASSAY_TRY(Json request, recorded_request(call.node, call.json));
-  return call.node.record("lm_request", JsonObject{{"lane_id", call.lane_id}, {"request", std::move(request)}, {"request_hash", call.request_hash}});
+  return call.node.record("lm_request",
+                          JsonObject{{"lane_id", call.lane_id}, {"request", std::move(request)}, {"request_hash", call.request_hash}});
 }
 
 Result<void> record_response(const Call& call, const LmResponse& answer) {
@@ -81,7 +82,10 @@ Result<void> record_hit(const Call& call, const LmResponse& answer) {
 }
 
 Result<void> record_error(const Call& call, const Error& error) {
-  return call.node.record("error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}, {"request_hash", call.request_hash}});
+  return call.node.record("error", JsonObject{{"code", name(error.code)},
+                                              {"message", to_utf8(error.message)},
+                                              {"path", to_utf8(error.path)},
+                                              {"request_hash", call.request_hash}});
 }
 
 // The most the call can use: reserved before it is sent.
@@ -116,7 +120,8 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   LmUsage& usage = answer->usage;
   usage.latency_ns = effects.clock->steady_ns() - begin;
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
-  if (reservation) reservation->settle({.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)});
+  if (reservation)
+    reservation->settle({.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)});
   ASSAY_CHECK(record_response(call, *answer));
   return answer;
 }
@@ -155,7 +160,8 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   Result<LmResponse> answer = [&]() -> Result<LmResponse> {
     if (settings.cache == nullptr) return ask(call, lm);
     ASSAY_TRY(const std::string key, ResponseCache::key(call.request_hash, call.lane_id));
-    ASSAY_TRY(ResponseCache::Found found, settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm); }));
+    ASSAY_TRY(ResponseCache::Found found,
+              settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm); }));
     if (found.hit) {
       found.response.usage.from_cache = true;
       ASSAY_CHECK(record_hit(call, found.response));

@@ -28,7 +28,8 @@ std::string label(std::string_view name) {
   return out;
 }
 
-Result<void> check_placeholders(const std::vector<SlotPart>& slot, const Signature& signature, std::string_view name, bool outputs_allowed) {
+Result<void> check_placeholders(const std::vector<SlotPart>& slot, const Signature& signature, std::string_view name,
+                                bool outputs_allowed) {
   for (const SlotPart& part : slot) {
     if (!part.placeholder || part.text == "instructions") continue;
     if (starts(part.text, "inputs.") && signature.input(part.text.substr(7)) != nullptr) continue;
@@ -85,7 +86,8 @@ Result<std::vector<SlotPart>> parse_slot(std::string_view slot) {
       return fail(ErrorCode::malformed, fmt::format("a lone '}}' (byte {})", i), "write a literal brace twice");
     } else if (c == '{') {
       const std::size_t end = slot.find('}', i);
-      if (end == std::string_view::npos) return fail(ErrorCode::malformed, fmt::format("'{{' is not closed (byte {})", i), "write a literal brace twice");
+      if (end == std::string_view::npos)
+        return fail(ErrorCode::malformed, fmt::format("'{{' is not closed (byte {})", i), "write a literal brace twice");
       flush();
       parts.push_back({true, std::string(slot.substr(i + 1, end - i - 1))});
       i = end;
@@ -114,11 +116,13 @@ Json ChatTemplate::make(const Signature& signature) {
 Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& signature) {
   ASSAY_TRY(const std::string renderer, string_member(value, "renderer"));
   ASSAY_TRY(const std::string reader, string_member(value, "reader"));
-  if (renderer != "chat/1") return fail(ErrorCode::refused, fmt::format("unknown renderer '{}'", renderer), "this build knows chat/1", "renderer");
+  if (renderer != "chat/1")
+    return fail(ErrorCode::refused, fmt::format("unknown renderer '{}'", renderer), "this build knows chat/1", "renderer");
   if (reader != "chat/1") return fail(ErrorCode::refused, fmt::format("unknown reader '{}'", reader), "this build knows chat/1", "reader");
   ASSAY_TRY(const Json* slots, member(value, "slots", Json::Kind::object));
   ChatTemplate out;
-  const std::pair<const char*, std::vector<SlotPart>*> wanted[] = {{"system", &out.system_}, {"user", &out.user_}, {"assistant", &out.assistant_}};
+  const std::pair<const char*, std::vector<SlotPart>*> wanted[] = {
+      {"system", &out.system_}, {"user", &out.user_}, {"assistant", &out.assistant_}};
   for (const auto& [name, into] : wanted) {
     ASSAY_TRY(const std::string text, string_member(*slots, name));
     auto parts = parse_slot(text);
@@ -133,12 +137,14 @@ Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& sign
       return fail(ErrorCode::malformed, "the assistant slot names outputs only", "", "slots.assistant");
     }
     const bool separated = read_fields.empty() || (!out.assistant_[i - 1].placeholder && !trim(out.assistant_[i - 1].text).empty());
-    if (!separated) return fail(ErrorCode::malformed, "two outputs need visible text between them", "put each behind its own name", "slots.assistant");
+    if (!separated)
+      return fail(ErrorCode::malformed, "two outputs need visible text between them", "put each behind its own name", "slots.assistant");
     read_fields.push_back(out.assistant_[i].text.substr(8));
   }
   for (const Field& field : signature.outputs) {
     if (std::count(read_fields.begin(), read_fields.end(), field.name) != 1) {
-      return fail(ErrorCode::malformed, fmt::format("the assistant slot names the output '{}' not exactly once", field.name), "", "slots.assistant");
+      return fail(ErrorCode::malformed, fmt::format("the assistant slot names the output '{}' not exactly once", field.name), "",
+                  "slots.assistant");
     }
   }
   return out;

@@ -9,19 +9,26 @@ namespace assay {
 namespace {
 
 Signature triage() {
-  return Signature::parse("description -> section: Literal['games', 'mail', 'sound']", "PackageTriage", "Choose the archive section that fits the package.").value();
+  return Signature::parse("description -> section: Literal['games', 'mail', 'sound']", "PackageTriage",
+                          "Choose the archive section that fits the package.")
+      .value();
 }
 
 Json template_with(std::string assistant) {
-  return JsonObject{{"renderer", "chat/1"}, {"reader", "chat/1"}, {"fallback", JsonList{}},
-                    {"slots", JsonObject{{"system", "{instructions}"}, {"user", "Description: {inputs.description}"}, {"assistant", std::move(assistant)}}}};
+  return JsonObject{
+      {"renderer", "chat/1"},
+      {"reader", "chat/1"},
+      {"fallback", JsonList{}},
+      {"slots",
+       JsonObject{{"system", "{instructions}"}, {"user", "Description: {inputs.description}"}, {"assistant", std::move(assistant)}}}};
 }
 
 TEST(ChatTemplate, RendersTheWorkedCase) {  // docs/formats.md §2, the example of package triage
   const Signature s = triage();
   const auto chat = ChatTemplate::read(template_with("Section: {outputs.section}"), s);
   ASSERT_TRUE(chat);
-  const JsonList demos{JsonObject{{"inputs", JsonObject{{"description", "chess game for the terminal"}}}, {"outputs", JsonObject{{"section", "games"}}}}};
+  const JsonList demos{
+      JsonObject{{"inputs", JsonObject{{"description", "chess game for the terminal"}}}, {"outputs", JsonObject{{"section", "games"}}}}};
   const auto messages = chat->render(s, demos, JsonObject{{"description", "imap client"}});
   ASSERT_TRUE(messages);
   ASSERT_EQ(messages->size(), 4u);
@@ -41,7 +48,8 @@ TEST(ChatTemplate, FillsSlotsInOnePass) {
 
 TEST(ChatTemplate, RefusesSlotsItCannotReadBack) {
   const Signature s = triage();
-  for (const char* bad : {"Section:", "{outputs.other}", "{outputs.section} {outputs.section}", "{inputs.description}{outputs.section}", "{outputs.section", "} {outputs.section}"}) {
+  for (const char* bad : {"Section:", "{outputs.other}", "{outputs.section} {outputs.section}", "{inputs.description}{outputs.section}",
+                          "{outputs.section", "} {outputs.section}"}) {
     EXPECT_FALSE(ChatTemplate::read(template_with(bad), s)) << bad;
   }
   Json unknown = template_with("{outputs.section}");
@@ -58,9 +66,10 @@ struct Reading {
 TEST(ChatTemplate, ReadsAnswersAndSaysWhatItMended) {
   const Signature s = triage();
   const auto chat = ChatTemplate::read(template_with("Section: {outputs.section}"), s);
-  for (const Reading& r : {Reading{"Section: mail", "mail", ""}, Reading{"  Section:   mail \n", "mail", ""}, Reading{"mail", "mail", "label"}, Reading{"Section: Mail", "mail", "case"},
-                           Reading{"Section: 'mail'.", "mail", "full_stop"}, Reading{"", "", ""}, Reading{"Section: ", "", ""}, Reading{"Section: email", "", ""},
-                           Reading{"Section: mail Section: games", "", ""}, Reading{"Sect", "", ""}}) {
+  for (const Reading& r : {Reading{"Section: mail", "mail", ""}, Reading{"  Section:   mail \n", "mail", ""},
+                           Reading{"mail", "mail", "label"}, Reading{"Section: Mail", "mail", "case"},
+                           Reading{"Section: 'mail'.", "mail", "full_stop"}, Reading{"", "", ""}, Reading{"Section: ", "", ""},
+                           Reading{"Section: email", "", ""}, Reading{"Section: mail Section: games", "", ""}, Reading{"Sect", "", ""}}) {
     std::vector<Repair> repairs;
     const auto outputs = chat->read_answer(s, r.text, &repairs);
     if (*r.section == '\0') {
@@ -112,7 +121,8 @@ RC_GTEST_PROP(ChatTemplateProperty, ReadsWhatItRenders, ()) {
   const Signature s = Signature::parse("q -> thought, section: Literal['games','mail','sound'], n: int").value();
   const auto chat = ChatTemplate::read(ChatTemplate::make(s), s);
   std::string thought = *rc::gen::container<std::string>(rc::gen::inRange('a', 'z'));
-  const Json outputs = JsonObject{{"thought", thought}, {"section", *rc::gen::element<std::string>("games", "mail", "sound")}, {"n", *rc::gen::inRange(-1000, 1000)}};
+  const Json outputs = JsonObject{
+      {"thought", thought}, {"section", *rc::gen::element<std::string>("games", "mail", "sound")}, {"n", *rc::gen::inRange(-1000, 1000)}};
   const JsonList demos{JsonObject{{"inputs", JsonObject{{"q", "x"}}}, {"outputs", outputs}}};
   const auto messages = chat->render(s, demos, JsonObject{{"q", "y"}});
   RC_ASSERT(messages.has_value());

@@ -87,14 +87,15 @@ class Refine final : public Module {
   }
 
   Result<std::string> describe(ArtifactParts& parts) const override {
-    if (reward_.name.empty()) return fail(ErrorCode::usage, "the reward of Refine has no name", "with_reward(f, {name, version, digest})", name_);
+    if (reward_.name.empty())
+      return fail(ErrorCode::usage, "the reward of Refine has no name", "with_reward(f, {name, version, digest})", name_);
     ASSAY_TRY(const std::string inner, module_.describe(parts));
     // A lane object has no address in an artifact: a fallback is named by requirement.
     JsonList fallback;
     if (!rule_.fallback_lanes.empty()) fallback.push_back(Json("lm:any"));
-    const Json params = JsonObject{{"attempts", rule_.attempts}, {"threshold", rule_.threshold},
-                                   {"on_exhausted", rule_.best_on_exhausted ? "best" : "error"}, {"feedback", false},
-                                   {"reward", reward_.to_json()}, {"fallback", fallback}};
+    const Json params = JsonObject{
+        {"attempts", rule_.attempts}, {"threshold", rule_.threshold}, {"on_exhausted", rule_.best_on_exhausted ? "best" : "error"},
+        {"feedback", false},          {"reward", reward_.to_json()},  {"fallback", fallback}};
     ASSAY_CHECK(parts.add_module(name_, JsonObject{{"kind", "refine/1"}, {"over", JsonList{Json(inner)}}, {"params", params}}));
     return name_;
   }

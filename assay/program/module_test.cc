@@ -80,7 +80,8 @@ TEST(Predict, AnswersAndEndsEveryStart) {
 
 TEST(Predict, EndsEveryStartWhenTheLaneFailsOrTheModuleIsCancelled) {
   World world;
-  world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}}; });
+  world.settings.lm =
+      world.lane([](const LmRequest&) { return ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}}; });
   EXPECT_EQ(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::unavailable);
   EXPECT_TRUE(world.events->balanced());
   EXPECT_EQ(world.events->lm_errors, std::vector<std::string>{"unavailable"});
@@ -99,7 +100,8 @@ struct Thrower final : DspyCallback {
 TEST(Callbacks, OneThatThrowsHarmsNeitherTheRunNorTheOthers) {
   World world;
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
-  world.settings.set_callback(std::make_shared<CompositeCallback>(std::vector<std::shared_ptr<DspyCallback>>{std::make_shared<Thrower>(), world.events}));
+  world.settings.set_callback(
+      std::make_shared<CompositeCallback>(std::vector<std::shared_ptr<DspyCallback>>{std::make_shared<Thrower>(), world.events}));
   EXPECT_TRUE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}));
   EXPECT_EQ(world.events->calls, 1);
   EXPECT_TRUE(world.events->balanced());
@@ -159,7 +161,8 @@ TEST(Refine, UsesTheFallbackLaneWhenTheFirstIsAwayOrPoor) {
       return away ? ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}} : ScriptedAnswer{"A: no"};
     });
     world.settings.lm = first;
-    const auto refine = Refine(Predict("ask", yes_no())).with_retries(2).with_reward(wants("yes")).with_threshold(1.0).with_fallback(fallback);
+    const auto refine =
+        Refine(Predict("ask", yes_no())).with_retries(2).with_reward(wants("yes")).with_threshold(1.0).with_fallback(fallback);
     const auto p = refine.forward(world.context(), JsonObject{{"q", "?"}});
     ASSERT_TRUE(p) << p.error().text();
     EXPECT_EQ(p->at("a"), Json("yes"));
@@ -181,7 +184,8 @@ TEST(Refine, KeepsTheBestOrFailsAsTold) {
 TEST(Refine, ThatThrowsInItsRewardStillEnds) {
   World world;
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
-  const auto refine = Refine(Predict("ask", yes_no())).with_reward([](const Json&, const Prediction&) -> double { throw std::runtime_error("mine"); });
+  const auto refine =
+      Refine(Predict("ask", yes_no())).with_reward([](const Json&, const Prediction&) -> double { throw std::runtime_error("mine"); });
   EXPECT_EQ(refine.forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::internal);
   EXPECT_TRUE(world.events->balanced());
 }
@@ -194,7 +198,10 @@ TEST(Program, SendsTheSameBytesBeforeItIsSavedAndAfterItIsLoaded) {
     return ScriptedAnswer{"Reasoning: r\nA: yes"};
   });
   const Rewards rewards = Rewards::built_in();
-  const auto module = Refine(ChainOfThought("think", yes_no()), "careful").with_retries(1).with_reward(rewards.find("nonempty").value()).with_threshold(0.5);
+  const auto module = Refine(ChainOfThought("think", yes_no()), "careful")
+                          .with_retries(1)
+                          .with_reward(rewards.find("nonempty").value())
+                          .with_threshold(0.5);
   ASSERT_TRUE(module.forward(world.context(), JsonObject{{"q", "?"}}));
   const auto program = program_of("p", "1", module, rewards);
   ASSERT_TRUE(program) << program.error().text();

@@ -60,7 +60,8 @@ Result<Prediction> answer(const Context& node, const Predictor& predictor, const
   }
   const Json& asked = request.config.at("n");
   const std::int64_t count = asked.is_int() ? asked.as_int() : 1;
-  if (count < 1 || count > 64) return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
+  if (count < 1 || count > 64)
+    return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
   Prediction prediction;
   Result<Json> first_problem;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -89,7 +90,9 @@ Result<std::vector<std::shared_ptr<LM>>> fallback_lanes(const Context& node, con
     const auto at = node.settings().lanes.find(requirement);
     if (at != node.settings().lanes.end()) lanes.push_back(at->second);
     else if (requirement == "lm:any" && node.settings().lm != nullptr) lanes.push_back(node.settings().lm);
-    else return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement), "give a fallback lane with --fallback-lane", "fallback");
+    else
+      return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement), "give a fallback lane with --fallback-lane",
+                  "fallback");
   }
   return lanes;
 }
@@ -104,12 +107,13 @@ struct Tries {
 
 enum class TryEnd { good, poor, unreachable };
 
-Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::shared_ptr<LM>& lane, const RefineRule& rule, const Forward& inner,
-                       const Json& inputs, Tries& tries) {
+Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::shared_ptr<LM>& lane, const RefineRule& rule,
+                       const Forward& inner, const Json& inputs, Tries& tries) {
   Context attempt = node.at(fmt::format("attempt:{}", index)).with_rollout(node.rollout() * 1000 + index);
   if (lane != nullptr) attempt = attempt.with_lm(lane);
   auto result = inner(attempt, inputs);
-  Json entry = JsonObject{{"index", index}, {"score", Json()}, {"lane", attempt.settings().lm ? Json(attempt.settings().lm->lane().model) : Json()}};
+  Json entry =
+      JsonObject{{"index", index}, {"score", Json()}, {"lane", attempt.settings().lm ? Json(attempt.settings().lm->lane().model) : Json()}};
   if (!result) {
     tries.last_error = result.error();
     entry.set("error", name(result.error().code));
@@ -148,7 +152,8 @@ Result<Prediction> refine(const Context& node, const RefineRule& rule, const For
   }
   if (tries.best && rule.best_on_exhausted) return done();
   if (!tries.best && tries.last_error) return std::unexpected(*tries.last_error);
-  return fail(ErrorCode::unreadable, fmt::format("no attempt of {} reached the threshold {} (best {})", index, rule.threshold, tries.best_score),
+  return fail(ErrorCode::unreadable,
+              fmt::format("no attempt of {} reached the threshold {} (best {})", index, rule.threshold, tries.best_score),
               "raise the attempts, lower the threshold, or set on_exhausted = \"best\"", node.path());
 }
 
@@ -162,7 +167,8 @@ Result<Predictor> Predictor::read(const Json& value) {
   Predictor out;
   ASSAY_TRY(out.kind, string_member(value, "kind"));
   if (out.kind != "predict/1" && out.kind != "chain_of_thought/1") {
-    return fail(ErrorCode::refused, fmt::format("unknown predictor kind '{}'", out.kind), "this build runs predict/1 and chain_of_thought/1", "kind");
+    return fail(ErrorCode::refused, fmt::format("unknown predictor kind '{}'", out.kind),
+                "this build runs predict/1 and chain_of_thought/1", "kind");
   }
   ASSAY_TRY(const Json* signature, member(value, "signature", Json::Kind::object));
   auto read = Signature::read(*signature);
@@ -218,7 +224,8 @@ Result<Prediction> run_predictor(const Context& parent, std::string_view name, c
   return result;
 }
 
-Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner, const Json& inputs) {
+Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner,
+                              const Json& inputs) {
   const Context node = parent.child(name);
   if (rule.attempts < 1) return fail(ErrorCode::usage, "Refine needs at least one attempt", "with_retries(1) or more", node.path());
   return run_node(node, "Operator", "refine", inputs, [&] { return refine(node, rule, inner, inputs); });

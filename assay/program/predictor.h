@@ -46,7 +46,8 @@ struct RefineRule {
 /// Up to `attempts` tries, each with a new rollout; then one on each fallback lane. The first that reaches the threshold is
 /// taken. An answer that cannot be read scores 0; a lane that cannot be reached sends the rest to the fallback lanes.
 /// A spent budget, a cancel and a divergence end it at once.
-Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner, const Json& inputs);
+Result<Prediction> run_refine(const Context& parent, std::string_view name, const RefineRule& rule, const Forward& inner,
+                              const Json& inputs);
 
 /// Wraps a piece of work as a node: start and end lines, callbacks; every start has exactly one end.
 Result<Prediction> run_node(const Context& node, std::string_view node_type, std::string_view node_name, const Json& inputs,

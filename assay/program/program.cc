@@ -46,10 +46,12 @@ Result<Program> Program::load(Artifact artifact, const Rewards& rewards) {
   ASSAY_TRY(const CompiledId id, program.artifact_.id());
   program.id_ = id.hex();
   if (!program.artifact_.code().is_null()) {
-    return fail(ErrorCode::refused, fmt::format("the module runs code '{}' that is not part of this build", program.artifact_.code().at("name").as_string()),
+    return fail(ErrorCode::refused,
+                fmt::format("the module runs code '{}' that is not part of this build", program.artifact_.code().at("name").as_string()),
                 "run it with the program that registers this code", "code");
   }
-  if (!program.artifact_.tools().empty()) return fail(ErrorCode::refused, "the module needs tools, and none are registered here", "", "tools");
+  if (!program.artifact_.tools().empty())
+    return fail(ErrorCode::refused, "the module needs tools, and none are registered here", "", "tools");
   for (const auto& [path, value] : program.artifact_.predictors()) {
     auto predictor = Predictor::read(value);
     if (!predictor) return std::unexpected(std::move(predictor.error()).in("predictors." + path));
@@ -57,7 +59,8 @@ Result<Program> Program::load(Artifact artifact, const Rewards& rewards) {
   }
   for (const auto& [path, value] : program.artifact_.modules()) {
     if (value.at("kind") != Json("refine/1")) {
-      return fail(ErrorCode::refused, fmt::format("unknown module kind {}", value.at("kind").as_string()), "this build runs refine/1", "modules." + path);
+      return fail(ErrorCode::refused, fmt::format("unknown module kind {}", value.at("kind").as_string()), "this build runs refine/1",
+                  "modules." + path);
     }
     const Json& over = value.at("over");
     if (over.as_list().size() != 1) return fail(ErrorCode::malformed, "refine/1 is over exactly one part", "", "modules." + path + ".over");
@@ -92,7 +95,8 @@ Result<Prediction> Program::run_path(const Context& context, std::string_view na
   if (refine == refines_.end()) return fail(ErrorCode::malformed, fmt::format("nothing runs under '{}'", path), "", path);
   const std::string& over = refine->second.over;
   return run_refine(
-      context, name, refine->second.rule, [&](const Context& attempt, const Json& given) { return run_path(attempt, over, over, given); }, inputs);
+      context, name, refine->second.rule, [&](const Context& attempt, const Json& given) { return run_path(attempt, over, over, given); },
+      inputs);
 }
 
 Result<Prediction> Program::run_flow(const Context& context, const Json& inputs) const {
@@ -156,10 +160,14 @@ Result<void> ArtifactParts::add_module(const std::string& path, Json module) {
 }
 
 Json ArtifactParts::base(const std::string& name, const std::string& version) const {
-  return JsonObject{{"format", artifact_format}, {"program", JsonObject{{"name", name}, {"version", version}}},
-                    {"entry", Json()},           {"predictors", predictors_},
-                    {"modules", modules_},       {"flow", Json()},
-                    {"code", Json()},            {"tools", JsonObject{}}};
+  return JsonObject{{"format", artifact_format},
+                    {"program", JsonObject{{"name", name}, {"version", version}}},
+                    {"entry", Json()},
+                    {"predictors", predictors_},
+                    {"modules", modules_},
+                    {"flow", Json()},
+                    {"code", Json()},
+                    {"tools", JsonObject{}}};
 }
 
 Result<Artifact> ArtifactParts::artifact(const std::string& name, const std::string& version, const std::string& entry) const {

@@ -24,7 +24,9 @@ Result<std::map<std::string, Signature>> read_signatures(const TomlTable& root) 
     ASSAY_CHECK(table.text("text", text));
     ASSAY_CHECK(table.text("instructions", instructions));
     auto signature = Signature::parse(text, name, std::string(trim(instructions)));
-    if (!signature) return table.error("text", signature.error().message + (signature.error().path.empty() ? "" : " at " + signature.error().path), signature.error().remedy);
+    if (!signature)
+      return table.error("text", signature.error().message + (signature.error().path.empty() ? "" : " at " + signature.error().path),
+                         signature.error().remedy);
     for (const char* what : {"describe", "labels"}) {
       if (!table.has(what)) continue;
       ASSAY_TRY(const TomlTable notes, table.table(what));
@@ -48,8 +50,8 @@ Result<std::map<std::string, Signature>> read_signatures(const TomlTable& root) 
 }
 
 // [[step]]: one part of the program. Returns the path that runs it (the Refine around it, if there is one).
-Result<std::string> read_step(const TomlTable& step, const std::map<std::string, Signature>& signatures, const Rewards& rewards, ArtifactParts& parts,
-                              Signature* used) {
+Result<std::string> read_step(const TomlTable& step, const std::map<std::string, Signature>& signatures, const Rewards& rewards,
+                              ArtifactParts& parts, Signature* used) {
   ASSAY_CHECK(step.only({"id", "kind", "signature", "config", "slots", "in", "refine"}));
   std::string id, kind = "predict", signature_name;
   ASSAY_CHECK(step.text("id", id));
@@ -61,7 +63,8 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
     std::vector<std::string_view> known;
     for (const auto& [name, value] : signatures) known.push_back(name);
     const std::string near = nearest(signature_name, known);
-    return step.error("signature", fmt::format("there is no signature '{}'", signature_name), near.empty() ? "add [signature.NAME]" : fmt::format("did you mean '{}'?", near));
+    return step.error("signature", fmt::format("there is no signature '{}'", signature_name),
+                      near.empty() ? "add [signature.NAME]" : fmt::format("did you mean '{}'?", near));
   }
   Predictor predictor;
   if (kind == "predict") predictor.kind = "predict/1";
@@ -108,7 +111,7 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   JsonList lanes;
   for (const std::string& lane : fallback) lanes.push_back(Json(lane));
   const std::string path = id + ".refine";
-  const Json params = JsonObject{{"attempts", attempts}, {"threshold", threshold}, {"on_exhausted", exhausted},
+  const Json params = JsonObject{{"attempts", attempts}, {"threshold", threshold},         {"on_exhausted", exhausted},
                                  {"feedback", false},    {"reward", found->ref.to_json()}, {"fallback", lanes}};
   ASSAY_CHECK(parts.add_module(path, JsonObject{{"kind", "refine/1"}, {"over", JsonList{Json(id)}}, {"params", params}}));
   return path;
@@ -137,16 +140,19 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
     nodes.push_back(JsonObject{{"id", id}, {"run", entry}, {"in", in.is_null() ? Json(JsonObject{}) : in}});
   }
   const auto finish = [&](Result<Artifact> artifact) -> Result<Program> {
-    if (!artifact) return head.error("name", fmt::format("{}: {}", artifact.error().path, artifact.error().message), artifact.error().remedy);
+    if (!artifact)
+      return head.error("name", fmt::format("{}: {}", artifact.error().path, artifact.error().message), artifact.error().remedy);
     return Program::load(std::move(*artifact), rewards);
   };
   if (steps.size() == 1 && !head.has("out")) return finish(parts.artifact(name, version, entry));
   const auto own = signatures.find(flow_signature);
   if (own == signatures.end()) {
-    return head.error("signature", "a program of several steps names its own signature", "signature = \"NAME\" and out = { field = \"step.field\" }");
+    return head.error("signature", "a program of several steps names its own signature",
+                      "signature = \"NAME\" and out = { field = \"step.field\" }");
   }
   ASSAY_TRY(const Json out, head.json("out"));
-  if (!out.is_object()) return head.error("out", "a program of several steps says where its outputs come from", "out = { field = \"step.field\" }");
+  if (!out.is_object())
+    return head.error("out", "a program of several steps says where its outputs come from", "out = { field = \"step.field\" }");
   return finish(parts.artifact_with_flow(name, version, JsonObject{{"signature", own->second.to_json()}, {"nodes", nodes}, {"out", out}}));
 }
 
@@ -181,7 +187,8 @@ Result<BudgetLimits> read_budget(const TomlTable& root) {
   if (!root.has("budget")) return out;
   ASSAY_TRY(const TomlTable table, root.table("budget"));
   ASSAY_CHECK(table.only({"calls", "tokens", "msats", "seconds"}));
-  const std::pair<const char*, std::optional<std::int64_t>*> counts[] = {{"calls", &out.calls}, {"tokens", &out.tokens}, {"msats", &out.msats}};
+  const std::pair<const char*, std::optional<std::int64_t>*> counts[] = {
+      {"calls", &out.calls}, {"tokens", &out.tokens}, {"msats", &out.msats}};
   for (const auto& [key, into] : counts) {
     if (!table.has(key)) continue;
     std::int64_t value = 0;
@@ -245,7 +252,8 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) {
     const auto& at = parsed.error().source().begin;
-    return fail(ErrorCode::malformed, std::string(parsed.error().description()), "see docs/reference/program-file.md", fmt::format("{}:{}:{}", name, at.line, at.column));
+    return fail(ErrorCode::malformed, std::string(parsed.error().description()), "see docs/reference/program-file.md",
+                fmt::format("{}:{}:{}", name, at.line, at.column));
   }
   const TomlTable root(parsed.table(), name, "the file");
   ASSAY_CHECK(root.only({"format", "program", "signature", "step", "data", "metric", "optimizer", "budget", "lane", "requires"}));

@@ -74,10 +74,12 @@ template <class Entry>
 Result<Entry> find_exact(const std::map<std::string, Entry, std::less<>>& entries, const CodeRef& ref, std::string_view what) {
   ASSAY_TRY(Entry entry, find_named(entries, ref.name, what));
   if (entry.ref.version != ref.version) {
-    return fail(ErrorCode::refused, fmt::format("{} '{}' has version {} here, {} is asked for", what, ref.name, entry.ref.version, ref.version));
+    return fail(ErrorCode::refused,
+                fmt::format("{} '{}' has version {} here, {} is asked for", what, ref.name, entry.ref.version, ref.version));
   }
   if (entry.ref.digest != ref.digest) {
-    return fail(ErrorCode::refused, fmt::format("{} '{}' has another digest here (want {}, found {})", what, ref.name, ref.digest, entry.ref.digest),
+    return fail(ErrorCode::refused,
+                fmt::format("{} '{}' has another digest here (want {}, found {})", what, ref.name, ref.digest, entry.ref.digest),
                 "use the build whose code the module names");
   }
   return entry;
@@ -97,7 +99,8 @@ Result<CodeRef> CodeRef::read(const Json& value) {
 
 Rewards Rewards::built_in() {
   Rewards out;
-  out.add({built_in_ref("nonempty", "1", "assay.reward/nonempty/1: share of output fields that are not null, blank text, [] or {}"), nonempty});
+  out.add(
+      {built_in_ref("nonempty", "1", "assay.reward/nonempty/1: share of output fields that are not null, blank text, [] or {}"), nonempty});
   return out;
 }
 void Rewards::add(Reward reward) { rewards_.insert_or_assign(reward.ref.name, std::move(reward)); }
@@ -106,8 +109,10 @@ Result<Reward> Rewards::find(std::string_view name) const { return find_named(re
 
 Metrics Metrics::built_in() {
   Metrics out;
-  out.add({built_in_ref("accuracy", "1", "assay.metric/accuracy/1: 1 when every label equals its output as a JSON value, else 0"), accuracy});
-  out.add({built_in_ref("token_f1", "1", "assay.metric/token_f1/1: mean over labels of the F1 of word counts, ASCII letters lowered"), token_f1});
+  out.add(
+      {built_in_ref("accuracy", "1", "assay.metric/accuracy/1: 1 when every label equals its output as a JSON value, else 0"), accuracy});
+  out.add({built_in_ref("token_f1", "1", "assay.metric/token_f1/1: mean over labels of the F1 of word counts, ASCII letters lowered"),
+           token_f1});
   return out;
 }
 void Metrics::add(Metric metric) { metrics_.insert_or_assign(metric.ref.name, std::move(metric)); }

@@ -32,8 +32,8 @@ Result<RunStart> run_start(const Program& program, const RunWorld& world) {
 
 // What a replay must derive again; times, costs and request ids are effects, which it is given.
 bool is_derived(const RecordEntry& entry) {
-  return entry.type == "node_start" || entry.type == "node_end" || entry.type == "attempt" || entry.type == "repair" || entry.type == "score" ||
-         entry.type == "candidate" || entry.type == "decision" || entry.type == "override";
+  return entry.type == "node_start" || entry.type == "node_end" || entry.type == "attempt" || entry.type == "repair" ||
+         entry.type == "score" || entry.type == "candidate" || entry.type == "decision" || entry.type == "override";
 }
 
 using Keyed = std::map<std::string, std::vector<const RecordEntry*>>;
@@ -134,7 +134,8 @@ Result<RunOutcome> run_program(const Program& program, const Json& inputs, const
     ASSAY_TRY(out.output_hash, output_hash(out.prediction->outputs));
   } else {
     const Error& error = out.prediction.error();
-    ASSAY_CHECK(context.record("error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    ASSAY_CHECK(context.record("error",
+                               JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
   }
   ASSAY_TRY(out.root_hash, recorder->finish(out.output_hash));
   out.totals = recorder->totals();
@@ -175,7 +176,8 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
   const bool cut_short = !prediction && prediction.error().code == ErrorCode::diverged;
   const auto replayed = recorder->entries();
   report.divergence = compare_passes(pass, last_pass(replayed), cut_short);
-  if (cut_short && (!report.divergence || report.divergence->node == prediction.error().path)) report.divergence = divergence_of(prediction.error());
+  if (cut_short && (!report.divergence || report.divergence->node == prediction.error().path))
+    report.divergence = divergence_of(prediction.error());
   if (prediction) {
     ASSAY_TRY(report.output_hash, output_hash(prediction->outputs));
   }

@@ -65,6 +65,7 @@ std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries);
 /// First difference between a recorded pass and a replayed one, over node ends, attempts, scores, candidates and decisions.
 /// What the recorded side lacks (outputs that were deleted) is no difference. `partial`: the replay was cut short, so what it
 /// lacks is none either.
-std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, std::span<const RecordEntry> replayed, bool partial = false);
+std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, std::span<const RecordEntry> replayed,
+                                         bool partial = false);
 
 }  // namespace assay

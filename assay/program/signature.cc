@@ -11,9 +11,8 @@ namespace {
 
 bool is_name(std::string_view text) {
   if (text.empty() || !((text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '_')) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; });
 }
 
 // Splits at commas outside brackets and quotes; the offsets let errors name columns of the whole text.
@@ -53,7 +52,8 @@ Result<std::vector<Field>> read_fields(std::string_view text, std::size_t column
     Field field;
     field.name = trim(piece.text.substr(0, colon));
     if (!is_name(field.name)) {
-      return fail(ErrorCode::malformed, fmt::format("expected a field name, found '{}'", field.name), "names are A-Z, a-z, 0-9 and _", place);
+      return fail(ErrorCode::malformed, fmt::format("expected a field name, found '{}'", field.name), "names are A-Z, a-z, 0-9 and _",
+                  place);
     }
     if (colon != std::string_view::npos) {
       auto schema = schema_of_type(trim(piece.text.substr(colon + 1)));
@@ -120,14 +120,15 @@ Result<Json> check_side(const Json& values, const std::vector<Field>& fields, st
   for (const auto& [key, value] : values.as_object()) {
     const bool known = std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
     if (!known) {
-      return fail(ErrorCode::malformed, fmt::format("unknown field '{}'", key), fmt::format("the {} are: {}", side, joined(fields)), std::string(side));
+      return fail(ErrorCode::malformed, fmt::format("unknown field '{}'", key), fmt::format("the {} are: {}", side, joined(fields)),
+                  std::string(side));
     }
   }
   for (const Field& field : fields) {
     const Json* value = values.as_object().find(field.name);
     if (value == nullptr && !is_optional(field.schema)) {
-      return fail(ErrorCode::malformed, fmt::format("the field '{}' is missing", field.name), fmt::format("the {} are: {}", side, joined(fields)),
-                  std::string(side));
+      return fail(ErrorCode::malformed, fmt::format("the field '{}' is missing", field.name),
+                  fmt::format("the {} are: {}", side, joined(fields)), std::string(side));
     }
     const Json given = value == nullptr ? Json() : *value;
     if (auto fits = check_value(given, field.schema); !fits) {

@@ -8,7 +8,8 @@ namespace assay {
 namespace {
 
 TEST(Signature, ReadsNamesAndTypes) {
-  const auto s = Signature::parse("ticket, n: int -> urgency: Literal['low','high'], tags: list[str], note: Optional[str], m: dict[str, list[int]]");
+  const auto s =
+      Signature::parse("ticket, n: int -> urgency: Literal['low','high'], tags: list[str], note: Optional[str], m: dict[str, list[int]]");
   ASSERT_TRUE(s) << s.error().text();
   EXPECT_EQ(s->inputs.size(), 2u);
   EXPECT_EQ(s->outputs.size(), 4u);
@@ -28,8 +29,9 @@ struct Bad {
   const char* path;
 };
 TEST(Signature, NamesTheColumnOfWhatItRefuses) {
-  for (const Bad& bad : {Bad{"a b", ""}, Bad{"a -> b -> c", ""}, Bad{"a ->", "column 5"}, Bad{"1a -> b", "column 1"}, Bad{"a -> b, b", ""}, Bad{"a -> a", ""},
-                         Bad{"a -> b: strng", "b.column 6"}, Bad{"a -> b: list[", "b.column 6"}, Bad{"a -> b: Literal['x", "b.column 9"}, Bad{"a -> b: Literal['x','x']", "b.column 13"}}) {
+  for (const Bad& bad : {Bad{"a b", ""}, Bad{"a -> b -> c", ""}, Bad{"a ->", "column 5"}, Bad{"1a -> b", "column 1"}, Bad{"a -> b, b", ""},
+                         Bad{"a -> a", ""}, Bad{"a -> b: strng", "b.column 6"}, Bad{"a -> b: list[", "b.column 6"},
+                         Bad{"a -> b: Literal['x", "b.column 9"}, Bad{"a -> b: Literal['x','x']", "b.column 13"}}) {
     const auto s = Signature::parse(bad.text);
     ASSERT_FALSE(s) << bad.text;
     if (*bad.path != '\0') {

@@ -14,7 +14,8 @@ namespace assay {
 /// One table and the file's name. All getters leave `out` alone when the key is absent.
 class TomlTable {
  public:
-  TomlTable(const toml::table& table, std::string file, std::string place) : table_(&table), file_(std::move(file)), place_(std::move(place)) {}
+  TomlTable(const toml::table& table, std::string file, std::string place)
+      : table_(&table), file_(std::move(file)), place_(std::move(place)) {}
 
   Result<void> only(const std::vector<std::string_view>& known) const;
   bool has(std::string_view key) const { return table_->contains(key); }

@@ -77,8 +77,8 @@ constexpr Attack table[] = {
     {"ListsHomes", "os.listdir('/root'); did()", ENOENT},
     {"WritesToUsr", "os.open('/usr/lib/os-release', os.O_WRONLY); did()", EACCES},
     {"ConnectsToTheHost", "socket.create_connection(('127.0.0.1', {PORT}), 2); did()", EAFNOSUPPORT},
-    {"ConnectsToTheHostByItsOwnLoopback", "socket.create_connection(('127.0.0.1', {PORT}), 2); did()", ECONNREFUSED, SandboxVerdict::exit_nonzero, 0,
-     "localhost"},
+    {"ConnectsToTheHostByItsOwnLoopback", "socket.create_connection(('127.0.0.1', {PORT}), 2); did()", ECONNREFUSED,
+     SandboxVerdict::exit_nonzero, 0, "localhost"},
     {"ConnectsToAnAbstractSocket", "socket.socket(socket.AF_UNIX).connect('\\0{SOCKET}'); did()", ECONNREFUSED},
     {"OpensNetlink", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); did()", EAFNOSUPPORT},
     {"OpensAPacketSocket", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); did()", EAFNOSUPPORT},
@@ -95,8 +95,10 @@ except BlockingIOError as full:
     os._exit(full.errno)
 stop(); did())",
      EAGAIN},
-    {"TakesAllMemory", "kept = []\nfor _ in range(50): kept.append(bytearray(os.urandom(1 << 16) * 128)); time.sleep(0.03)\ndid()", 137, SandboxVerdict::oom},
-    {"FillsTheDisk", "kept = [tempfile.TemporaryFile() for _ in range(3)]\nfor f in kept: f.write(bytes(8 << 20)); f.flush()\ndid()", ENOSPC},
+    {"TakesAllMemory", "kept = []\nfor _ in range(50): kept.append(bytearray(os.urandom(1 << 16) * 128)); time.sleep(0.03)\ndid()", 137,
+     SandboxVerdict::oom},
+    {"FillsTheDisk", "kept = [tempfile.TemporaryFile() for _ in range(3)]\nfor f in kept: f.write(bytes(8 << 20)); f.flush()\ndid()",
+     ENOSPC},
     {"WritesOneHugeFile", "f = tempfile.TemporaryFile(); f.truncate(1 << 30); did()", EFBIG},
     {"FloodsStdout", "for _ in range(128): sys.stdout.write('x' * 65536)\nsys.stdout.flush(); did()", 137, SandboxVerdict::output_limit},
     {"TypesIntoTheTerminal", R"(
@@ -183,7 +185,8 @@ TEST(SandboxRoot, IsReadOnlyButForTheJobsOwnFolders) {
 TEST(SandboxSurvivors, AreDeadWhenTheCommandHasEnded) {
   const std::string marker = fmt::format("{}.25", 100000 + getpid());
   SandboxRunRequest request;
-  request.commands = {{.cmd = fmt::format("(setsid sleep {0} &) ; (trap '' TERM HUP INT; exec >/dev/null 2>&1; sleep {0} & ) & exit 0", marker)}};
+  request.commands = {
+      {.cmd = fmt::format("(setsid sleep {0} &) ; (trap '' TERM HUP INT; exec >/dev/null 2>&1; sleep {0} & ) & exit 0", marker)}};
   const auto response = run_sandboxed(request, SandboxProfile::Small, {}, Wait{}, system_clock());
   ASSERT_TRUE(response) << response.error().text();
   EXPECT_EQ(response->status, SandboxStatus::success);
@@ -218,8 +221,10 @@ TEST(SandboxJobs, LeaveNothingForTheNext) {
 
 TEST(SandboxArtifacts, AreNeverFollowedOutOfTheFolder) {
   SandboxRunRequest request;
-  request.commands = {{.cmd = "ln -s /etc/passwd a-link; ln -s / b-root; mkfifo c-fifo; truncate -s 200M d-sparse; echo good > e-file; touch \"$(printf 'f\\nnew')\"; "
-                              "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"g-socket\")'; mkdir -p h/i; echo deep > h/i/j; touch k; chmod 000 k"}};
+  request.commands = {{.cmd = "ln -s /etc/passwd a-link; ln -s / b-root; mkfifo c-fifo; truncate -s 200M d-sparse; echo good > e-file; "
+                              "touch \"$(printf 'f\\nnew')\"; "
+                              "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"g-socket\")'; mkdir -p h/i; echo deep > "
+                              "h/i/j; touch k; chmod 000 k"}};
   request.resources.memory_mb = 512;
   SandboxLimits limits;
   limits.artifact_bytes_max = 1 << 20;

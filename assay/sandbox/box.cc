@@ -35,8 +35,10 @@ std::string setting(const char* path) {
 
 std::unexpected<Error> no_isolation(std::string_view what, int error) {
   std::string remedy = namespace_remedy();
-  if (remedy.empty()) remedy = "run outside a container, or in one with CAP_SYS_ADMIN and an unmasked /proc; `assay doctor` shows what is missing";
-  return fail(ErrorCode::unavailable, fmt::format("this machine gives no isolation, so nothing was run: {} failed: {}", what, std::strerror(error)),
+  if (remedy.empty())
+    remedy = "run outside a container, or in one with CAP_SYS_ADMIN and an unmasked /proc; `assay doctor` shows what is missing";
+  return fail(ErrorCode::unavailable,
+              fmt::format("this machine gives no isolation, so nothing was run: {} failed: {}", what, std::strerror(error)),
               std::move(remedy));
 }
 
@@ -84,12 +86,14 @@ bool wait_readable(int fd, int other, int timeout_ms) {
 }  // namespace
 
 std::string namespace_remedy() {
-  if (setting("/proc/sys/user/max_user_namespaces") == "0") return "user namespaces are disabled: set sysctl user.max_user_namespaces to more than 0";
+  if (setting("/proc/sys/user/max_user_namespaces") == "0")
+    return "user namespaces are disabled: set sysctl user.max_user_namespaces to more than 0";
   if (setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" && geteuid() != 0) {
     return "user namespaces are for root only here: set sysctl kernel.unprivileged_userns_clone=1, or run as root";
   }
   if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" && geteuid() != 0) {
-    return "AppArmor restricts user namespaces: set sysctl kernel.apparmor_restrict_unprivileged_userns=0, give assay a profile with `userns,`, or run as root";
+    return "AppArmor restricts user namespaces: set sysctl kernel.apparmor_restrict_unprivileged_userns=0, give assay a profile with "
+           "`userns,`, or run as root";
   }
   return {};
 }
@@ -145,7 +149,8 @@ Result<void> Box::prepare_outside(const RunShape& shape, const Defences& defence
     uid = spare_id("/proc/self/uid_map", pid_);
     gid = spare_id("/proc/self/gid_map", pid_);
     if (uid < 0 || gid < 0) {
-      return fail(ErrorCode::unavailable, "this machine gives no isolation, so nothing was run: root has no spare user ids in this container",
+      return fail(ErrorCode::unavailable,
+                  "this machine gives no isolation, so nothing was run: root has no spare user ids in this container",
                   "give the container at least 67100 user ids (/etc/subuid), or run as a normal user");
     }
   } else {
@@ -229,7 +234,8 @@ Result<void> Box::order(std::uint32_t index, int out, int err) {
   header->cmsg_len = CMSG_LEN(2 * sizeof(int));
   const int fds[2] = {out, err};
   std::memcpy(CMSG_DATA(header), fds, sizeof fds);
-  if (sendmsg(control_.get(), &message, MSG_NOSIGNAL) < 0) return fail(ErrorCode::internal, fmt::format("init is gone: {}", std::strerror(errno)));
+  if (sendmsg(control_.get(), &message, MSG_NOSIGNAL) < 0)
+    return fail(ErrorCode::internal, fmt::format("init is gone: {}", std::strerror(errno)));
   return {};
 }
 

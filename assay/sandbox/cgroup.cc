@@ -136,10 +136,12 @@ Result<Cgroup> Cgroup::make_v2(pid_t pid, const CgroupLimits& limits) {
   const std::string& folder = out.memory_;
   put(folder + "/memory.swap.max", "0");
   put(folder + "/memory.oom.group", "1");
-  const bool limited = put(folder + "/memory.max", fmt::to_string(limits.memory_bytes)) && put(folder + "/pids.max", fmt::to_string(limits.processes));
+  const bool limited =
+      put(folder + "/memory.max", fmt::to_string(limits.memory_bytes)) && put(folder + "/pids.max", fmt::to_string(limits.processes));
   if (!limited) return fail(ErrorCode::unavailable, "control groups version 2: limits cannot be written", {}, folder);
   if (put(folder + "/cpu.max", fmt::format("{} 100000", std::llround(limits.cpus * 100000)))) out.cpu_ = folder;
-  if (!put(folder + "/cgroup.procs", fmt::to_string(pid))) return fail(ErrorCode::unavailable, "control groups version 2: a process cannot be moved", {}, folder);
+  if (!put(folder + "/cgroup.procs", fmt::to_string(pid)))
+    return fail(ErrorCode::unavailable, "control groups version 2: a process cannot be moved", {}, folder);
   return out;
 }
 

@@ -29,12 +29,31 @@ namespace {
 
 constexpr int detach_mount = 2;  // MNT_DETACH
 
-constexpr const char* stage_names[] = {
-    "nothing", "starting a session", "taking the job's user id", "bringing loopback up", "setting the host name", "making mounts private",
-    "mounting the root tmpfs", "making folders", "binding a read-only folder", "binding a device", "mounting a writable tmpfs",
-    "mounting the job folder", "making symbolic links", "writing /etc", "changing the root", "making the root read-only",
-    "dropping capabilities", "setting no_new_privs", "pinning to CPUs", "connecting the output streams", "changing to the workdir",
-    "setting resource limits", "closing inherited files", "installing the system call filter", "starting /bin/sh"};
+constexpr const char* stage_names[] = {"nothing",
+                                       "starting a session",
+                                       "taking the job's user id",
+                                       "bringing loopback up",
+                                       "setting the host name",
+                                       "making mounts private",
+                                       "mounting the root tmpfs",
+                                       "making folders",
+                                       "binding a read-only folder",
+                                       "binding a device",
+                                       "mounting a writable tmpfs",
+                                       "mounting the job folder",
+                                       "making symbolic links",
+                                       "writing /etc",
+                                       "changing the root",
+                                       "making the root read-only",
+                                       "dropping capabilities",
+                                       "setting no_new_privs",
+                                       "pinning to CPUs",
+                                       "connecting the output streams",
+                                       "changing to the workdir",
+                                       "setting resource limits",
+                                       "closing inherited files",
+                                       "installing the system call filter",
+                                       "starting /bin/sh"};
 
 // Raw: glibc's set*id wrappers signal every thread they believe in, and those stayed behind in the launcher.
 long set_ids(unsigned id, bool clear_groups) {
@@ -166,7 +185,8 @@ void fill_root(const InitPlan& plan) {
 // Returns true if there is no fresh /proc: an outer container that masks parts of its own forbids it.
 bool build_root(const InitPlan& plan) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) give_up(plan, InitStage::private_mounts);
-  if (mount("tmpfs", plan.staging, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755") != 0) give_up(plan, InitStage::root_tmpfs);
+  if (mount("tmpfs", plan.staging, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755") != 0)
+    give_up(plan, InitStage::root_tmpfs);
   if (chdir(plan.staging) != 0) give_up(plan, InitStage::root_tmpfs);
   fill_root(plan);
   const bool proc_missing = mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=2") != 0;
@@ -196,9 +216,7 @@ void drop_rights(const InitPlan& plan) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up(plan, InitStage::no_new_privileges);
 }
 
-bool install(const sock_fprog& program) {
-  return program.len == 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
-}
+bool install(const sock_fprog& program) { return program.len == 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0; }
 
 [[noreturn]] void run_command(const InitPlan& plan, const InitPlan::Command& command, int out, int err) {
   if (syscall(SYS_setsid) < 0) give_up(plan, InitStage::session);

@@ -16,21 +16,69 @@ namespace assay {
 
 /// Where setting up can fail. `stage_name` says it in words.
 enum class InitStage : std::uint32_t {
-  none, session, identity, loopback, hostname, private_mounts, root_tmpfs, folders, bind, device, writable, job_folder, symlinks, files,
-  pivot, read_only_root, capabilities, no_new_privileges, affinity, streams, workdir, limits, close_files, seccomp, exec,
+  none,
+  session,
+  identity,
+  loopback,
+  hostname,
+  private_mounts,
+  root_tmpfs,
+  folders,
+  bind,
+  device,
+  writable,
+  job_folder,
+  symlinks,
+  files,
+  pivot,
+  read_only_root,
+  capabilities,
+  no_new_privileges,
+  affinity,
+  streams,
+  workdir,
+  limits,
+  close_files,
+  seccomp,
+  exec,
 };
 const char* stage_name(InitStage stage);
 
 /// What `init_main` needs; arrays end with an entry whose first pointer is null. All paths are relative to the new root.
 struct InitPlan {
-  struct Folder { const char* path; };
-  struct Bind { const char* source; const char* target; bool folder; };        // read-only, recursive
-  struct Device { const char* source; const char* target; };
-  struct Mount { const char* source; const char* target; };                    // folders of the writable tmpfs
-  struct Symlink { const char* to; const char* path; };
-  struct File { const char* path; const char* text; std::size_t size; };
-  struct Limit { int resource; rlimit value; };
-  struct Command { const char* text; const char* workdir; };
+  struct Folder {
+    const char* path;
+  };
+  struct Bind {
+    const char* source;
+    const char* target;
+    bool folder;
+  };        // read-only, recursive
+  struct Device {
+    const char* source;
+    const char* target;
+  };
+  struct Mount {
+    const char* source;
+    const char* target;
+  };                    // folders of the writable tmpfs
+  struct Symlink {
+    const char* to;
+    const char* path;
+  };
+  struct File {
+    const char* path;
+    const char* text;
+    std::size_t size;
+  };
+  struct Limit {
+    int resource;
+    rlimit value;
+  };
+  struct Command {
+    const char* text;
+    const char* workdir;
+  };
 
   const char* staging = "/tmp";  // mounted over in the job's mount namespace only
   const Folder* folders = nullptr;

@@ -11,7 +11,8 @@
 namespace assay {
 namespace {
 
-constexpr std::string_view passwd = "root:x:0:0:root:/:/usr/sbin/nologin\njob:x:1000:1000:job:/job:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
+constexpr std::string_view passwd =
+    "root:x:0:0:root:/:/usr/sbin/nologin\njob:x:1000:1000:job:/job:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
 constexpr std::string_view group = "root:x:0:\njob:x:1000:\nnogroup:x:65534:\n";
 constexpr std::string_view hosts = "127.0.0.1 localhost assay\n::1 localhost\n";
 constexpr std::string_view nsswitch = "passwd: files\ngroup: files\nhosts: files\n";
@@ -125,7 +126,8 @@ void PreparedPlan::choose_cpus(const RunShape& shape) {
   cpus_given_ = static_cast<int>(given);
 }
 
-std::unique_ptr<PreparedPlan> PreparedPlan::make(const RunShape& shape, const SeccompFilter& filter, const Defences& defences, bool as_root) {
+std::unique_ptr<PreparedPlan> PreparedPlan::make(const RunShape& shape, const SeccompFilter& filter, const Defences& defences,
+                                                 bool as_root) {
   std::unique_ptr<PreparedPlan> out(new PreparedPlan());  // private constructor: make_unique cannot
   out->add_system(shape);
   out->add_etc();

@@ -46,10 +46,11 @@ SandboxCapabilities probe_sandbox(const Wait& wait, Clock& clock) {
 Json to_json(const SandboxCapabilities& capabilities) {
   JsonList missing;
   for (const std::string& text : capabilities.missing) missing.emplace_back(text);
-  return JsonObject{{"available", capabilities.available}, {"level", capabilities.level},     {"cgroup", capabilities.cgroup},
-                    {"landlock_abi", capabilities.landlock_abi}, {"kernel", capabilities.kernel}, {"as_root", capabilities.as_root},
-                    {"missing", std::move(missing)}, {"problem", capabilities.problem}, {"remedy", capabilities.remedy},
-                    {"start_ms", capabilities.start_ms}};
+  return JsonObject{{"available", capabilities.available}, {"level", capabilities.level},
+                    {"cgroup", capabilities.cgroup},       {"landlock_abi", capabilities.landlock_abi},
+                    {"kernel", capabilities.kernel},       {"as_root", capabilities.as_root},
+                    {"missing", std::move(missing)},       {"problem", capabilities.problem},
+                    {"remedy", capabilities.remedy},       {"start_ms", capabilities.start_ms}};
 }
 
 }  // namespace assay

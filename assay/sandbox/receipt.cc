@@ -14,32 +14,44 @@ constexpr std::string_view receipt_kind = "oa.sandbox_run.v1";
 Result<Json> statement(const SandboxRunRequest& request, const SandboxRunResponse& response) {
   ASSAY_TRY(const std::string job, job_hash(request));
   if (response.job_hash != job) {
-    return fail(ErrorCode::mismatch, fmt::format("the response answers job {}, not {}", response.job_hash, job), "pair it with its own request", "job_hash");
+    return fail(ErrorCode::mismatch, fmt::format("the response answers job {}, not {}", response.job_hash, job),
+                "pair it with its own request", "job_hash");
   }
   const Json whole = to_json(response);
   ASSAY_TRY(const std::string response_hash, hash(whole));
   JsonList runs;
   for (const SandboxCommandRun& run : response.runs) {
-    runs.emplace_back(JsonObject{{"exit_code", run.exit_code}, {"verdict", name(run.verdict)}, {"stdout_sha256", run.out.sha256}, {"stderr_sha256", run.err.sha256}});
+    runs.emplace_back(JsonObject{{"exit_code", run.exit_code},
+                                 {"verdict", name(run.verdict)},
+                                 {"stdout_sha256", run.out.sha256},
+                                 {"stderr_sha256", run.err.sha256}});
   }
   JsonList artifacts;
   for (const SandboxArtifact& artifact : response.artifacts) {
     artifacts.emplace_back(JsonObject{{"path", artifact.path}, {"sha256", artifact.sha256}});
   }
-  return Json(JsonObject{{"format", receipt_format}, {"kind", receipt_kind}, {"job_hash", job}, {"response_hash", response_hash},
-                         {"status", name(response.status)}, {"profile", response.profile}, {"isolation", whole.at("isolation")},
-                         {"runs", std::move(runs)}, {"artifacts", std::move(artifacts)}});
+  return Json(JsonObject{{"format", receipt_format},
+                         {"kind", receipt_kind},
+                         {"job_hash", job},
+                         {"response_hash", response_hash},
+                         {"status", name(response.status)},
+                         {"profile", response.profile},
+                         {"isolation", whole.at("isolation")},
+                         {"runs", std::move(runs)},
+                         {"artifacts", std::move(artifacts)}});
 }
 
 Result<void> expect_text(const Json& receipt, std::string_view key, std::string_view want) {
   ASSAY_TRY(const std::string found, string_member(receipt, key));
-  if (found != want) return fail(ErrorCode::mismatch, fmt::format("expected {}, found {}", want, to_utf8(found.substr(0, 100))), {}, std::string(key));
+  if (found != want)
+    return fail(ErrorCode::mismatch, fmt::format("expected {}, found {}", want, to_utf8(found.substr(0, 100))), {}, std::string(key));
   return {};
 }
 
 }  // namespace
 
-Result<Json> make_receipt(const SandboxRunRequest& request, const SandboxRunResponse& response, const SecretKey& key, Entropy& entropy, Clock& clock) {
+Result<Json> make_receipt(const SandboxRunRequest& request, const SandboxRunResponse& response, const SecretKey& key, Entropy& entropy,
+                          Clock& clock) {
   ASSAY_TRY(Json out, statement(request, response));
   constexpr std::int64_t second_ns = 1'000'000'000;
   out.set("created_at", clock.unix_ns() / second_ns);
@@ -62,7 +74,8 @@ Result<void> verify_receipt(const Json& receipt, const SandboxRunRequest& reques
   ASSAY_TRY(const Json want, statement(request, response));
   for (const auto& [key, value] : want.as_object()) {
     if (!(receipt.at(key) == value)) {
-      return fail(ErrorCode::mismatch, fmt::format("the receipt's {} is not that of the response", key), "do not pay this provider again", key);
+      return fail(ErrorCode::mismatch, fmt::format("the receipt's {} is not that of the response", key), "do not pay this provider again",
+                  key);
     }
   }
   return {};

@@ -16,7 +16,8 @@ namespace assay {
 /// `{"format": "assay.receipt/1", "kind": "oa.sandbox_run.v1", "job_hash", "response_hash", "status", "profile", "isolation",
 /// "runs": [{"exit_code", "verdict", "stdout_sha256", "stderr_sha256"}], "artifacts": [{"path", "sha256"}], "created_at",
 /// "signer", "signature"}`. Errors: `mismatch` if the response is not one to this request.
-Result<Json> make_receipt(const SandboxRunRequest& request, const SandboxRunResponse& response, const SecretKey& key, Entropy& entropy, Clock& clock);
+Result<Json> make_receipt(const SandboxRunRequest& request, const SandboxRunResponse& response, const SecretKey& key, Entropy& entropy,
+                          Clock& clock);
 
 /// Format, kind and signature. Errors: `malformed`, `mismatch`.
 Result<void> verify_receipt(const Json& receipt);

@@ -18,10 +18,11 @@ constexpr const char* small_request = R"({"sandbox":{"provider":"native","image_
 SandboxRunRequest request_of(std::string_view text) { return read_sandbox_request(read_json(text).value()).value(); }
 
 TEST(SandboxRequest, WritesEveryDefault) {
-  EXPECT_EQ(canonical(to_json(request_of(R"({"sandbox":{"image_digest":"sha256:abc123"},"commands":[{"cmd":"echo hello"}]})"))).value(),
-            R"({"commands":[{"cmd":"echo hello","continue_on_fail":false}],"repo":{"mount_path":"/workspace","source":""},)"
-            R"("sandbox":{"image_digest":"sha256:abc123","network_policy":"none","provider":"docker","resources":{"cpus":1,"memory_mb":512,"timeout_secs":60}},)"
-            R"("verification":{"adjudication":"none","mode":"objective","redundancy":1}})");
+  EXPECT_EQ(
+      canonical(to_json(request_of(R"({"sandbox":{"image_digest":"sha256:abc123"},"commands":[{"cmd":"echo hello"}]})"))).value(),
+      R"({"commands":[{"cmd":"echo hello","continue_on_fail":false}],"repo":{"mount_path":"/workspace","source":""},)"
+      R"("sandbox":{"image_digest":"sha256:abc123","network_policy":"none","provider":"docker","resources":{"cpus":1,"memory_mb":512,"timeout_secs":60}},)"
+      R"("verification":{"adjudication":"none","mode":"objective","redundancy":1}})");
 }
 
 TEST(SandboxRequest, KeepsAllFieldsAndUnknownOnes) {
@@ -49,15 +50,17 @@ struct Broken {
 
 TEST(SandboxRequest, NamesTheMemberThatIsWrong) {
   for (const Broken& broken :
-       {Broken{R"([])", ""}, Broken{R"({})", "sandbox"}, Broken{R"({"sandbox":3})", "sandbox"}, Broken{R"({"sandbox":{}})", "sandbox.image_digest"},
-        Broken{R"({"sandbox":{"image_digest":1}})", "sandbox.image_digest"}, Broken{R"({"sandbox":{"image_digest":""}})", "commands"},
+       {Broken{R"([])", ""}, Broken{R"({})", "sandbox"}, Broken{R"({"sandbox":3})", "sandbox"},
+        Broken{R"({"sandbox":{}})", "sandbox.image_digest"}, Broken{R"({"sandbox":{"image_digest":1}})", "sandbox.image_digest"},
+        Broken{R"({"sandbox":{"image_digest":""}})", "commands"},
         Broken{R"({"sandbox":{"image_digest":"","network_policy":"some"}})", "sandbox.network_policy"},
         Broken{R"({"sandbox":{"image_digest":"","resources":{"cpus":0}}})", "sandbox.resources.cpus"},
         Broken{R"({"sandbox":{"image_digest":"","resources":{"memory_mb":-1}}})", "sandbox.resources.memory_mb"},
         Broken{R"({"sandbox":{"image_digest":"","resources":{"memory_mb":4294967296}}})", "sandbox.resources.memory_mb"},
         Broken{R"({"sandbox":{"image_digest":"","resources":{"timeout_secs":1.5}}})", "sandbox.resources.timeout_secs"},
         Broken{R"({"sandbox":{"image_digest":"","resources":{"disk_mb":"1"}}})", "sandbox.resources.disk_mb"},
-        Broken{R"({"sandbox":{"image_digest":""},"repo":{}})", "repo.source"}, Broken{R"({"sandbox":{"image_digest":""},"commands":[{"cmd":"a"},{}]})", "commands[1].cmd"},
+        Broken{R"({"sandbox":{"image_digest":""},"repo":{}})", "repo.source"},
+        Broken{R"({"sandbox":{"image_digest":""},"commands":[{"cmd":"a"},{}]})", "commands[1].cmd"},
         Broken{R"({"sandbox":{"image_digest":""},"commands":[{"cmd":"a","continue_on_fail":0}]})", "commands[0].continue_on_fail"},
         Broken{R"({"sandbox":{"image_digest":""},"commands":[],"env":{"A":1}})", "env.A"},
         Broken{R"({"sandbox":{"image_digest":""},"commands":[],"verification":{"mode":"x"}})", "verification.mode"},
@@ -210,7 +213,9 @@ TEST(SandboxReceipt, BindsRequestAndResponse) {
 TEST(SandboxArtifactName, IsPrintable) {
   EXPECT_EQ(percent_encoded("a b-ü.txt"), "a b-ü.txt");
   EXPECT_EQ(percent_encoded("a\nb%\x7f"), "a%0Ab%25%7F");
-  EXPECT_EQ(percent_encoded("\xff" "a"), "%FFa");
+  EXPECT_EQ(percent_encoded("\xff"
+                            "a"),
+            "%FFa");
 }
 
 }  // namespace

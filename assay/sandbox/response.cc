@@ -10,8 +10,9 @@ namespace assay {
 namespace {
 
 constexpr std::array<std::string_view, 5> status_names{"success", "failed", "timeout", "cancelled", "error"};
-constexpr std::array<std::string_view, 11> verdict_names{"ok",           "exit_nonzero", "signaled",    "timeout_wall", "timeout_cpu", "oom",
-                                                         "output_limit", "violation",    "bad_request", "cancelled",    "internal"};
+constexpr std::array<std::string_view, 11> verdict_names{"ok",          "exit_nonzero", "signaled",     "timeout_wall",
+                                                         "timeout_cpu", "oom",          "output_limit", "violation",
+                                                         "bad_request", "cancelled",    "internal"};
 
 template <class Enum, std::size_t N>
 Result<Enum> read_name(const Json& object, std::string_view key, const std::array<std::string_view, N>& names) {
@@ -60,7 +61,8 @@ Result<SandboxStream> read_stream(const Json& run, const std::string& prefix) {
   // What claims to be whole must have the hash it claims.
   if (!out.truncated && out.bytes == static_cast<std::int64_t>(out.stored.size()) && !run.at(prefix + "_bytes").is_null() &&
       sha256_hex(out.stored) != out.sha256) {
-    return fail(ErrorCode::mismatch, "the stored output does not have the hash that is claimed for it", "do not trust this provider", prefix);
+    return fail(ErrorCode::mismatch, "the stored output does not have the hash that is claimed for it", "do not trust this provider",
+                prefix);
   }
   return out;
 }

@@ -30,7 +30,8 @@ struct Pipe {
 
 Result<Pipe> make_pipe() {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return fail(ErrorCode::io, fmt::format("no pipe for the job's output: {}", std::strerror(errno)), "close files or raise ulimit -n");
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return fail(ErrorCode::io, fmt::format("no pipe for the job's output: {}", std::strerror(errno)), "close files or raise ulimit -n");
   Pipe out{Fd(ends[0]), Fd(ends[1])};
   if (fcntl(out.read.get(), F_SETFL, O_NONBLOCK) != 0) return fail(ErrorCode::io, "a pipe cannot be made non-blocking");
   return out;
@@ -233,13 +234,17 @@ std::string pretty_name(const std::string& release) {
 
 void add_notes(Box& box, const RunShape& shape, SandboxRunResponse& out) {
   const CgroupUsage usage = box.usage();
-  if (usage.fork_refusals > 0) out.notes.push_back(fmt::format("the process limit ({}) was reached {} times", shape.processes, usage.fork_refusals));
+  if (usage.fork_refusals > 0)
+    out.notes.push_back(fmt::format("the process limit ({}) was reached {} times", shape.processes, usage.fork_refusals));
   if (box.folder_full()) out.notes.push_back(fmt::format("files: the {} MiB for /job and /tmp are full", shape.disk_bytes >> 20));
 }
 
 Result<void> add_provenance(SandboxRunResponse& out, std::int64_t executed_at) {
-  JsonObject provenance{{"model_id", "assay-sandbox/native"}, {"sampling", JsonObject{{"temperature", 0}}}, {"input_sha256", out.job_hash},
-                        {"executed_at", executed_at}, {"duration_ms", out.usage.wall_ms}};
+  JsonObject provenance{{"model_id", "assay-sandbox/native"},
+                        {"sampling", JsonObject{{"temperature", 0}}},
+                        {"input_sha256", out.job_hash},
+                        {"executed_at", executed_at},
+                        {"duration_ms", out.usage.wall_ms}};
   out.provenance = Json(JsonObject());
   Json whole = to_json(out);
   whole.set("provenance", Json(JsonObject()));
@@ -254,7 +259,9 @@ Result<void> add_provenance(SandboxRunResponse& out, std::int64_t executed_at) {
 std::string native_image_digest() {
   utsname system{};
   uname(&system);
-  const Json root = JsonObject{{"format", "assay.native_root/1"}, {"os_release", os_release()}, {"arch", std::string(system.machine)},
+  const Json root = JsonObject{{"format", "assay.native_root/1"},
+                               {"os_release", os_release()},
+                               {"arch", std::string(system.machine)},
                                {"libc", std::string(gnu_get_libc_version())}};
   return hash(root).value_or(std::string(64, '0'));
 }
@@ -276,7 +283,9 @@ Result<SandboxRunResponse> run_with_defences(const SandboxRunRequest& request, c
   }
   out.usage.wall_ms = job.wall_ms();
   add_notes(box, shape, out);
-  if (!box.kill()) return fail(ErrorCode::internal, "the job's processes could not be ended within 5 s", "restart this machine: a process is stuck in the kernel");
+  if (!box.kill())
+    return fail(ErrorCode::internal, "the job's processes could not be ended within 5 s",
+                "restart this machine: a process is stuck in the kernel");
   ASSAY_TRY(CollectedArtifacts left, collect_artifacts(box.folder(), limits));
 
   const CgroupUsage usage = box.usage();

@@ -27,7 +27,8 @@ Result<SandboxRunResponse> run(std::vector<SandboxCommand> commands, const Sandb
 }
 
 TEST(Sandbox, RunsOrdinaryProgramsAndHashesTheirOutput) {
-  const auto response = run({{.cmd = "echo out; echo err >&2; pwd; id -un; hostname"}, {.cmd = "python3 -c 'print(6 * 7)' > answer.txt; cat /job/answer.txt"}});
+  const auto response = run(
+      {{.cmd = "echo out; echo err >&2; pwd; id -un; hostname"}, {.cmd = "python3 -c 'print(6 * 7)' > answer.txt; cat /job/answer.txt"}});
   ASSERT_TRUE(response) << response.error().text();
   EXPECT_EQ(response->status, SandboxStatus::success);
   EXPECT_FALSE(response->error.has_value());
@@ -44,9 +45,10 @@ TEST(Sandbox, RunsOrdinaryProgramsAndHashesTheirOutput) {
 
 TEST(Sandbox, RunsACompilerAndThreads) {
   if (access("/usr/bin/gcc", X_OK) != 0) GTEST_SKIP() << "no gcc here";
-  const auto response = run({{.cmd = "printf '#include <pthread.h>\\n#include <stdio.h>\\nstatic void* f(void* p) { return p; }\\nint main(void) { pthread_t t; "
-                                     "if (pthread_create(&t, 0, f, 0)) return 1; pthread_join(t, 0); puts(\"threads\"); return 0; }\\n' > a.c"},
-                             {.cmd = "gcc -pthread a.c -o a && ./a"}});
+  const auto response = run(
+      {{.cmd = "printf '#include <pthread.h>\\n#include <stdio.h>\\nstatic void* f(void* p) { return p; }\\nint main(void) { pthread_t t; "
+               "if (pthread_create(&t, 0, f, 0)) return 1; pthread_join(t, 0); puts(\"threads\"); return 0; }\\n' > a.c"},
+       {.cmd = "gcc -pthread a.c -o a && ./a"}});
   ASSERT_TRUE(response) << response.error().text();
   ASSERT_EQ(response->runs.size(), 2U);
   EXPECT_EQ(response->runs[1].out.stored, "threads\n") << response->runs[1].err.stored;
@@ -68,8 +70,9 @@ TEST(Sandbox, GivesExactlyTheAllowedEnvironment) {
 TEST(Sandbox, GivesALoopbackOfItsOwnWhenAsked) {
   SandboxRunRequest request;
   request.network_policy = "localhost";
-  request.commands = {{.cmd = "python3 -c \"import socket; s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); "
-                              "c.sendall(b'over'); print(s.accept()[0].recv(4))\""}};
+  request.commands = {
+      {.cmd = "python3 -c \"import socket; s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); "
+              "c.sendall(b'over'); print(s.accept()[0].recv(4))\""}};
   const auto response = run_sandboxed(request, SandboxProfile::Small, {}, Wait{}, system_clock());
   ASSERT_TRUE(response) << response.error().text();
   EXPECT_EQ(response->runs[0].out.stored, "b'over'\n") << response->runs[0].err.stored;
@@ -83,10 +86,11 @@ struct Ending {
 };
 
 TEST(Sandbox, TellsExitCodesFromSignals) {
-  for (const Ending& ending : {Ending{"exit 0", SandboxVerdict::ok, 0, 0}, Ending{"exit 1", SandboxVerdict::exit_nonzero, 1, 0},
-                               Ending{"exit 137", SandboxVerdict::exit_nonzero, 137, 0}, Ending{"exit 255", SandboxVerdict::exit_nonzero, 255, 0},
-                               Ending{"no-such-program", SandboxVerdict::exit_nonzero, 127, 0}, Ending{"kill -SEGV $$", SandboxVerdict::signaled, 139, 11},
-                               Ending{"kill -KILL $$", SandboxVerdict::signaled, 137, 9}, Ending{"kill -9 1; kill -9 -1", SandboxVerdict::exit_nonzero, 1, 0}}) {
+  for (const Ending& ending :
+       {Ending{"exit 0", SandboxVerdict::ok, 0, 0}, Ending{"exit 1", SandboxVerdict::exit_nonzero, 1, 0},
+        Ending{"exit 137", SandboxVerdict::exit_nonzero, 137, 0}, Ending{"exit 255", SandboxVerdict::exit_nonzero, 255, 0},
+        Ending{"no-such-program", SandboxVerdict::exit_nonzero, 127, 0}, Ending{"kill -SEGV $$", SandboxVerdict::signaled, 139, 11},
+        Ending{"kill -KILL $$", SandboxVerdict::signaled, 137, 9}, Ending{"kill -9 1; kill -9 -1", SandboxVerdict::exit_nonzero, 1, 0}}) {
     const auto response = run({{.cmd = ending.command}});
     ASSERT_TRUE(response) << response.error().text();
     const SandboxCommandRun& one = response->runs[0];
@@ -142,7 +146,8 @@ TEST(SandboxLimit, ProcessesAtMaxPassAndOneMoreIsRefused) {
   SandboxLimits limits;
   limits.processes_max = 20;
   const std::string script =
-      "python3 -c 'import os,time\nn = 1\ntry:\n while n < 40:\n  if os.fork() == 0: time.sleep(9); os._exit(0)\n  n += 1\nexcept OSError as e: print(n, e.errno)'";
+      "python3 -c 'import os,time\nn = 1\ntry:\n while n < 40:\n  if os.fork() == 0: time.sleep(9); os._exit(0)\n  n += 1\nexcept OSError "
+      "as e: print(n, e.errno)'";
   const auto response = run({{.cmd = "exec " + script}}, limits);
   ASSERT_TRUE(response);
   EXPECT_EQ(response->runs[0].out.stored, "20 11\n") << response->runs[0].err.stored;
@@ -229,7 +234,8 @@ TEST(Sandbox, EndsAtTheCallersDeadline) {
   SandboxRunRequest request;
   request.commands = {{.cmd = "sleep 100"}};
   Clock& clock = system_clock();
-  const auto response = run_sandboxed(request, SandboxProfile::Small, {}, Wait{Deadline::after(clock, std::chrono::milliseconds(1500)), {}}, clock);
+  const auto response =
+      run_sandboxed(request, SandboxProfile::Small, {}, Wait{Deadline::after(clock, std::chrono::milliseconds(1500)), {}}, clock);
   ASSERT_TRUE(response) << response.error().text();
   EXPECT_EQ(response->status, SandboxStatus::timeout);
   EXPECT_EQ(response->error.value_or(""), "command 1 of 1: timeout_wall: the caller's deadline passed");
@@ -253,7 +259,8 @@ TEST(Sandbox, RunsManyAtOnceFromManyThreads) {
 int as_normal_user(int (*body)()) {
   const pid_t child = fork();
   if (child == 0) {
-    const bool dropped = geteuid() != 0 || (setgroups(0, nullptr) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+    const bool dropped =
+        geteuid() != 0 || (setgroups(0, nullptr) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // as it is in a process that this user started
     _exit(dropped ? body() : 99);
   }

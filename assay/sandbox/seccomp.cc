@@ -26,13 +26,13 @@ constexpr std::string_view allowed[] = {
     // files
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "open", "openat", "openat2",
     "creat", "close", "close_range", "lseek", "stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
-    "faccessat2", "dup", "dup2", "dup3", "pipe", "pipe2", "fcntl", "flock", "fsync", "fdatasync", "sync_file_range",
-    "truncate", "ftruncate", "fallocate", "fadvise64", "readahead", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "rename",
-    "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "unlink", "unlinkat", "symlink", "symlinkat", "readlink",
-    "readlinkat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes", "utimensat",
-    "futimesat", "mknod", "mknodat", "sendfile", "copy_file_range", "splice", "tee", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
-    "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "inotify_init",
-    "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "ioctl", "memfd_create",
+    "faccessat2", "dup", "dup2", "dup3", "pipe", "pipe2", "fcntl", "flock", "fsync", "fdatasync", "sync_file_range", "truncate",
+    "ftruncate", "fallocate", "fadvise64", "readahead", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "rename", "renameat",
+    "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "unlink", "unlinkat", "symlink", "symlinkat", "readlink", "readlinkat",
+    "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes", "utimensat", "futimesat", "mknod",
+    "mknodat", "sendfile", "copy_file_range", "splice", "tee", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
+    "flistxattr", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "inotify_init", "inotify_init1",
+    "inotify_add_watch", "inotify_rm_watch", "ioctl", "memfd_create",
     // waiting
     "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
     "eventfd", "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime", "timerfd_gettime", "io_setup", "io_destroy",
@@ -64,19 +64,71 @@ constexpr std::string_view allowed[] = {
     "uname", "sysinfo", "getrandom"};
 
 // Known and forbidden: EPERM tells a program that it may not, where ENOSYS would say that the kernel cannot.
-constexpr std::string_view denied[] = {
-    "bpf", "perf_event_open", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff",
-    "acct", "quotactl", "quotactl_fd", "syslog", "iopl", "ioperm", "modify_ldt", "sysfs", "ustat", "uselib", "vhangup", "mount", "umount2",
-    "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount", "mount_setattr", "open_by_handle_at",
-    "name_to_handle_at", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
-    "userfaultfd", "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname", "fanotify_init",
-    "fanotify_mark", "unshare", "setns", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "setpriority",
-    "ioprio_set"};
+constexpr std::string_view denied[] = {"bpf",
+                                       "perf_event_open",
+                                       "kexec_load",
+                                       "kexec_file_load",
+                                       "init_module",
+                                       "finit_module",
+                                       "delete_module",
+                                       "reboot",
+                                       "swapon",
+                                       "swapoff",
+                                       "acct",
+                                       "quotactl",
+                                       "quotactl_fd",
+                                       "syslog",
+                                       "iopl",
+                                       "ioperm",
+                                       "modify_ldt",
+                                       "sysfs",
+                                       "ustat",
+                                       "uselib",
+                                       "vhangup",
+                                       "mount",
+                                       "umount2",
+                                       "pivot_root",
+                                       "chroot",
+                                       "fsopen",
+                                       "fsconfig",
+                                       "fsmount",
+                                       "fspick",
+                                       "open_tree",
+                                       "move_mount",
+                                       "mount_setattr",
+                                       "open_by_handle_at",
+                                       "name_to_handle_at",
+                                       "ptrace",
+                                       "process_vm_readv",
+                                       "process_vm_writev",
+                                       "process_madvise",
+                                       "process_mrelease",
+                                       "kcmp",
+                                       "pidfd_getfd",
+                                       "userfaultfd",
+                                       "settimeofday",
+                                       "clock_settime",
+                                       "adjtimex",
+                                       "clock_adjtime",
+                                       "sethostname",
+                                       "setdomainname",
+                                       "fanotify_init",
+                                       "fanotify_mark",
+                                       "unshare",
+                                       "setns",
+                                       "sched_setaffinity",
+                                       "sched_setscheduler",
+                                       "sched_setparam",
+                                       "sched_setattr",
+                                       "setpriority",
+                                       "ioprio_set"};
 
 constexpr std::uint64_t low_half = 0xffffffff;  // the kernel reads an int; BPF sees all 64 bits (CVE-2019-10063)
 
 // What libseccomp's SCMP_A0 makes, which is a compound literal and no C++.
-scmp_arg_cmp when(unsigned argument, scmp_compare how, std::uint64_t value, std::uint64_t second = 0) { return {argument, how, value, second}; }
+scmp_arg_cmp when(unsigned argument, scmp_compare how, std::uint64_t value, std::uint64_t second = 0) {
+  return {argument, how, value, second};
+}
 
 struct Release {
   void operator()(void* context) const { seccomp_release(context); }
@@ -84,7 +136,9 @@ struct Release {
 using Context = std::unique_ptr<void, Release>;
 
 Error failed(std::string_view what, int negative_errno) {
-  return {ErrorCode::unavailable, fmt::format("libseccomp could not build the filter: {}: {}", what, std::strerror(-negative_errno)), {},
+  return {ErrorCode::unavailable,
+          fmt::format("libseccomp could not build the filter: {}: {}", what, std::strerror(-negative_errno)),
+          {},
           "check that libseccomp 2.5 or newer is installed"};
 }
 
@@ -156,8 +210,9 @@ Result<std::vector<sock_filter>> build_arguments() {
     ASSAY_CHECK(add(filter, eperm, "ioctl", {when(1, SCMP_CMP_MASKED_EQ, low_half, request)}));
   }
   // CLONE_NEWTIME cannot be asked of clone(2): its bit is part of the exit signal.
-  for (const std::uint64_t flag : {std::uint64_t{CLONE_NEWUSER}, std::uint64_t{CLONE_NEWNS}, std::uint64_t{CLONE_NEWPID}, std::uint64_t{CLONE_NEWNET},
-                                   std::uint64_t{CLONE_NEWIPC}, std::uint64_t{CLONE_NEWUTS}, std::uint64_t{CLONE_NEWCGROUP}}) {
+  for (const std::uint64_t flag :
+       {std::uint64_t{CLONE_NEWUSER}, std::uint64_t{CLONE_NEWNS}, std::uint64_t{CLONE_NEWPID}, std::uint64_t{CLONE_NEWNET},
+        std::uint64_t{CLONE_NEWIPC}, std::uint64_t{CLONE_NEWUTS}, std::uint64_t{CLONE_NEWCGROUP}}) {
     ASSAY_CHECK(add(filter, eperm, "clone", {when(0, SCMP_CMP_MASKED_EQ, flag, flag)}));
   }
   for (const std::uint64_t option : {std::uint64_t{PR_SET_MM}, std::uint64_t{PR_SET_PTRACER}}) {

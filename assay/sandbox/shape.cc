@@ -15,7 +15,8 @@ constexpr std::int64_t mebi = 1024 * 1024;
 
 std::unexpected<Error> unsupported(std::string_view path, std::string_view value, std::string remedy) {
   const std::size_t dot = path.rfind('.');
-  return fail(ErrorCode::refused, fmt::format("unsupported: {}={}", path.substr(dot == std::string_view::npos ? 0 : dot + 1), value.substr(0, 200)),
+  return fail(ErrorCode::refused,
+              fmt::format("unsupported: {}={}", path.substr(dot == std::string_view::npos ? 0 : dot + 1), value.substr(0, 200)),
               std::move(remedy), std::string(path));
 }
 
@@ -30,19 +31,23 @@ std::vector<std::string_view> segments(std::string_view path) {
 }
 
 bool plain(std::string_view segment) {
-  const auto fine = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'; };
+  const auto fine = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  };
   return !segment.empty() && segment != "." && segment != ".." && std::all_of(segment.begin(), segment.end(), fine);
 }
 
 Result<void> check_place(const SandboxRunRequest& request) {
   if (request.provider != "native") {
-    return unsupported("sandbox.provider", request.provider, "this machine runs jobs in its native sandbox: set sandbox.provider to \"native\"");
+    return unsupported("sandbox.provider", request.provider,
+                       "this machine runs jobs in its native sandbox: set sandbox.provider to \"native\"");
   }
   const std::string digest = native_image_digest();
   std::string_view image = request.image_digest;
   if (image.starts_with("sha256:")) image.remove_prefix(7);
   if (!image.empty() && image != "native" && image != digest) {
-    return unsupported("sandbox.image_digest", request.image_digest, fmt::format("jobs see this machine's own read-only system: use \"native\" or {}", digest));
+    return unsupported("sandbox.image_digest", request.image_digest,
+                       fmt::format("jobs see this machine's own read-only system: use \"native\" or {}", digest));
   }
   if (request.network_policy == "full" || (request.network_policy != "none" && request.network_policy != "localhost")) {
     return unsupported("sandbox.network_policy", request.network_policy, "use none, or localhost for a loopback of the job's own");
@@ -59,8 +64,10 @@ Result<void> check_verification(const SandboxVerification& verification) {
   if (verification.redundancy != 1) {
     return unsupported("verification.redundancy", std::to_string(verification.redundancy), "one run is one: ask several providers");
   }
-  if (verification.adjudication != "none") return unsupported("verification.adjudication", verification.adjudication, "compare the responses on your side");
-  if (verification.judge_model) return unsupported("verification.judge_model", *verification.judge_model, "judge the responses on your side");
+  if (verification.adjudication != "none")
+    return unsupported("verification.adjudication", verification.adjudication, "compare the responses on your side");
+  if (verification.judge_model)
+    return unsupported("verification.judge_model", *verification.judge_model, "judge the responses on your side");
   return {};
 }
 
@@ -87,14 +94,16 @@ Result<void> shape_resources(const SandboxResources& asked, const SandboxProfile
   out.disk_bytes = asked.disk_mb.value_or(asked.memory_mb / 2) * mebi;
   out.cpus = asked.cpus;
   out.wall_seconds = asked.timeout_secs;
-  out.cpu_seconds = limits.cpu_seconds > 0 ? limits.cpu_seconds : static_cast<std::int64_t>(std::ceil(static_cast<double>(asked.timeout_secs) * asked.cpus));
+  out.cpu_seconds = limits.cpu_seconds > 0 ? limits.cpu_seconds
+                                           : static_cast<std::int64_t>(std::ceil(static_cast<double>(asked.timeout_secs) * asked.cpus));
   out.processes = limits.processes_max > 0 ? limits.processes_max : profile.processes;
   out.open_files = limits.open_files_max;
   return {};
 }
 
 Result<void> shape_mount_path(const std::string& path, RunShape& out) {
-  constexpr std::array<std::string_view, 14> taken{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "dev", "proc", "sys", "tmp", "mnt", "var"};
+  constexpr std::array<std::string_view, 14> taken{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
+                                                   "etc", "dev", "proc", "sys", "tmp",   "mnt",   "var"};
   const auto parts = segments(path);
   const bool ok = path.starts_with('/') && !parts.empty() && parts.size() <= 8 && std::all_of(parts.begin(), parts.end(), plain) &&
                   std::find(taken.begin(), taken.end(), parts[0]) == taken.end() && (parts[0] != "job" || parts.size() == 1);
@@ -111,16 +120,19 @@ bool within(std::string_view path, std::string_view folder) {
 Result<void> shape_commands(const SandboxRunRequest& request, const SandboxLimits& limits, RunShape& out) {
   if (request.commands.empty()) return fail(ErrorCode::refused, "there is no command to run", "give at least one", "commands");
   if (request.commands.size() > limits.commands_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("{} commands; at most {} are run", request.commands.size(), limits.commands_max), {}, "commands");
+    return fail(ErrorCode::limit_exceeded, fmt::format("{} commands; at most {} are run", request.commands.size(), limits.commands_max), {},
+                "commands");
   }
   for (std::size_t i = 0; i < request.commands.size(); ++i) {
     const SandboxCommand& command = request.commands[i];
     const std::string path = fmt::format("commands[{}]", i);
     if (command.cmd.size() > limits.command_bytes_max) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("{} bytes; a command has at most {}", command.cmd.size(), limits.command_bytes_max),
+      return fail(ErrorCode::limit_exceeded,
+                  fmt::format("{} bytes; a command has at most {}", command.cmd.size(), limits.command_bytes_max),
                   "write a script in one command and run it in the next", path + ".cmd");
     }
-    if (command.cmd.find('\0') != std::string::npos) return fail(ErrorCode::refused, "a command cannot hold a zero byte", {}, path + ".cmd");
+    if (command.cmd.find('\0') != std::string::npos)
+      return fail(ErrorCode::refused, "a command cannot hold a zero byte", {}, path + ".cmd");
     std::string workdir = command.workdir.value_or(out.mount_path);
     if (!workdir.starts_with('/')) workdir = out.mount_path + "/" + workdir;
     const auto parts = segments(workdir);
@@ -146,24 +158,36 @@ bool steers(std::string_view name) {
 }
 
 Result<void> shape_environment(const SandboxRunRequest& request, const SandboxLimits& limits, RunShape& out) {
-  std::vector<std::pair<std::string, std::string>> all{
-      {"CI", "1"},           {"HOME", "/job"},    {"LANG", "C.UTF-8"},  {"LC_ALL", "C.UTF-8"}, {"LOGNAME", "job"},
-      {"PATH", "/usr/local/bin:/usr/bin:/bin"},   {"PYTHONDONTWRITEBYTECODE", "1"},            {"PYTHONHASHSEED", "0"},
-      {"SOURCE_DATE_EPOCH", "315532800"},         {"TERM", "dumb"},     {"TMPDIR", "/tmp"},    {"TZ", "UTC"},
-      {"USER", "job"}};
+  std::vector<std::pair<std::string, std::string>> all{{"CI", "1"},
+                                                       {"HOME", "/job"},
+                                                       {"LANG", "C.UTF-8"},
+                                                       {"LC_ALL", "C.UTF-8"},
+                                                       {"LOGNAME", "job"},
+                                                       {"PATH", "/usr/local/bin:/usr/bin:/bin"},
+                                                       {"PYTHONDONTWRITEBYTECODE", "1"},
+                                                       {"PYTHONHASHSEED", "0"},
+                                                       {"SOURCE_DATE_EPOCH", "315532800"},
+                                                       {"TERM", "dumb"},
+                                                       {"TMPDIR", "/tmp"},
+                                                       {"TZ", "UTC"},
+                                                       {"USER", "job"}};
   std::size_t bytes = 0;
   if (request.env.size() > limits.env_count_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("{} variables; at most {} are set", request.env.size(), limits.env_count_max), {}, "env");
+    return fail(ErrorCode::limit_exceeded, fmt::format("{} variables; at most {} are set", request.env.size(), limits.env_count_max), {},
+                "env");
   }
   for (const auto& [key, value] : request.env) {
     const std::string path = "env." + to_utf8(key.substr(0, 100));
     if (!variable_name(key) || value.find('\0') != std::string::npos) {
-      return fail(ErrorCode::refused, "not the name of an environment variable, or its value holds a zero byte", "use A-Z, a-z, 0-9 and _", path);
+      return fail(ErrorCode::refused, "not the name of an environment variable, or its value holds a zero byte", "use A-Z, a-z, 0-9 and _",
+                  path);
     }
-    if (steers(key)) return fail(ErrorCode::refused, fmt::format("unsupported: env {}", key), "set it inside a command if the job needs it", path);
+    if (steers(key))
+      return fail(ErrorCode::refused, fmt::format("unsupported: env {}", key), "set it inside a command if the job needs it", path);
     bytes += key.size() + value.size() + 2;
     if (bytes > limits.env_bytes_max) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("the environment has more than {} bytes", limits.env_bytes_max), "write large values to a file", path);
+      return fail(ErrorCode::limit_exceeded, fmt::format("the environment has more than {} bytes", limits.env_bytes_max),
+                  "write large values to a file", path);
     }
     const auto same = std::find_if(all.begin(), all.end(), [&key](const auto& pair) { return pair.first == key; });
     if (same != all.end()) {

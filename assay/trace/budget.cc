@@ -109,8 +109,7 @@ Json BudgetLimits::to_json() const {
   return out;
 }
 
-Budget::Reservation::Reservation(Reservation&& other) noexcept
-    : budget_(std::exchange(other.budget_, nullptr)), amount_(other.amount_) {}
+Budget::Reservation::Reservation(Reservation&& other) noexcept : budget_(std::exchange(other.budget_, nullptr)), amount_(other.amount_) {}
 
 Budget::Reservation::~Reservation() {
   if (budget_ != nullptr) budget_->release(amount_, {});

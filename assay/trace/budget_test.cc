@@ -20,8 +20,8 @@ TEST(Budget, ReadsItsPartsInAnyOrder) {
 }
 
 TEST(Budget, RefusesAPartThatItCannotRead) {
-  for (const char* bad : {"", "calls", "calls=", "calls=-1", "calls=1.5", "calls=x", "calls=9007199254740992", "seconds=-1", "seconds=nan", "seconds=inf",
-                          "call=1", "calls=1,calls=2", "seconds=1,seconds=2", "calls=1,", " calls=1"}) {
+  for (const char* bad : {"", "calls", "calls=", "calls=-1", "calls=1.5", "calls=x", "calls=9007199254740992", "seconds=-1", "seconds=nan",
+                          "seconds=inf", "call=1", "calls=1,calls=2", "seconds=1,seconds=2", "calls=1,", " calls=1"}) {
     const auto limits = BudgetLimits::parse(bad);
     ASSERT_FALSE(limits) << bad;
     EXPECT_EQ(limits.error().code, ErrorCode::usage) << bad;

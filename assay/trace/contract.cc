@@ -50,7 +50,8 @@ std::optional<TraceParent> read_traceparent(std::string_view text) {
   const TraceParent parent{text.substr(3, 32), text.substr(36, 16)};
   if (!is_hex(version, 2) || version == "ff" || !is_hex(flags, 2)) return std::nullopt;
   if (text.size() > 55 && (version == "00" || text[55] != '-')) return std::nullopt;
-  if (!is_hex(parent.trace_id, 32) || !is_hex(parent.span_id, 16) || all_zero(parent.trace_id) || all_zero(parent.span_id)) return std::nullopt;
+  if (!is_hex(parent.trace_id, 32) || !is_hex(parent.span_id, 16) || all_zero(parent.trace_id) || all_zero(parent.span_id))
+    return std::nullopt;
   return parent;
 }
 
@@ -91,7 +92,8 @@ Json chat_message(const Json& role, const Json& content) {
 std::string messages_text(const Json& request) {
   JsonList out;
   const Json& messages = request.at("messages");
-  for (const Json& message : messages.is_list() ? messages.as_list() : JsonList{}) out.push_back(chat_message(message.at("role"), message.at("content")));
+  for (const Json& message : messages.is_list() ? messages.as_list() : JsonList{})
+    out.push_back(chat_message(message.at("role"), message.at("content")));
   return canonical(out).value_or("[]");
 }
 
@@ -192,9 +194,13 @@ class SpanWriter {
   }
 
   static std::string describe_job(const Node& node, TraceSpan& span) {
-    constexpr std::pair<std::string_view, std::string_view> members[] = {
-        {"job_id", "assay.job.id"}, {"job_hash", "assay.job.hash"}, {"provider", "assay.job.provider"}, {"provider_pubkey", "assay.job.provider"},
-        {"invoice_hash", "assay.job.invoice_hash"}, {"payment_hash", "assay.job.payment_hash"}, {"verdict", "assay.job.verdict"}};
+    constexpr std::pair<std::string_view, std::string_view> members[] = {{"job_id", "assay.job.id"},
+                                                                         {"job_hash", "assay.job.hash"},
+                                                                         {"provider", "assay.job.provider"},
+                                                                         {"provider_pubkey", "assay.job.provider"},
+                                                                         {"invoice_hash", "assay.job.invoice_hash"},
+                                                                         {"payment_hash", "assay.job.payment_hash"},
+                                                                         {"verdict", "assay.job.verdict"}};
     std::string job_type;
     span.kind = SpanKind::Producer;
     for (const OperatorEvent& event : node.events) {
@@ -209,9 +215,8 @@ class SpanWriter {
   }
 
   static bool has_event(const Node& node, std::initializer_list<std::string_view> types) {
-    return std::any_of(node.events.begin(), node.events.end(), [&](const OperatorEvent& event) {
-      return std::find(types.begin(), types.end(), event.type) != types.end();
-    });
+    return std::any_of(node.events.begin(), node.events.end(),
+                       [&](const OperatorEvent& event) { return std::find(types.begin(), types.end(), event.type) != types.end(); });
   }
 
   // "refine/attempt:0/classify:2" → "classify": few different names, as back ends group by them.
@@ -240,7 +245,8 @@ class SpanWriter {
     if (!event.data.is_object()) return out;
     for (const auto& [key, value] : event.data.as_object()) {
       const bool scalar = value.is_number() || value.is_bool();
-      const bool text = value.is_string() && (options_.content || is_hex(value.as_string(), 64) || std::find(std::begin(plain), std::end(plain), key) != std::end(plain));
+      const bool text = value.is_string() && (options_.content || is_hex(value.as_string(), 64) ||
+                                              std::find(std::begin(plain), std::end(plain), key) != std::end(plain));
       if (scalar || text) set(out.attributes, "assay." + key, value);
     }
     return out;

@@ -53,9 +53,10 @@ TEST(TraceContract, AnIncomingTraceparentGivesTraceAndParent) {
   std::vector<RecordEntry> lines = entries();
   lines[0].data.set("traceparent", parent);
   EXPECT_EQ(spans_of(lines)[0].parent_span_id, "b7ad6b7169203331");
-  for (const char* bad : {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-                          "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-                          "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"}) {
+  for (const char* bad :
+       {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"}) {
     EXPECT_EQ(trace_id_of(worked::run_id, bad), worked::trace_id) << bad;
   }
 }
@@ -107,7 +108,8 @@ TEST(TraceContract, ContentTravelsOnlyWhenAskedFor) {
   const auto has_content = [](const std::vector<TraceSpan>& spans) {
     bool found = false;
     for (const TraceSpan& span : spans) {
-      for (const auto& [key, value] : span.attributes) found = found || (value.is_string() && value.as_string().find("imap") != std::string::npos);
+      for (const auto& [key, value] : span.attributes)
+        found = found || (value.is_string() && value.as_string().find("imap") != std::string::npos);
     }
     return found;
   };
@@ -140,7 +142,9 @@ TEST(TraceContract, FailuresHaveAStatusAndAType) {
   std::vector<RecordEntry> lines = entries();
   lines[3].type = "error";
   lines[3].data = JsonObject{{"code", "unavailable"}, {"message", "no route"}, {"path", ""}, {"request_hash", worked::request_hash}};
-  lines[4].data = JsonObject{{"outputs", Json()}, {"status", "error"}, {"error", JsonObject{{"code", "unavailable"}, {"message", "no route"}, {"path", "classify"}}}};
+  lines[4].data = JsonObject{{"outputs", Json()},
+                             {"status", "error"},
+                             {"error", JsonObject{{"code", "unavailable"}, {"message", "no route"}, {"path", "classify"}}}};
   lines.back().data.set("output_hash", nullptr);
   const std::vector<TraceSpan> spans = spans_of(lines);
   ASSERT_EQ(spans.size(), 3U);
@@ -176,7 +180,8 @@ TEST(TraceContract, ACacheHitIsAnEventOfItsModule) {
 }
 
 TEST(TraceContract, AToolIsAnExecuteToolSpan) {
-  const std::vector<TraceSpan> spans = spans_of(operator_case("search", "tool", JsonObject{{"name", "search"}, {"arguments", "secret text"}}));
+  const std::vector<TraceSpan> spans =
+      spans_of(operator_case("search", "tool", JsonObject{{"name", "search"}, {"arguments", "secret text"}}));
   ASSERT_EQ(spans.size(), 2U);
   EXPECT_EQ(spans[1].name, "execute_tool search");
   EXPECT_EQ(spans[1].kind, SpanKind::Internal);
@@ -187,7 +192,8 @@ TEST(TraceContract, AToolIsAnExecuteToolSpan) {
 
 TEST(TraceContract, ASandboxRunIsAProducerSpan) {
   const std::string hash(64, 'e');
-  const std::vector<TraceSpan> spans = spans_of(operator_case("sandbox", "sandbox", JsonObject{{"job_hash", hash}, {"verdict", "ok"}, {"provider", hash}}));
+  const std::vector<TraceSpan> spans =
+      spans_of(operator_case("sandbox", "sandbox", JsonObject{{"job_hash", hash}, {"verdict", "ok"}, {"provider", hash}}));
   EXPECT_EQ(spans[1].name, "sandbox oa.sandbox_run.v1");
   EXPECT_EQ(spans[1].kind, SpanKind::Producer);
   EXPECT_EQ(spans[1].attributes.at("assay.job.hash"), Json(hash));

@@ -262,7 +262,8 @@ class GraphBuilder {
     std::vector<std::vector<std::size_t>> children(nodes.size());
     for (std::size_t i = 1; i < nodes.size(); ++i) children[*nodes[i].parent].push_back(i);
     for (auto& list : children) {
-      std::stable_sort(list.begin(), list.end(), [&](std::size_t a, std::size_t b) { return nodes[a].start_unix_ns < nodes[b].start_unix_ns; });
+      std::stable_sort(list.begin(), list.end(),
+                       [&](std::size_t a, std::size_t b) { return nodes[a].start_unix_ns < nodes[b].start_unix_ns; });
     }
     std::vector<Node> ordered;
     ordered.reserve(nodes.size());

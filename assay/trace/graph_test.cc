@@ -12,7 +12,14 @@ namespace {
 // Entries as a record would have them; t counts up by one unless `at` moves it.
 class Lines {
  public:
-  Lines() { add("run_start", "", JsonObject{{"run_id", worked::run_id}, {"started_unix_ns", "1000"}, {"lanes", JsonList{worked::lane()}}, {"program", Json()}, {"settings", JsonObject{}}}); }
+  Lines() {
+    add("run_start", "",
+        JsonObject{{"run_id", worked::run_id},
+                   {"started_unix_ns", "1000"},
+                   {"lanes", JsonList{worked::lane()}},
+                   {"program", Json()},
+                   {"settings", JsonObject{}}});
+  }
   Lines& at(std::int64_t t) {
     t_ = t;
     return *this;
@@ -21,15 +28,25 @@ class Lines {
     entries.push_back({static_cast<std::int64_t>(entries.size()), t_++, std::move(type), std::move(node), "", std::move(data)});
     return *this;
   }
-  Lines& start(std::string node, std::string_view kind, Json name) { return add("node_start", std::move(node), JsonObject{{"node_type", kind}, {"name", std::move(name)}, {"inputs", JsonObject{}}}); }
+  Lines& start(std::string node, std::string_view kind, Json name) {
+    return add("node_start", std::move(node), JsonObject{{"node_type", kind}, {"name", std::move(name)}, {"inputs", JsonObject{}}});
+  }
   Lines& end(std::string node, std::string_view status = "ok") {
     Json error = status == "ok" ? Json() : Json(JsonObject{{"code", "unavailable"}, {"message", "gone"}, {"path", ""}});
     return add("node_end", std::move(node), JsonObject{{"outputs", JsonObject{}}, {"status", status}, {"error", std::move(error)}});
   }
-  Lines& request(std::string node, std::string_view hash = "h") { return add("lm_request", std::move(node), JsonObject{{"lane_id", worked::lane_id}, {"request", worked::request()}, {"request_hash", hash}}); }
+  Lines& request(std::string node, std::string_view hash = "h") {
+    return add("lm_request", std::move(node),
+               JsonObject{{"lane_id", worked::lane_id}, {"request", worked::request()}, {"request_hash", hash}});
+  }
   Lines& response(std::string node, std::string_view content, std::string_view hash = "h") {
-    return add("lm_response", std::move(node), JsonObject{{"request_hash", hash}, {"content", content}, {"finish_reason", "stop"}, {"cost_msats", 2}, {"latency_ns", 1},
-                                                          {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 1}}}});
+    return add("lm_response", std::move(node),
+               JsonObject{{"request_hash", hash},
+                          {"content", content},
+                          {"finish_reason", "stop"},
+                          {"cost_msats", 2},
+                          {"latency_ns", 1},
+                          {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 1}}}});
   }
   Graph graph() const { return graph_of(entries); }
 
@@ -76,7 +93,10 @@ TEST(Graph, OfTheWorkedCase) {
 
 TEST(Graph, PathsGiveParentsAlsoOverSegmentsThatAreNoNodes) {
   Lines lines;
-  lines.start("refine", "Operator", "refine").start("refine/attempt:0/classify", "Predict", "S").end("refine/attempt:0/classify").end("refine");
+  lines.start("refine", "Operator", "refine")
+      .start("refine/attempt:0/classify", "Predict", "S")
+      .end("refine/attempt:0/classify")
+      .end("refine");
   lines.start("refined", "Operator", "x").end("refined");
   const Graph graph = lines.graph();
   EXPECT_EQ(paths(graph), (std::vector<std::string>{"", "refine", "refine/attempt:0/classify", "refined"}));
@@ -128,8 +148,14 @@ TEST(Graph, CallsAreAnsweredInOrderAndFailedOnesKeepTheirError) {
 
 TEST(Graph, ACacheHitIsACallThatCostsNothing) {
   Lines lines;
-  lines.start("a", "Predict", "S").add("cache_hit", "a", JsonObject{{"lane_id", worked::lane_id}, {"request", worked::request()}, {"request_hash", "h"}, {"content", JsonObject{{"$base64", "/w=="}}},
-                                                                    {"finish_reason", "stop"}, {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 1}}}});
+  lines.start("a", "Predict", "S")
+      .add("cache_hit", "a",
+           JsonObject{{"lane_id", worked::lane_id},
+                      {"request", worked::request()},
+                      {"request_hash", "h"},
+                      {"content", JsonObject{{"$base64", "/w=="}}},
+                      {"finish_reason", "stop"},
+                      {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 1}}}});
   const Graph graph = lines.graph();
   ASSERT_EQ(graph.nodes[1].calls.size(), 1U);
   EXPECT_TRUE(graph.nodes[1].calls[0].cached);
@@ -171,7 +197,8 @@ TEST(Graph, TakesLongPathsAndManySiblingsInGoodTime) {
   Lines lines;
   std::string deep = "a";
   while (deep.size() < 4000) deep += "/a";
-  for (int i = 0; i < 20000; ++i) lines.start(fmt::format("m:{}", i), "Operator", "x").end(fmt::format("m:{}", i)).add("event", deep, JsonObject{});
+  for (int i = 0; i < 20000; ++i)
+    lines.start(fmt::format("m:{}", i), "Operator", "x").end(fmt::format("m:{}", i)).add("event", deep, JsonObject{});
   EXPECT_EQ(lines.graph().nodes.size(), 20001U);
 }
 

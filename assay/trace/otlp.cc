@@ -133,7 +133,9 @@ void put_text(pbf_writer& out, protozero::pbf_tag_type field, std::string_view t
   out.add_string(field, utf8);
 }
 
-void put_id(pbf_writer& out, protozero::pbf_tag_type field, std::string_view digits) { out.add_bytes(field, from_hex(digits).value_or("")); }
+void put_id(pbf_writer& out, protozero::pbf_tag_type field, std::string_view digits) {
+  out.add_bytes(field, from_hex(digits).value_or(""));
+}
 
 void put_value(pbf_writer& out, const Json& value);
 
@@ -239,13 +241,16 @@ Result<void> check_rejected(const std::string& body) {
     return {};
   }
   if (rejected <= 0) return {};
-  return fail(ErrorCode::refused, fmt::format("the collector rejected {} span(s): {}", rejected, clean(why.substr(0, 300))), "look at the collector's limits");
+  return fail(ErrorCode::refused, fmt::format("the collector rejected {} span(s): {}", rejected, clean(why.substr(0, 300))),
+              "look at the collector's limits");
 }
 
 Result<void> check_answer(const HttpResponse& answer) {
   if (answer.status == 200) return check_rejected(answer.body);
   const bool may_pass = answer.status == 429 || answer.status == 502 || answer.status == 503 || answer.status == 504;
-  if (may_pass) return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status), "send again later: ids make it idempotent");
+  if (may_pass)
+    return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status),
+                "send again later: ids make it idempotent");
   return fail(ErrorCode::refused, fmt::format("the collector answered {}: {}", answer.status, clean(answer.body.substr(0, 300))),
               "check the address: spans are taken at /v1/traces");
 }
@@ -274,7 +279,8 @@ std::string otlp_json(const std::vector<TraceSpan>& spans) {
   resource_spans.set("scopeSpans", JsonList{std::move(scope_spans)});
   resource_spans.set("schemaUrl", schema_url);
   // Every value came through the strict reader or was made here, so it has a text; nesting is limited by the reader too.
-  return canonical(json_wrapped("resourceSpans", JsonList{std::move(resource_spans)}), {.bytes_max = SIZE_MAX, .depth_max = 1024}).value_or("{}");
+  return canonical(json_wrapped("resourceSpans", JsonList{std::move(resource_spans)}), {.bytes_max = SIZE_MAX, .depth_max = 1024})
+      .value_or("{}");
 }
 
 std::string otlp_protobuf(const std::vector<TraceSpan>& spans) { return protobuf_of(spans); }

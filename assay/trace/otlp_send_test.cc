@@ -16,17 +16,23 @@ namespace {
 
 using namespace std::chrono_literals;
 
-std::vector<TraceSpan> spans() { return TraceContract::graph_to_spans(graph_of(read_record(worked::record_text()).value().entries), nullptr); }
+std::vector<TraceSpan> spans() {
+  return TraceContract::graph_to_spans(graph_of(read_record(worked::record_text()).value().entries), nullptr);
+}
 
 class OtlpSend : public testing::Test {
  protected:
   void SetUp() override {
-    auto started = HttpServer::start("127.0.0.1", 0, [this](const ServerRequest& request) {
-      const std::scoped_lock lock(mutex_);
-      path_ = request.path;
-      bodies_.push_back(request.body);
-      return ServerReply{.status = status_, .headers = {{"content-type", "application/x-protobuf"}}, .body = answer_, .stream = {}, .websocket = {}};
-    }, {.body_bytes_max = std::size_t{16} << 20});
+    auto started = HttpServer::start(
+        "127.0.0.1", 0,
+        [this](const ServerRequest& request) {
+          const std::scoped_lock lock(mutex_);
+          path_ = request.path;
+          bodies_.push_back(request.body);
+          return ServerReply{
+              .status = status_, .headers = {{"content-type", "application/x-protobuf"}}, .body = answer_, .stream = {}, .websocket = {}};
+        },
+        {.body_bytes_max = std::size_t{16} << 20});
     ASSERT_TRUE(started) << started.error().text();
     server_ = std::move(*started);
   }

@@ -10,7 +10,9 @@
 namespace assay {
 namespace {
 
-std::vector<TraceSpan> spans() { return TraceContract::graph_to_spans(graph_of(read_record(worked::record_text()).value().entries), nullptr); }
+std::vector<TraceSpan> spans() {
+  return TraceContract::graph_to_spans(graph_of(read_record(worked::record_text()).value().entries), nullptr);
+}
 
 const Json* attribute(const Json& span, std::string_view key) {
   for (const Json& pair : span.at("attributes").as_list()) {

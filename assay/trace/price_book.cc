@@ -55,7 +55,8 @@ Json price_json(const Price& price) {
 
 PriceBook PriceBook::built_in() {
   PriceBook book;
-  book.prices_.push_back({"local", "*", 125000, 250000, "docs/prices.md: rented vCPU time over measured tokens per CPU second", "2026-10-01"});
+  book.prices_.push_back(
+      {"local", "*", 125000, 250000, "docs/prices.md: rented vCPU time over measured tokens per CPU second", "2026-10-01"});
   return book;
 }
 
@@ -73,12 +74,11 @@ Result<PriceBook> PriceBook::read(const Json& value) {
   for (const Json& item : list->as_list()) {
     auto price = read_price(item);
     if (!price) return std::unexpected(std::move(price).error().in(fmt::format("/prices/{}", book.prices_.size())));
-    const bool twice = std::any_of(book.prices_.begin(), book.prices_.end(), [&](const Price& other) {
-      return other.lane_kind == price->lane_kind && other.model == price->model;
-    });
+    const bool twice = std::any_of(book.prices_.begin(), book.prices_.end(),
+                                   [&](const Price& other) { return other.lane_kind == price->lane_kind && other.model == price->model; });
     if (twice) {
-      return fail(ErrorCode::malformed, fmt::format("two prices for lane '{}', model '{}'", price->lane_kind, price->model),
-                  "keep one", fmt::format("/prices/{}", book.prices_.size()));
+      return fail(ErrorCode::malformed, fmt::format("two prices for lane '{}', model '{}'", price->lane_kind, price->model), "keep one",
+                  fmt::format("/prices/{}", book.prices_.size()));
     }
     book.prices_.push_back(*std::move(price));
   }
@@ -110,7 +110,8 @@ std::optional<std::int64_t> PriceBook::cost(const std::string& lane_kind, const 
   const auto price = find(lane_kind, model);
   if (!price) return std::nullopt;
   __extension__ using Wide = __int128;  // tokens and rates may each be near 2^53
-  const Wide sum = Wide{usage.prompt_tokens} * price->prompt_msats_per_mtok + Wide{usage.completion_tokens} * price->completion_msats_per_mtok;
+  const Wide sum =
+      Wide{usage.prompt_tokens} * price->prompt_msats_per_mtok + Wide{usage.completion_tokens} * price->completion_msats_per_mtok;
   const Wide msats = (sum + 999999) / 1000000;
   return msats > json_integer_max ? json_integer_max : static_cast<std::int64_t>(msats);
 }

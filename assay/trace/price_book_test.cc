@@ -13,8 +13,9 @@ LmUsage usage(std::int64_t prompt, std::int64_t completion) {
 }
 
 PriceBook book(std::int64_t prompt, std::int64_t completion) {
-  Json price = JsonObject{{"lane_kind", "x"}, {"model", "*"}, {"prompt_msats_per_mtok", prompt}, {"completion_msats_per_mtok", completion},
-                          {"source", "s"}, {"date", "2026-10-01"}};
+  Json price =
+      JsonObject{{"lane_kind", "x"}, {"model", "*"},        {"prompt_msats_per_mtok", prompt}, {"completion_msats_per_mtok", completion},
+                 {"source", "s"},    {"date", "2026-10-01"}};
   return PriceBook::read(JsonObject{{"format", "assay.prices/1"}, {"prices", JsonList{std::move(price)}}}).value();
 }
 

@@ -36,7 +36,7 @@ Result<Fd> open_locked(const std::string& path, int flags) {
 }
 
 Result<std::int64_t> file_size(const Fd& fd, const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd.get(), &info) != 0) return io_error("the record's size cannot be read", path, errno);
   if (!S_ISREG(info.st_mode)) return fail(ErrorCode::refused, "the record's path is not a plain file", "name a file", path);
   return info.st_size;
@@ -65,9 +65,7 @@ bool needs_sync(std::string_view type) {
   return std::find(std::begin(types), std::end(types), type) != std::end(types);
 }
 
-bool is_recorders_own(std::string_view type) {
-  return type == "run_start" || type == "run_end" || type == "head" || type == "resume";
-}
+bool is_recorders_own(std::string_view type) { return type == "run_start" || type == "run_end" || type == "head" || type == "resume"; }
 
 std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
   if (type != "lm_response" && type != "cache_hit") return std::nullopt;
@@ -229,7 +227,8 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options
   if (!path.empty() && state->options.durability != Durability::memory) {
     ASSAY_TRY(state->file, open_locked(path, O_RDWR | O_CREAT | O_APPEND));
     ASSAY_TRY(const std::int64_t size, file_size(state->file, path));
-    if (size != 0) return fail(ErrorCode::refused, "the record's file is there and not empty", "name another file, or resume this one", path);
+    if (size != 0)
+      return fail(ErrorCode::refused, "the record's file is there and not empty", "name another file, or resume this one", path);
     if (state->options.durability == Durability::power) ASSAY_CHECK(sync_folder(path));
   }
   ASSAY_CHECK(state->append("run_start", "", std::move(data)));
@@ -300,7 +299,8 @@ Result<void> RunRecorder::append(std::string_view type, std::string_view node, J
     return fail(ErrorCode::malformed, fmt::format("'{}' is no path of a record", to_utf8(node.substr(0, 200))),
                 "paths are name[:index] joined by '/', at most 4096 bytes");
   }
-  if (auto checked = check_record_data(type, data); !checked) return std::unexpected(std::move(checked).error().in(fmt::format("{} at {}", type, node)));
+  if (auto checked = check_record_data(type, data); !checked)
+    return std::unexpected(std::move(checked).error().in(fmt::format("{} at {}", type, node)));
   const std::scoped_lock lock(state_->mutex);
   return state_->append(type, node, std::move(data));
 }

@@ -24,30 +24,46 @@ struct DataRule {
   std::span<const MemberRule> members;
 };
 
-constexpr MemberRule run_start_members[] = {
-    {"format", text}, {"run_id", text}, {"started_unix_ns", text}, {"assay", object}, {"compiled_id", hex64 | null_},
-    {"program", object | null_}, {"settings", object}, {"seed", whole}, {"price_book", hex64}, {"lanes", list},
-    {"privacy_mode", text}, {"traceparent", text | null_}};
+constexpr MemberRule run_start_members[] = {{"format", text},
+                                            {"run_id", text},
+                                            {"started_unix_ns", text},
+                                            {"assay", object},
+                                            {"compiled_id", hex64 | null_},
+                                            {"program", object | null_},
+                                            {"settings", object},
+                                            {"seed", whole},
+                                            {"price_book", hex64},
+                                            {"lanes", list},
+                                            {"privacy_mode", text},
+                                            {"traceparent", text | null_}};
 constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anything}, {"inputs", anything}};
 constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
 constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}};
-constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything}, {"finish_reason", text},
-                                              {"usage", object}, {"cost_msats", whole | null_}, {"latency_ns", whole}};
-constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64},
+constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything},         {"finish_reason", text},
+                                              {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole}};
+constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},    {"request", object},     {"request_hash", hex64},
                                             {"content", anything}, {"finish_reason", text}, {"usage", object}};
-constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text}, {"seq", whole}, {"tip", hex64}, {"signer", hex64}, {"signature", text}};
+constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", whole},
+                                       {"tip", hex64},   {"signer", hex64}, {"signature", text}};
 constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", whole}, {"cut_sha256", hex64 | null_}};
 // `signature` may be absent: such a record is complete and unsigned.
-constexpr MemberRule run_end_members[] = {{"output_hash", hex64 | null_}, {"totals", object}, {"root_hash", hex64}, {"signer", hex64 | null_}};
-constexpr MemberRule totals_members[] = {{"calls", whole}, {"cached_calls", whole}, {"prompt_tokens", whole},
-                                         {"completion_tokens", whole}, {"cost_msats", whole}, {"unpriced_calls", whole}};
+constexpr MemberRule run_end_members[] = {
+    {"output_hash", hex64 | null_}, {"totals", object}, {"root_hash", hex64}, {"signer", hex64 | null_}};
+constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_calls", whole},
+                                         {"prompt_tokens", whole}, {"completion_tokens", whole},
+                                         {"cost_msats", whole},    {"unpriced_calls", whole}};
 constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
-constexpr DataRule data_rules[] = {
-    {"run_start", run_start_members}, {"node_start", node_start_members}, {"node_end", node_end_members},
-    {"lm_request", lm_request_members}, {"lm_response", lm_response_members}, {"cache_hit", cache_hit_members},
-    {"head", head_members}, {"resume", resume_members}, {"run_end", run_end_members}};
+constexpr DataRule data_rules[] = {{"run_start", run_start_members},
+                                   {"node_start", node_start_members},
+                                   {"node_end", node_end_members},
+                                   {"lm_request", lm_request_members},
+                                   {"lm_response", lm_response_members},
+                                   {"cache_hit", cache_hit_members},
+                                   {"head", head_members},
+                                   {"resume", resume_members},
+                                   {"run_end", run_end_members}};
 
 bool fits(const Json& value, unsigned kinds) {
   if (kinds & anything) return true;
@@ -82,7 +98,9 @@ bool is_decimal(std::string_view digits) {
 
 // What the member tables cannot say.
 Result<void> check_values(std::string_view type, const Json& data) {
-  const auto bad = [&](std::string_view what) { return fail(ErrorCode::malformed, fmt::format("{} of {} {}", what, type, "is not as formats.md says")); };
+  const auto bad = [&](std::string_view what) {
+    return fail(ErrorCode::malformed, fmt::format("{} of {} {}", what, type, "is not as formats.md says"));
+  };
   if (type == "run_start") {
     if (data.at("format").as_string() != run_format) {
       return fail(ErrorCode::malformed, fmt::format("format is '{}', expected '{}'", data.at("format").as_string(), run_format));
@@ -216,7 +234,8 @@ Json recorded_text(std::string_view bytes) {
 
 Result<std::string> recorded_bytes(const Json& value) {
   if (value.is_string()) return value.as_string();
-  if (value.is_object() && value.as_object().size() == 1 && value.at("$base64").is_string()) return from_base64(value.at("$base64").as_string());
+  if (value.is_object() && value.as_object().size() == 1 && value.at("$base64").is_string())
+    return from_base64(value.at("$base64").as_string());
   return fail(ErrorCode::malformed, "recorded content is neither text nor {\"$base64\": text}");
 }
 

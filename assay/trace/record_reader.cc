@@ -102,7 +102,8 @@ class Verifier {
 
   void check_head(std::size_t i, const RecordEntry& entry) {
     const Json& head = entry.data;
-    if (head.at("run_id").as_string() != verdict_.run_id) return problem(i + 1, fmt::format("the head in line {} is of another run", i + 1));
+    if (head.at("run_id").as_string() != verdict_.run_id)
+      return problem(i + 1, fmt::format("the head in line {} is of another run", i + 1));
     if (head.at("seq").as_int() != entry.seq - 1 || head.at("tip").as_string() != entry.prev) {
       return problem(i + 1, fmt::format("the head in line {} does not name the line before it", i + 1));
     }
@@ -213,8 +214,9 @@ class Verifier {
     if (followed && lines_[order_[place + 1]].prev == lines_[i].hash) {
       return problem(before + 1, fmt::format("line {} was altered: line {} carries the hash of another text", before + 1, i + 1));
     }
-    if (followed) return problem(i + 1, fmt::format("line {} was altered: its prev is not the hash of line {}, and line {} carries another hash of it",
-                                                    i + 1, before + 1, order_[place + 1] + 1));
+    if (followed)
+      return problem(i + 1, fmt::format("line {} was altered: its prev is not the hash of line {}, and line {} carries another hash of it",
+                                        i + 1, before + 1, order_[place + 1] + 1));
     problem(before + 1, fmt::format("line {} or {} was altered: line {} carries the hash of another text", before + 1, i + 1, i + 1));
   }
 
@@ -228,7 +230,8 @@ class Verifier {
     if (tail_.empty()) return;
     const std::string_view prev = lines_.empty() ? first_prev() : std::string_view(lines_.back().hash);
     if (may_become_line(tail_, static_cast<std::int64_t>(lines_.size()), prev, checks_.line_bytes_max)) return check_whole_tail();
-    problem(lines_.size() + 1, fmt::format("line {} has no newline and is not the start of the next line of this record", lines_.size() + 1));
+    problem(lines_.size() + 1,
+            fmt::format("line {} has no newline and is not the start of the next line of this record", lines_.size() + 1));
   }
 
   // A last line that lacks only its newline must also mean something.
@@ -249,7 +252,8 @@ class Verifier {
     const auto at = static_cast<std::size_t>(std::max<std::int64_t>(seq.as_int(), 0));
     if (head.at("run_id").as_string() != verdict_.run_id) return problem(0, "the kept head is of another run");
     if (at >= lines_.size()) {
-      return problem(lines_.size(), fmt::format("the tail was lost: the kept head vouches for line {}, the record ends with line {}", at + 1, lines_.size()));
+      return problem(lines_.size(), fmt::format("the tail was lost: the kept head vouches for line {}, the record ends with line {}",
+                                                at + 1, lines_.size()));
     }
     if (lines_[at].hash != head.at("tip").as_string()) {
       problem(at + 1, fmt::format("line {} or one before it was altered: the kept head has another hash of line {}", at + 1, at + 1));
@@ -269,7 +273,8 @@ class Verifier {
     }
     if (!checks_.complete) return;
     if (verdict_.state != RecordState::complete) {
-      verdict_.problems.push_back({verdict_.lines, fmt::format("the record is {}, not complete: its last line is not run_end", name(verdict_.state))});
+      verdict_.problems.push_back(
+          {verdict_.lines, fmt::format("the record is {}, not complete: its last line is not run_end", name(verdict_.state))});
     } else if (!verdict_.is_signed) {
       verdict_.problems.push_back({verdict_.lines, "the record is complete but not signed"});
     }
@@ -303,7 +308,8 @@ Result<RunRecord> read_record(std::string_view text, const RecordChecks& checks)
   const RecordProblem& first = record.verdict.problems.front();
   std::string message = first.message;
   if (const std::size_t more = record.verdict.problems.size() - 1; more > 0) message += fmt::format(" (and {} more)", more);
-  return fail(ErrorCode::mismatch, std::move(message), "take the record from where it was written, or run again", fmt::format("line {}", first.line));
+  return fail(ErrorCode::mismatch, std::move(message), "take the record from where it was written, or run again",
+              fmt::format("line {}", first.line));
 }
 
 Result<RunRecord> read_record_file(const std::string& path, const RecordChecks& checks) {

@@ -95,7 +95,9 @@ TEST(RecordReader, NamesTheMissingLine) {
   for (std::size_t i = 0; i < good.size(); ++i) {
     std::vector<std::string> bad = good;
     bad.erase(bad.begin() + static_cast<std::ptrdiff_t>(i));
-    const std::string want = i == 0 ? "a line is missing before line 1" : i == 6 ? "open" : fmt::format("a line is missing between lines {} and {}", i, i + 1);
+    const std::string want = i == 0   ? "a line is missing before line 1"
+                             : i == 6 ? "open"
+                                      : fmt::format("a line is missing between lines {} and {}", i, i + 1);
     EXPECT_EQ(first_problem(joined(bad)), want);
     EXPECT_LE(verify_record(joined(bad)).problems.size(), 1U);
   }
@@ -282,16 +284,34 @@ TEST(RecordReader, ATailThatCannotBecomeTheNextLineIsBroken) {
   const std::string first = good.substr(0, good.find('\n') + 1);
   const std::string prev = read_record(good).value().entries[1].prev;
   const std::string to_prev = first + R"({"data":{},"node":"a","prev":")" + prev;
-  for (const std::string& tail : {to_prev, to_prev + R"(","seq":1)", to_prev + R"(","seq":1,"t":10,"type":"x)", to_prev + R"(","seq":1,"t":1,"type":"x")",
-                                  first + "{", first + R"({"data":{"a":[1.5,"\u001)", first + R"({"data":{"a":1e+)", first + R"({"data":{"a":0.00000)",
-                                  first + "{\"data\":{\"a\":\"\xE2\x82", first + R"({"data":{"a":-)", first + R"({"data":{"a":"\)"}) {
+  for (const std::string& tail :
+       {to_prev, to_prev + R"(","seq":1)", to_prev + R"(","seq":1,"t":10,"type":"x)", to_prev + R"(","seq":1,"t":1,"type":"x")",
+        first + "{", first + R"({"data":{"a":[1.5,"\u001)", first + R"({"data":{"a":1e+)", first + R"({"data":{"a":0.00000)",
+        first + "{\"data\":{\"a\":\"\xE2\x82", first + R"({"data":{"a":-)", first + R"({"data":{"a":"\)"}) {
     EXPECT_EQ(first_problem(tail), "torn") << tail.substr(first.size());
   }
-  for (const std::string& tail : {to_prev + "x", to_prev + R"(","seq":2)", to_prev + R"(","seq":12)", to_prev + R"(","seq":1,"t":1.5)", to_prev + R"(","seq":1,"t":-)",
-                                  first + " ", first + "[", first + R"({"dat":)", first + R"({"data":{},"mode")", first + R"({"data":{"b":1,"a")",
-                                  first + R"({"data":{"a":"\/)", first + R"({"data":{"a":1.50,)", first + R"({"data":{"a":01)", first + R"({"data":{"a":1e5)",
-                                  first + R"({"data":{"a":1E)", first + "{\"data\":{\"a\":\"\xC0", first + "{\"data\":{\"a\":\"\xED\xA0", first + R"({"data":{"a":"\u0041)",
-                                  first + R"({"data":{"a":"\u000a)", first + R"({"data":{"a":nx)", first + R"({"data":[)", first + "{\"data\":{\"a\":\"\n"}) {
+  for (const std::string& tail : {to_prev + "x",
+                                  to_prev + R"(","seq":2)",
+                                  to_prev + R"(","seq":12)",
+                                  to_prev + R"(","seq":1,"t":1.5)",
+                                  to_prev + R"(","seq":1,"t":-)",
+                                  first + " ",
+                                  first + "[",
+                                  first + R"({"dat":)",
+                                  first + R"({"data":{},"mode")",
+                                  first + R"({"data":{"b":1,"a")",
+                                  first + R"({"data":{"a":"\/)",
+                                  first + R"({"data":{"a":1.50,)",
+                                  first + R"({"data":{"a":01)",
+                                  first + R"({"data":{"a":1e5)",
+                                  first + R"({"data":{"a":1E)",
+                                  first + "{\"data\":{\"a\":\"\xC0",
+                                  first + "{\"data\":{\"a\":\"\xED\xA0",
+                                  first + R"({"data":{"a":"\u0041)",
+                                  first + R"({"data":{"a":"\u000a)",
+                                  first + R"({"data":{"a":nx)",
+                                  first + R"({"data":[)",
+                                  first + "{\"data\":{\"a\":\"\n"}) {
     EXPECT_EQ(verify_record(tail).state, RecordState::broken) << tail.substr(first.size());
   }
 }
@@ -303,7 +323,8 @@ TEST(RecordReader, AFirstLineThatIsCutIsTornOnlyIfItCanBecomeRunStart) {
 }
 
 // Whatever values a line holds, each of its prefixes may become it; put a byte that JSON does not know behind it, and it may not.
-RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt, (const std::map<std::string, double>& numbers, const std::vector<std::string>& texts)) {
+RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt,
+              (const std::map<std::string, double>& numbers, const std::vector<std::string>& texts)) {
   JsonObject data;
   for (const auto& [key, number] : numbers) {
     if (data.size() < 4 && valid_utf8(key) && canonical(number)) data.set(key, number);

@@ -122,7 +122,9 @@ class PrefixScanner {
 
   static bool may_become_escape(std::string_view tail) {
     for (unsigned code = 0; code < 0x20; ++code) {  // canonical text escapes these and no others with \u
-      if (fmt::format("\\u{:04x}", code).starts_with(tail) && std::string_view("\b\t\n\f\r").find(static_cast<char>(code)) == std::string_view::npos) return true;
+      if (fmt::format("\\u{:04x}", code).starts_with(tail) &&
+          std::string_view("\b\t\n\f\r").find(static_cast<char>(code)) == std::string_view::npos)
+        return true;
     }
     return tail.size() == 1;
   }

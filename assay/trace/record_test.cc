@@ -19,7 +19,8 @@ namespace {
 class RecordFile : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("assay-record-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = std::filesystem::temp_directory_path() /
+              fmt::format("assay-record-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::create_directories(folder_);
     path_ = folder_ / "a.run.jsonl";
   }
@@ -99,16 +100,22 @@ TEST_F(RecordFile, WithoutAKeyIsCompleteAndUnsigned) {
 
 TEST_F(RecordFile, TotalsAreTheSumOfItsResponsesAndCacheHits) {
   const auto recorder = worked::begin(options(), clock_, entropy_).value();
-  Json hit = JsonObject{{"lane_id", worked::lane_id}, {"request_hash", worked::request_hash}, {"request", worked::request()}, {"content", "x"},
-                        {"finish_reason", "stop"}, {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}};
+  Json hit = JsonObject{{"lane_id", worked::lane_id},   {"request_hash", worked::request_hash},
+                        {"request", worked::request()}, {"content", "x"},
+                        {"finish_reason", "stop"},      {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}};
   ASSERT_TRUE(recorder->append("cache_hit", "classify:1", hit));
-  Json unpriced = JsonObject{{"request_hash", worked::request_hash}, {"content", "x"}, {"finish_reason", "stop"}, {"cost_msats", nullptr},
-                             {"latency_ns", 1}, {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
+  Json unpriced = JsonObject{{"request_hash", worked::request_hash},
+                             {"content", "x"},
+                             {"finish_reason", "stop"},
+                             {"cost_msats", nullptr},
+                             {"latency_ns", 1},
+                             {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
   ASSERT_TRUE(recorder->append("lm_response", "classify:2", unpriced));
   recorder->finish(std::nullopt).value();
   const Json end = recorder->entries().back().data;
   const Totals totals = Totals::read(end.at("totals")).value();
-  EXPECT_EQ(totals, (Totals{.calls = 2, .cached_calls = 1, .prompt_tokens = 55, .completion_tokens = 5, .cost_msats = 7, .unpriced_calls = 1}));
+  EXPECT_EQ(totals,
+            (Totals{.calls = 2, .cached_calls = 1, .prompt_tokens = 55, .completion_tokens = 5, .cost_msats = 7, .unpriced_calls = 1}));
 }
 
 TEST_F(RecordFile, RefusesAFileThatHoldsSomething) {

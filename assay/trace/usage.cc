@@ -6,9 +6,7 @@ namespace assay {
 namespace {
 
 // Sums stay within what canonical JSON can carry: a provider that claims 2^53 tokens must not make the record unwritable.
-std::int64_t capped_sum(std::int64_t a, std::int64_t b) {
-  return b > json_integer_max - a ? json_integer_max : a + b;
-}
+std::int64_t capped_sum(std::int64_t a, std::int64_t b) { return b > json_integer_max - a ? json_integer_max : a + b; }
 
 Result<std::int64_t> count_member(const Json& value, std::string_view key) {
   ASSAY_TRY(const std::int64_t count, int_member(value, key));

@@ -59,12 +59,14 @@ Result<std::unique_ptr<RunRecorder>> begin(RecorderOptions options, ManualClock&
   ASSAY_TRY(auto recorder, RunRecorder::create(std::move(options), start(), clock, entropy));
   const auto at = [&](std::int64_t t) { clock.advance(std::chrono::nanoseconds(t - (clock.unix_ns() - started_unix_ns))); };
   at(1000);
-  ASSAY_CHECK(recorder->append("node_start", "classify", parsed(R"({"inputs":{"description":"imap client"},"name":"PackageTriage","node_type":"Predict"})")));
+  ASSAY_CHECK(recorder->append("node_start", "classify",
+                               parsed(R"({"inputs":{"description":"imap client"},"name":"PackageTriage","node_type":"Predict"})")));
   at(2000);
   Json asked = JsonObject{{"lane_id", lane_id}, {"request_hash", request_hash}, {"request", request()}};
   ASSAY_CHECK(recorder->append("lm_request", "classify", std::move(asked)));
   at(5002500);
-  Json answered = parsed(R"({"content":"Section: mail","cost_msats":7,"finish_reason":"stop","latency_ns":5000000,"usage":{"completion_tokens":3,"prompt_tokens":50}})");
+  Json answered = parsed(
+      R"({"content":"Section: mail","cost_msats":7,"finish_reason":"stop","latency_ns":5000000,"usage":{"completion_tokens":3,"prompt_tokens":50}})");
   answered.set("request_hash", request_hash);
   ASSAY_CHECK(recorder->append("lm_response", "classify", std::move(answered)));
   at(5003000);
