@@ -18,7 +18,10 @@ Json texts(const std::vector<std::string>& list) {
 }
 
 Json model_json(const SoldModel& model) {
-  return JsonObject{{"id", model.id}, {"digest", model.digest ? Json(*model.digest) : Json()}, {"lane_id", model.lane_id}, {"capabilities", texts(model.capabilities)}};
+  return JsonObject{{"id", model.id},
+                    {"digest", model.digest ? Json(*model.digest) : Json()},
+                    {"lane_id", model.lane_id},
+                    {"capabilities", texts(model.capabilities)}};
 }
 
 Result<SoldModel> read_model(const Json& value) {
@@ -39,9 +42,7 @@ Result<SoldModel> read_model(const Json& value) {
 
 }  // namespace
 
-bool ProviderInfo::sells(std::string_view job_type) const {
-  return job_type == sandbox_job_type ? profile.has_value() : !models.empty();
-}
+bool ProviderInfo::sells(std::string_view job_type) const { return job_type == sandbox_job_type ? profile.has_value() : !models.empty(); }
 
 UnsignedEvent announcement_event(const ProviderInfo& info, std::int64_t now) {
   JsonList models;

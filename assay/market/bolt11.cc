@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "assay/market/bech32.h"
+#include "assay/base/bech32.h"
 #include "assay/market/bolt11_signature.h"
 
 namespace assay {
@@ -62,7 +62,8 @@ Result<void> put_description(Groups& out, const Bolt11Draft& draft) {
 
 Result<void> check_times(const Bolt11Draft& draft) {
   if (draft.timestamp < 0 || draft.timestamp > timestamp_max) return fail(ErrorCode::usage, "outside 35 bits", {}, "timestamp");
-  if (draft.expiry_seconds <= 0 || draft.expiry_seconds > timestamp_max) return fail(ErrorCode::usage, "expected seconds above zero", {}, "expiry_seconds");
+  if (draft.expiry_seconds <= 0 || draft.expiry_seconds > timestamp_max)
+    return fail(ErrorCode::usage, "expected seconds above zero", {}, "expiry_seconds");
   if (draft.amount_msats && (*draft.amount_msats <= 0 || *draft.amount_msats > msats_max)) {
     return fail(ErrorCode::usage, "expected msats above zero and at most 2.1e18", {}, "amount_msats");
   }
@@ -107,29 +108,36 @@ Result<std::string> write_bolt11(const Bolt11Draft& draft, const SecretKey& node
 
 Result<void> check_payable(const Bolt11& invoice, const PayableTerms& terms) {
   if (invoice.network != terms.network) {
-    return fail(ErrorCode::refused, fmt::format("the invoice is for network {}, the wallet's is {}", name(invoice.network), name(terms.network)),
+    return fail(ErrorCode::refused,
+                fmt::format("the invoice is for network {}, the wallet's is {}", name(invoice.network), name(terms.network)),
                 "ask for an invoice of the wallet's network", "network");
   }
   if (!invoice.skipped.empty()) {
     return fail(ErrorCode::refused, fmt::format("a field of a wrong length: {}", invoice.skipped.front()), "ask for another invoice");
   }
-  if (!invoice.amount_msats) return fail(ErrorCode::refused, "the invoice names no amount", "ask for an invoice with the quoted amount", "amount");
+  if (!invoice.amount_msats)
+    return fail(ErrorCode::refused, "the invoice names no amount", "ask for an invoice with the quoted amount", "amount");
   const std::int64_t amount = *invoice.amount_msats;
   if (terms.exact_msats && amount != *terms.exact_msats) {
-    return fail(ErrorCode::mismatch, fmt::format("the invoice asks {} msats, the quote was {}", amount, *terms.exact_msats), "do not pay", "amount");
+    return fail(ErrorCode::mismatch, fmt::format("the invoice asks {} msats, the quote was {}", amount, *terms.exact_msats), "do not pay",
+                "amount");
   }
   if (amount > terms.most_msats) {
-    return fail(ErrorCode::refused, fmt::format("the invoice asks {} msats, the cap is {}", amount, terms.most_msats), "raise the cap, or ask elsewhere", "amount");
+    return fail(ErrorCode::refused, fmt::format("the invoice asks {} msats, the cap is {}", amount, terms.most_msats),
+                "raise the cap, or ask elsewhere", "amount");
   }
   if (invoice.expires_at() <= terms.now + terms.margin_seconds) {
-    return fail(ErrorCode::refused, fmt::format("the invoice expires at {}, needed is after {}", invoice.expires_at(), terms.now + terms.margin_seconds),
+    return fail(ErrorCode::refused,
+                fmt::format("the invoice expires at {}, needed is after {}", invoice.expires_at(), terms.now + terms.margin_seconds),
                 "ask for a new invoice", "expiry");
   }
   if (!terms.payee.empty() && invoice.payee != terms.payee) {
-    return fail(ErrorCode::mismatch, fmt::format("the invoice is signed by node {}, expected {}", invoice.payee, terms.payee), "do not pay", "payee");
+    return fail(ErrorCode::mismatch, fmt::format("the invoice is signed by node {}, expected {}", invoice.payee, terms.payee), "do not pay",
+                "payee");
   }
   if (terms.description_hash && invoice.description_hash != terms.description_hash) {
-    return fail(ErrorCode::mismatch, "the invoice does not commit to this request and provider", "do not pay: it was made for another job", "h");
+    return fail(ErrorCode::mismatch, "the invoice does not commit to this request and provider", "do not pay: it was made for another job",
+                "h");
   }
   return {};
 }
@@ -137,7 +145,8 @@ Result<void> check_payable(const Bolt11& invoice, const PayableTerms& terms) {
 Result<void> check_preimage(std::string_view preimage_hex, std::string_view payment_hash) {
   if (!is_hex(preimage_hex, 64)) return fail(ErrorCode::malformed, "a preimage is 64 lowercase hex digits", {}, "preimage");
   ASSAY_TRY(const std::string bytes, from_hex(preimage_hex));
-  if (sha256_hex(bytes) != payment_hash) return fail(ErrorCode::mismatch, "the preimage is not that of the payment hash", "the payment is not proven", "preimage");
+  if (sha256_hex(bytes) != payment_hash)
+    return fail(ErrorCode::mismatch, "the preimage is not that of the payment hash", "the payment is not proven", "preimage");
   return {};
 }
 

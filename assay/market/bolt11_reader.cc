@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "assay/market/bech32.h"
+#include "assay/base/bech32.h"
 #include "assay/market/bolt11.h"
 #include "assay/market/bolt11_signature.h"
 
@@ -96,7 +96,8 @@ class FieldReader {
       const auto length = static_cast<std::size_t>(number(groups.subspan(at + 1, 2)));
       at += 3;
       if (length > groups.size() - at) return fail(ErrorCode::malformed, "a field is longer than the invoice", {}, std::string(1, tag));
-      if (auto done = field(tag, groups.subspan(at, length)); !done) return std::unexpected(std::move(done).error().in(std::string(1, tag)));
+      if (auto done = field(tag, groups.subspan(at, length)); !done)
+        return std::unexpected(std::move(done).error().in(std::string(1, tag)));
       at += length;
     }
     return complete();

@@ -55,20 +55,23 @@ Result<std::string> recover_key(const Bytes32& hash, std::span<const std::uint8_
 Result<void> verify_with_key(const Bytes32& hash, std::span<const std::uint8_t, 65> signature, std::string_view key_hex) {
   ASSAY_TRY(const std::string bytes, from_hex(key_hex));
   secp256k1_pubkey key;
-  if (bytes.size() != 33 || secp256k1_ec_pubkey_parse(context(), &key, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()) != 1) {
+  if (bytes.size() != 33 ||
+      secp256k1_ec_pubkey_parse(context(), &key, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()) != 1) {
     return fail(ErrorCode::malformed, "the payee is no point of the curve", {}, "n");
   }
   secp256k1_ecdsa_signature parsed;
   if (secp256k1_ecdsa_signature_parse_compact(context(), &parsed, signature.data()) != 1 ||
       secp256k1_ecdsa_verify(context(), &parsed, hash.data(), &key) != 1) {
-    return fail(ErrorCode::mismatch, "the signature is not the named payee's", "the invoice was changed, or made by someone else", "signature");
+    return fail(ErrorCode::mismatch, "the signature is not the named payee's", "the invoice was changed, or made by someone else",
+                "signature");
   }
   return {};
 }
 
 Result<std::string> compressed_key(const SecretKey& key) {
   secp256k1_pubkey made;
-  if (secp256k1_ec_pubkey_create(context(), &made, key.secret().data()) != 1) return fail(ErrorCode::internal, "the public key cannot be derived");
+  if (secp256k1_ec_pubkey_create(context(), &made, key.secret().data()) != 1)
+    return fail(ErrorCode::internal, "the public key cannot be derived");
   return serialized(made);
 }
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "assay/base/files.h"
-#include "assay/market/bech32.h"
+#include "assay/base/bech32.h"
 
 namespace assay {
 namespace {

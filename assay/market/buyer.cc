@@ -14,7 +14,8 @@ constexpr std::size_t event_bytes_max = 64 * 1024;  // what relays take
 }  // namespace
 
 struct Buyer::Impl {
-  Impl(const BuyerOptions& o, Clock& c, Entropy& e, std::unique_ptr<PurchaseStore> s) : options(o), clock(c), entropy(e), store(std::move(s)) {}
+  Impl(const BuyerOptions& o, Clock& c, Entropy& e, std::unique_ptr<PurchaseStore> s)
+      : options(o), clock(c), entropy(e), store(std::move(s)) {}
 
   const BuyerOptions options;
   Clock& clock;
@@ -40,11 +41,13 @@ struct Buyer::Impl {
   Result<void> check_reputation(const std::string& provider) {
     ASSAY_TRY(const Reputation reputation, store->reputation(provider));
     if (!reputation.trusted()) {
-      return fail(ErrorCode::refused, fmt::format("provider {} failed a check before: {}", provider, reputation.last_reason), "choose another provider, or forgive this one");
+      return fail(ErrorCode::refused, fmt::format("provider {} failed a check before: {}", provider, reputation.last_reason),
+                  "choose another provider, or forgive this one");
     }
     if (options.min_reputation && reputation.score().value_or(-1) < *options.min_reputation) {
-      return fail(ErrorCode::refused, fmt::format("provider {} has a reputation of {}, needed is {}", provider,
-                                                  reputation.score() ? fmt::format("{:.2f}", *reputation.score()) : "none", *options.min_reputation),
+      return fail(ErrorCode::refused,
+                  fmt::format("provider {} has a reputation of {}, needed is {}", provider,
+                              reputation.score() ? fmt::format("{:.2f}", *reputation.score()) : "none", *options.min_reputation),
                   "choose another provider");
     }
     return {};
@@ -52,14 +55,16 @@ struct Buyer::Impl {
 
   Result<void> check_order(const Order& order) {
     if (order.bid_msats < 0) return fail(ErrorCode::usage, "a bid is at least 0 msats");
-    if (order.bid_msats > 0 && !options.wallet) return fail(ErrorCode::usage, "a bid needs a wallet", "give the issuer's address, or bid 0");
+    if (order.bid_msats > 0 && !options.wallet)
+      return fail(ErrorCode::usage, "a bid needs a wallet", "give the issuer's address, or bid 0");
     if (!order.provider) return {};
     if (!is_hex(*order.provider, 64)) return fail(ErrorCode::usage, "a provider is a public key of 64 hex digits");
     ASSAY_CHECK(check_reputation(*order.provider));
     ASSAY_TRY(const std::int64_t spent, store->spent_since(*order.provider, now() - day_seconds));
     if (spent + order.bid_msats > options.provider_day_msats) {
-      return fail(ErrorCode::over_budget, fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
-                                                      options.provider_day_msats),
+      return fail(ErrorCode::over_budget,
+                  fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
+                              options.provider_day_msats),
                   "wait, or raise the cap");
     }
     return {};
@@ -70,7 +75,8 @@ struct Buyer::Impl {
     const std::scoped_lock lock(budget_mutex);
     ASSAY_TRY(const std::int64_t spent, store->spent_msats());
     if (bid > options.budget_msats - spent - reserved) {
-      return fail(ErrorCode::over_budget, fmt::format("{} msats are spent, {} set aside and {} bid, the budget is {}", spent, reserved, bid, options.budget_msats),
+      return fail(ErrorCode::over_budget,
+                  fmt::format("{} msats are spent, {} set aside and {} bid, the budget is {}", spent, reserved, bid, options.budget_msats),
                   "raise the budget, or bid less");
     }
     reserved += bid;
@@ -100,7 +106,8 @@ struct Buyer::Impl {
     terms.sandbox_profile = order.sandbox_profile;
     ASSAY_TRY(UnsignedEvent unsigned_request, request_event(order.job, terms, options.key, now(), entropy));
     ASSAY_TRY(const VerifiedEvent event, sign_event(std::move(unsigned_request), options.key, entropy));
-    if (event_json(*event).size() > event_bytes_max) return fail(ErrorCode::limit_exceeded, "the job does not fit an event of 64 KiB", "send less");
+    if (event_json(*event).size() > event_bytes_max)
+      return fail(ErrorCode::limit_exceeded, "the job does not fit an event of 64 KiB", "send less");
 
     Purchase purchase;
     purchase.request_id = event->id;
@@ -112,7 +119,9 @@ struct Buyer::Impl {
     return trade(Deal(parts(), order.job, purchase, order.bid_msats, order.progress), &event, wait);
   }
 
-  DealParts parts() { return {options, *store, clock, entropy, [this](const std::string& provider) { return check_reputation(provider); }}; }
+  DealParts parts() {
+    return {options, *store, clock, entropy, [this](const std::string& provider) { return check_reputation(provider); }};
+  }
 
   // Listens, sends the request if there is one to send, and hands each answer to the deal until it ends.
   Result<Bought> trade(Deal deal, const VerifiedEvent* request, const Wait& wait) {
@@ -172,7 +181,8 @@ Result<std::vector<ProviderInfo>> Buyer::providers(const ProviderQuery& query, c
   return find_providers(*client, query, impl_->clock, wait);
 }
 
-Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price, const Wait& wait) {
+Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price,
+                                   const Wait& wait) {
   ASSAY_TRY(std::vector<ProviderInfo> all, providers(query, wait));
   std::optional<ProviderInfo> best;
   std::int64_t best_price = 0;
@@ -194,7 +204,8 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
     }
   }
   if (best) return std::move(*best);
-  return fail(ErrorCode::unavailable, fmt::format("no provider on {} sells {}{}{}", impl_->options.relay_url, query.job_type, refused.empty() ? "" : ": ", refused),
+  return fail(ErrorCode::unavailable,
+              fmt::format("no provider on {} sells {}{}{}", impl_->options.relay_url, query.job_type, refused.empty() ? "" : ": ", refused),
               "start one with `assay pylon serve`");
 }
 

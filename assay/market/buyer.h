@@ -73,7 +73,8 @@ class Buyer {
 
   Result<std::vector<ProviderInfo>> providers(const ProviderQuery& query, const Wait& wait);
   /// The cheapest that sells this and may be paid. `price` gives what the job would cost there. Errors: `unavailable`.
-  Result<ProviderInfo> choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price, const Wait& wait);
+  Result<ProviderInfo> choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price,
+                              const Wait& wait);
   /// `refused` if this provider failed a check before, or has less than the minimal reputation.
   Result<void> check_reputation(const std::string& provider);
   PurchaseStore& store();

@@ -57,7 +57,8 @@ Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait
   }
   if (purchase_.provider.empty()) return std::nullopt;  // another provider may still say yes
   const std::string said = fmt::format("the provider says: {}", feedback->text);
-  if (purchase_.state == PurchaseState::paid) return failed_check(event.pubkey, {ErrorCode::unavailable, said, {}, "the money is spent: choose another provider"});
+  if (purchase_.state == PurchaseState::paid)
+    return failed_check(event.pubkey, {ErrorCode::unavailable, said, {}, "the money is spent: choose another provider"});
   over_ = true;
   ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
   const bool no = feedback->text.starts_with("unsupported") || feedback->text.starts_with("the price");
@@ -89,9 +90,11 @@ Result<void> Deal::take_quote(const Event& event, const JobFeedback& quote, cons
     if (!named_) return {};
     over_ = true;
     ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
-    return fail(ErrorCode::refused, fmt::format("the price is {} msats, the bid {}", *quote.amount_msats, bid_msats_), "bid more, or choose another provider");
+    return fail(ErrorCode::refused, fmt::format("the price is {} msats, the bid {}", *quote.amount_msats, bid_msats_),
+                "bid more, or choose another provider");
   }
-  if (!parts_.options.wallet) return fail(ErrorCode::usage, "this provider wants to be paid, and there is no wallet", "give the issuer's address");
+  if (!parts_.options.wallet)
+    return fail(ErrorCode::usage, "this provider wants to be paid, and there is no wallet", "give the issuer's address");
   const auto payment_hash = check_quote(event, quote);
   if (!payment_hash) {
     auto failed = failed_check(event.pubkey, payment_hash.error());
@@ -116,7 +119,8 @@ Result<void> Deal::pay(const Wait& wait) {
   if (!paid) {
     over_ = true;
     // Refused by wallet or issuer: nothing moved. Anything else is in flight, and `resume` asks again.
-    const bool nothing_moved = paid.error().code == ErrorCode::refused || paid.error().code == ErrorCode::over_budget || paid.error().code == ErrorCode::limit_exceeded;
+    const bool nothing_moved = paid.error().code == ErrorCode::refused || paid.error().code == ErrorCode::over_budget ||
+                               paid.error().code == ErrorCode::limit_exceeded;
     if (nothing_moved) ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
     return std::unexpected(std::move(paid).error().in("payment"));
   }
@@ -140,7 +144,8 @@ Result<std::optional<Bought>> Deal::take_result(const Event& event) {
   auto bought = check_result(event);
   if (!bought) return failed_check(event.pubkey, bought.error());
   if (bought->paid_msats > 0) {
-    const PaymentFacts facts{purchase_.request_id, event.id, job_.job_type, job_.job_hash, purchase_.payment_hash, purchase_.preimage, event.pubkey, purchase_.amount_msats};
+    const PaymentFacts facts{purchase_.request_id,   event.id,           job_.job_type, job_.job_hash,
+                             purchase_.payment_hash, purchase_.preimage, event.pubkey,  purchase_.amount_msats};
     ASSAY_TRY(bought->receipt, make_payment_receipt(facts, parts_.options.key, parts_.entropy, parts_.clock));
   }
   ASSAY_CHECK(parts_.store.done(purchase_.request_id, bought->receipt, now()));
@@ -152,15 +157,18 @@ Result<std::optional<Bought>> Deal::take_result(const Event& event) {
 Result<Bought> Deal::check_result(const Event& event) const {
   const auto amount = tag_value(event, "amount");
   if (amount && *amount != std::to_string(purchase_.amount_msats)) {
-    return fail(ErrorCode::mismatch, fmt::format("the result names {} msats, paid were {}", amount->substr(0, 20), purchase_.amount_msats), {}, "amount");
+    return fail(ErrorCode::mismatch, fmt::format("the result names {} msats, paid were {}", amount->substr(0, 20), purchase_.amount_msats),
+                {}, "amount");
   }
-  if (purchase_.encrypted && !tag_value(event, "encrypted")) return fail(ErrorCode::mismatch, "the request was encrypted, the result is not", {}, "encrypted");
+  if (purchase_.encrypted && !tag_value(event, "encrypted"))
+    return fail(ErrorCode::mismatch, "the request was encrypted, the result is not", {}, "encrypted");
   ASSAY_TRY(const std::string text, read_result_text(event, parts_.options.key, parts_.options.limits));
   ASSAY_TRY(const Json json, read_json(text, {.bytes_max = parts_.options.limits.result_bytes_max}));
   ASSAY_TRY(const JobEnvelope response, read_envelope(json));
   if (response.job_type != job_.job_type) return fail(ErrorCode::mismatch, "the result is of another job type", {}, "job_type");
   if (response.job_hash != job_.job_hash) {
-    return fail(ErrorCode::mismatch, fmt::format("the result is for job {}, asked was {}", response.job_hash, job_.job_hash), {}, "job_hash");
+    return fail(ErrorCode::mismatch, fmt::format("the result is for job {}, asked was {}", response.job_hash, job_.job_hash), {},
+                "job_hash");
   }
   Bought out{purchase_.request_id, event.id, event.pubkey, response.payload, json.at("receipt"), purchase_.amount_msats, {}};
   ASSAY_CHECK(check_payload(response, out.provider_receipt));
@@ -172,7 +180,8 @@ Result<void> Deal::check_payload(const JobEnvelope& response, const Json& provid
     ASSAY_TRY(const TextAnswer answer, read_text_answer(response.payload));
     const Json& most = job_.payload.at("config").at("max_tokens");
     if (most.is_int() && answer.usage.completion_tokens > most.as_int()) {
-      return fail(ErrorCode::mismatch, fmt::format("{} tokens are claimed, at most {} were asked", answer.usage.completion_tokens, most.as_int()), {}, "usage");
+      return fail(ErrorCode::mismatch,
+                  fmt::format("{} tokens are claimed, at most {} were asked", answer.usage.completion_tokens, most.as_int()), {}, "usage");
     }
     return {};
   }
@@ -202,7 +211,8 @@ std::unexpected<Error> Deal::ended(Error error) {
   if (over_) return std::unexpected(std::move(error));
   if (purchase_.state == PurchaseState::paid) {
     // A stop is ours, a deadline passed is theirs: they had the money and the time.
-    if (error.code == ErrorCode::timed_out && !resumed_) (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
+    if (error.code == ErrorCode::timed_out && !resumed_)
+      (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
     error.message = "paid, and no result yet: " + error.message;
     error.remedy = fmt::format("a late result can be fetched: resume {}", purchase_.request_id);
   } else if (purchase_.state == PurchaseState::requested) {

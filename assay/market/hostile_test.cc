@@ -38,7 +38,8 @@ class Cheat {
   };
   using Script = std::function<void(const Hands&, const JobRequest&)>;
 
-  Cheat(const std::string& relay_url, std::shared_ptr<LedgerWallet> wallet, const SecretKey& key, Clock& clock, Script on_request, Script on_paid)
+  Cheat(const std::string& relay_url, std::shared_ptr<LedgerWallet> wallet, const SecretKey& key, Clock& clock, Script on_request,
+        Script on_paid)
       : thread_([=, &clock](const std::stop_token& stop) {
           const Wait wait{Deadline::after(clock, seconds(60)), stop};
           const auto relay = RelayClient::connect(relay_url, wait, clock).value();
@@ -145,17 +146,20 @@ INSTANTIATE_TEST_SUITE_P(
                  h.quote(r, fair, write_bolt11(draft, h.key).value());
                },
                nothing, ErrorCode::refused, "for network bc", 0, false},
-        Attack{"InvoiceAboutToExpire", [](auto& h, auto& r) { h.quote(r, fair, h.invoice(r, fair, 5)); }, nothing, ErrorCode::refused, "expires at", 0, false},
+        Attack{"InvoiceAboutToExpire", [](auto& h, auto& r) { h.quote(r, fair, h.invoice(r, fair, 5)); }, nothing, ErrorCode::refused,
+               "expires at", 0, false},
         Attack{"InvoiceThatIsNone", [](auto& h, auto& r) { h.quote(r, fair, "lnbcrt1qqqq"); }, nothing, ErrorCode::malformed, "", 0, false},
-        Attack{"QuoteWithoutInvoice", [](auto& h, auto& r) { h.quote(r, fair, ""); }, nothing, ErrorCode::mismatch, "without amount and invoice", 0, false},
+        Attack{"QuoteWithoutInvoice", [](auto& h, auto& r) { h.quote(r, fair, ""); }, nothing, ErrorCode::mismatch,
+               "without amount and invoice", 0, false},
         Attack{"TakesTheMoneyAndIsSilent", quote_fairly, nothing, ErrorCode::timed_out, "paid, and no result yet", fair, false},
-        Attack{"RaisesThePriceAfterPayment", quote_fairly, [](auto& h, auto& r) { h.quote(r, 900, h.invoice(r, 900)); }, ErrorCode::timed_out, "paid", fair, false},
+        Attack{"RaisesThePriceAfterPayment", quote_fairly, [](auto& h, auto& r) { h.quote(r, 900, h.invoice(r, 900)); },
+               ErrorCode::timed_out, "paid", fair, false},
         Attack{"SaysErrorAfterPayment", quote_fairly,
-               [](auto& h, auto& r) { h.publish(feedback_event(r.id, r.buyer, {"error", "sorry", {}, ""}, "", h.now()), h.key); }, ErrorCode::unavailable,
-               "the provider says: sorry", fair, false},
+               [](auto& h, auto& r) { h.publish(feedback_event(r.id, r.buyer, {"error", "sorry", {}, ""}, "", h.now()), h.key); },
+               ErrorCode::unavailable, "the provider says: sorry", fair, false},
         Attack{"ResultByAnotherKey", quote_fairly,
-               [](auto& h, auto& r) { h.result(r, h.answer(r, "stolen"), fair, SecretKey::generate(system_entropy()).value()); }, ErrorCode::timed_out, "paid", fair,
-               false},
+               [](auto& h, auto& r) { h.result(r, h.answer(r, "stolen"), fair, SecretKey::generate(system_entropy()).value()); },
+               ErrorCode::timed_out, "paid", fair, false},
         Attack{"ResultForAnotherJob", quote_fairly,
                [](auto& h, auto& r) {
                  Json other = h.answer(r, "x");
@@ -184,7 +188,8 @@ INSTANTIATE_TEST_SUITE_P(
                  h.result(r, altered, fair, h.key);
                },
                ErrorCode::mismatch, "does not have the hash", fair, false},
-        Attack{"ResultThatIsNoJson", quote_fairly, [](auto& h, auto& r) { h.result(r, Json("prose"), fair, h.key); }, ErrorCode::malformed, "job envelope", fair, false},
+        Attack{"ResultThatIsNoJson", quote_fairly, [](auto& h, auto& r) { h.result(r, Json("prose"), fair, h.key); }, ErrorCode::malformed,
+               "job envelope", fair, false},
         Attack{"ResultClaimsMoreTokensThanAsked", quote_fairly,
                [](auto& h, auto& r) {
                  Json altered = h.answer(r, "x");
@@ -192,11 +197,13 @@ INSTANTIATE_TEST_SUITE_P(
                  h.result(r, altered, fair, h.key);
                },
                ErrorCode::mismatch, "17 tokens are claimed", fair, false},
-        Attack{"ResultNamesAnotherPrice", quote_fairly, [](auto& h, auto& r) { h.result(r, h.answer(r, "x"), 900, h.key); }, ErrorCode::mismatch,
-               "the result names 900 msats", fair, false},
+        Attack{"ResultNamesAnotherPrice", quote_fairly, [](auto& h, auto& r) { h.result(r, h.answer(r, "x"), 900, h.key); },
+               ErrorCode::mismatch, "the result names 900 msats", fair, false},
         Attack{"ResultOfTenMegabytes", quote_fairly,
-               [](auto& h, auto& r) { h.result(r, h.answer(r, std::string(41 * 1024, 'x')), fair, h.key); }, ErrorCode::limit_exceeded, "at most", fair, false},
-        Attack{"ResultBeforePaymentAsBait", [](auto& h, auto& r) { h.result(r, h.answer(r, "bait"), fair, h.key); }, nothing, ErrorCode::timed_out, "", 0, true}),
+               [](auto& h, auto& r) { h.result(r, h.answer(r, std::string(41 * 1024, 'x')), fair, h.key); }, ErrorCode::limit_exceeded,
+               "at most", fair, false},
+        Attack{"ResultBeforePaymentAsBait", [](auto& h, auto& r) { h.result(r, h.answer(r, "bait"), fair, h.key); }, nothing,
+               ErrorCode::timed_out, "", 0, true}),
     [](const auto& info) { return std::string(info.param.name); });
 
 // A wallet that says it has paid and shows a preimage that is none. (For this test only.)
@@ -234,7 +241,8 @@ TEST_F(HostileWallet, AnHonestSellerIsFoundAmongCheats) {
   const auto money = wallet(buyer_key_, "buyer");
   const auto shop = buyer(money);
   const SecretKey liar = SecretKey::generate(entropy_).value();
-  const Cheat cheat(relay_->url(), wallet(liar, "liar"), liar, clock_, [](auto& h, auto& r) { h.quote(r, fair, h.invoice(r, 900)); }, nothing);
+  const Cheat cheat(
+      relay_->url(), wallet(liar, "liar"), liar, clock_, [](auto& h, auto& r) { h.quote(r, fair, h.invoice(r, 900)); }, nothing);
   const Cheat honest(
       relay_->url(), wallet(seller_key_, "seller"), seller_key_, clock_,
       [](auto& h, auto& r) {

@@ -10,7 +10,8 @@ namespace {
 constexpr std::size_t request_bytes_max = 16 * 1024;
 
 ServerReply problem(int status, const Error& error) {
-  const Json body = JsonObject{{"error", JsonObject{{"code", name(error.code)}, {"message", error.message}, {"path", error.path}, {"remedy", error.remedy}}}};
+  const Json body = JsonObject{
+      {"error", JsonObject{{"code", name(error.code)}, {"message", error.message}, {"path", error.path}, {"remedy", error.remedy}}}};
   return ServerReply::json(canonical(body).value_or("{}"), status);
 }
 
@@ -46,8 +47,9 @@ Result<std::unique_ptr<Issuer>> Issuer::start(const IssuerOptions& options, Cloc
   ASSAY_TRY(impl->ledger, Ledger::open(options.ledger, clock, entropy));
   HttpServerLimits limits;
   limits.body_bytes_max = request_bytes_max;
-  ASSAY_TRY(impl->server, HttpServer::start(options.address, options.port,
-                                            [ledger = impl->ledger.get()](const ServerRequest& request) { return serve(*ledger, request); }, limits));
+  ASSAY_TRY(impl->server, HttpServer::start(
+                              options.address, options.port,
+                              [ledger = impl->ledger.get()](const ServerRequest& request) { return serve(*ledger, request); }, limits));
   return std::unique_ptr<Issuer>(new Issuer(std::move(impl)));
 }
 

@@ -48,9 +48,11 @@ Result<void> check_number(const Json& config, std::string_view key, double least
 
 Result<void> check_stops(const Json& stop) {
   if (stop.is_null()) return {};
-  if (!stop.is_list() || stop.as_list().size() > stops_max) return fail(ErrorCode::malformed, "expected a list of at most 16 texts", {}, "config.stop");
+  if (!stop.is_list() || stop.as_list().size() > stops_max)
+    return fail(ErrorCode::malformed, "expected a list of at most 16 texts", {}, "config.stop");
   for (const Json& item : stop.as_list()) {
-    if (!item.is_string() || item.as_string().empty()) return fail(ErrorCode::malformed, "expected a text that is not empty", {}, "config.stop");
+    if (!item.is_string() || item.as_string().empty())
+      return fail(ErrorCode::malformed, "expected a text that is not empty", {}, "config.stop");
   }
   return {};
 }
@@ -60,8 +62,11 @@ Result<void> check_config(const Json& config) {
   ASSAY_CHECK(check_number(config, "temperature", 0, 2));
   ASSAY_CHECK(check_number(config, "top_p", 0, 1));
   ASSAY_CHECK(check_stops(config.at("stop")));
+  const Json& constrain = config.at("constrain");  // whether `schema` was set by the buyer: the lane keeps to the schema itself
+  if (!constrain.is_null() && !constrain.is_bool()) return fail(ErrorCode::malformed, "expected true or false", {}, "config.constrain");
   const Json& most = config.at("max_tokens");
-  if (!most.is_int() || most.as_int() < 1) return fail(ErrorCode::malformed, "expected a count of at least 1: it is what is paid for", {}, "config.max_tokens");
+  if (!most.is_int() || most.as_int() < 1)
+    return fail(ErrorCode::malformed, "expected a count of at least 1: it is what is paid for", {}, "config.max_tokens");
   if (!config.at("n").is_null() && config.at("n") != Json(1)) return unsupported("config.n other than 1");
   return {};  // seed_policy says how the buyer chose `seed`; it asks nothing of a lane
 }
@@ -100,7 +105,10 @@ Result<JobEnvelope> make_job(std::string_view job_type, Json payload) {
 }
 
 Json to_json(const JobEnvelope& envelope) {
-  return JsonObject{{"job_type", envelope.job_type}, {"schema_version", envelope.schema_version}, {"job_hash", envelope.job_hash}, {"payload", envelope.payload}};
+  return JsonObject{{"job_type", envelope.job_type},
+                    {"schema_version", envelope.schema_version},
+                    {"job_hash", envelope.job_hash},
+                    {"payload", envelope.payload}};
 }
 
 Result<JobEnvelope> read_envelope(const Json& json) {
@@ -146,7 +154,8 @@ Result<TextJob> read_text_job(const Json& payload) {
   ASSAY_CHECK(only(payload, {"messages", "config", "seed", "schema", "tools", "model", "rollout"}, ""));
   TextJob out;
   ASSAY_TRY(const Json* messages, member(payload, "messages", Json::Kind::list));
-  if (messages->as_list().empty() || messages->as_list().size() > messages_max) return fail(ErrorCode::limit_exceeded, "expected 1 to 256 messages", {}, "messages");
+  if (messages->as_list().empty() || messages->as_list().size() > messages_max)
+    return fail(ErrorCode::limit_exceeded, "expected 1 to 256 messages", {}, "messages");
   for (const Json& item : messages->as_list()) {
     ASSAY_TRY(Message read, read_message(item));
     out.request.messages.push_back(std::move(read));
@@ -158,7 +167,8 @@ Result<TextJob> read_text_job(const Json& payload) {
     ASSAY_TRY(out.request.seed, int_member(payload, "seed"));
   }
   out.request.schema = payload.at("schema");
-  if (!out.request.schema.is_null() && !out.request.schema.is_object()) return fail(ErrorCode::malformed, "expected an object or null", {}, "schema");
+  if (!out.request.schema.is_null() && !out.request.schema.is_object())
+    return fail(ErrorCode::malformed, "expected an object or null", {}, "schema");
   const Json& tools = payload.at("tools");
   if (!tools.is_null() && (!tools.is_object() || !tools.as_object().empty())) return unsupported("tools");
   if (!payload.at("rollout").is_null()) {
@@ -191,7 +201,10 @@ Json plain_text_payload(std::string_view prompt, const JsonObject& parameters) {
 }
 
 Json to_json(const TextAnswer& answer) {
-  return JsonObject{{"content", wire_bytes(answer.content)}, {"finish_reason", answer.finish_reason}, {"usage", answer.usage.to_json()}, {"provenance", answer.provenance}};
+  return JsonObject{{"content", wire_bytes(answer.content)},
+                    {"finish_reason", answer.finish_reason},
+                    {"usage", answer.usage.to_json()},
+                    {"provenance", answer.provenance}};
 }
 
 Result<TextAnswer> read_text_answer(const Json& payload) {
@@ -205,7 +218,8 @@ Result<TextAnswer> read_text_answer(const Json& payload) {
   out.provenance = *provenance;
   ASSAY_TRY(const std::string claimed, string_member(out.provenance, "output_sha256"));
   if (claimed != sha256_hex(out.content)) {
-    return fail(ErrorCode::mismatch, "the content does not have the hash that is claimed for it", "do not trust this provider", "provenance.output_sha256");
+    return fail(ErrorCode::mismatch, "the content does not have the hash that is claimed for it", "do not trust this provider",
+                "provenance.output_sha256");
   }
   return out;
 }

@@ -114,7 +114,8 @@ class RequestReader {
   }
 
   Result<void> read_tag(const EventTag& tag) {
-    static const std::set<std::string_view> without_demand{"p", "t", "alt", "client", "nonce", "expiration", "encrypted", "relays", "-", "deadline"};
+    static const std::set<std::string_view> without_demand{"p",          "t",         "alt",    "client", "nonce",
+                                                           "expiration", "encrypted", "relays", "-",      "deadline"};
     if (tag[0] == "i") return read_input(tag);
     if (tag[0] == "param") return read_parameter(tag);
     if (tag[0] == "output") {
@@ -134,7 +135,9 @@ class RequestReader {
     if (type != "text" && type != "prompt" && !type.empty()) return unsupported("input type " + type);
     if (has_input_) return unsupported("more than one input");
     if (item(tag, 1).size() > limits_.payload_bytes_max) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("the input has {} bytes, at most {} are taken", item(tag, 1).size(), limits_.payload_bytes_max), "send less", "i");
+      return fail(ErrorCode::limit_exceeded,
+                  fmt::format("the input has {} bytes, at most {} are taken", item(tag, 1).size(), limits_.payload_bytes_max), "send less",
+                  "i");
     }
     has_input_ = true;
     input_ = item(tag, 1);
@@ -170,9 +173,7 @@ class RequestReader {
 bool is_trace(const Event& event) {
   const std::vector<std::string> to = tag_values(event, "p");
   if (std::find(to.begin(), to.end(), event.pubkey) != to.end()) return true;
-  return std::any_of(event.tags.begin(), event.tags.end(), [](const EventTag& tag) {
-    return tag[0] == "t" && item(tag, 1) == trace_tag;
-  });
+  return std::any_of(event.tags.begin(), event.tags.end(), [](const EventTag& tag) { return tag[0] == "t" && item(tag, 1) == trace_tag; });
 }
 
 }  // namespace
@@ -194,7 +195,8 @@ std::string printable_text(std::string_view text, std::size_t bytes_max) {
   return out;
 }
 
-Result<UnsignedEvent> request_event(const JobEnvelope& job, const RequestTerms& terms, const SecretKey& buyer, std::int64_t now, Entropy& entropy) {
+Result<UnsignedEvent> request_event(const JobEnvelope& job, const RequestTerms& terms, const SecretKey& buyer, std::int64_t now,
+                                    Entropy& entropy) {
   ASSAY_TRY(std::string payload, event_json_text(job.payload));
   EventTags demands{{"i", std::move(payload), "text"}, {"output", "application/json"}};
   demands.push_back({"param", "job_type", job.job_type});
@@ -249,11 +251,17 @@ Result<JobRequest> read_job_request(const Event& event, const SecretKey& provide
   return out;
 }
 
-Result<std::string> quote_commitment(const EventId& request_id, const std::string& provider, const std::string& job_hash, std::int64_t amount_msats) {
-  return hash(JsonObject{{"format", "assay.quote/1"}, {"request_id", request_id}, {"provider", provider}, {"job_hash", job_hash}, {"amount_msats", amount_msats}});
+Result<std::string> quote_commitment(const EventId& request_id, const std::string& provider, const std::string& job_hash,
+                                     std::int64_t amount_msats) {
+  return hash(JsonObject{{"format", "assay.quote/1"},
+                         {"request_id", request_id},
+                         {"provider", provider},
+                         {"job_hash", job_hash},
+                         {"amount_msats", amount_msats}});
 }
 
-UnsignedEvent feedback_event(const EventId& request_id, const std::string& buyer, const JobFeedback& feedback, const std::string& relay_url, std::int64_t now) {
+UnsignedEvent feedback_event(const EventId& request_id, const std::string& buyer, const JobFeedback& feedback, const std::string& relay_url,
+                             std::int64_t now) {
   UnsignedEvent out;
   out.created_at = now;
   out.kind = job_feedback_kind;
@@ -308,14 +316,17 @@ Result<std::string> read_result_text(const Event& event, const SecretKey& buyer,
     ASSAY_TRY(text, decrypted_text(event, buyer));
   }
   if (text.size() > limits.result_bytes_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("the result has {} bytes, at most {} are taken", text.size(), limits.result_bytes_max), "ask for less", "content");
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("the result has {} bytes, at most {} are taken", text.size(), limits.result_bytes_max), "ask for less",
+                "content");
   }
   return text;
 }
 
 Result<void> check_answers(const Event& event, const EventId& request_id, const std::string& buyer) {
   const auto about = tag_values(event, "e");
-  if (about.size() != 1 || about.front() != request_id) return fail(ErrorCode::mismatch, "the answer is about another request", "do not trust it", "e");
+  if (about.size() != 1 || about.front() != request_id)
+    return fail(ErrorCode::mismatch, "the answer is about another request", "do not trust it", "e");
   const auto to = tag_values(event, "p");
   if (to.size() != 1 || to.front() != buyer) return fail(ErrorCode::mismatch, "the answer is to someone else", "do not trust it", "p");
   return {};

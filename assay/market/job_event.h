@@ -39,7 +39,8 @@ struct RequestTerms {
 
 /// Tags in this order: i, output, param job_type, param job_hash, param schema_version, bid, relays, p, expiration. A random
 /// param makes the id new each time, so that asking twice is two jobs.
-Result<UnsignedEvent> request_event(const JobEnvelope& job, const RequestTerms& terms, const SecretKey& buyer, std::int64_t now, Entropy& entropy);
+Result<UnsignedEvent> request_event(const JobEnvelope& job, const RequestTerms& terms, const SecretKey& buyer, std::int64_t now,
+                                    Entropy& entropy);
 
 struct JobRequest {
   EventId id;
@@ -66,7 +67,8 @@ Result<JobRequest> read_job_request(const Event& event, const SecretKey& provide
 
 /// What an invoice for a job must commit to in its description hash: so an invoice made for one request, provider and price
 /// cannot be shown for another.
-Result<std::string> quote_commitment(const EventId& request_id, const std::string& provider, const std::string& job_hash, std::int64_t amount_msats);
+Result<std::string> quote_commitment(const EventId& request_id, const std::string& provider, const std::string& job_hash,
+                                     std::int64_t amount_msats);
 
 struct JobFeedback {
   std::string status;  ///< "payment-required", "processing", "error", "partial", "success"
@@ -74,7 +76,8 @@ struct JobFeedback {
   std::optional<std::int64_t> amount_msats;
   std::string invoice;
 };
-UnsignedEvent feedback_event(const EventId& request_id, const std::string& buyer, const JobFeedback& feedback, const std::string& relay_url, std::int64_t now);
+UnsignedEvent feedback_event(const EventId& request_id, const std::string& buyer, const JobFeedback& feedback, const std::string& relay_url,
+                             std::int64_t now);
 /// Errors: `malformed` (no status; an amount that is no count).
 Result<JobFeedback> read_feedback(const Event& event);
 

@@ -12,7 +12,8 @@ constexpr std::int64_t now = 1790000000;
 LmRequest sample_request() {
   LmRequest out;
   out.messages = {{"system", "Answer with one word."}, {"user", "Which section? \x7f \"mail\" or games?\n"}};
-  out.config = JsonObject{{"temperature", 0.5}, {"top_p", 1}, {"max_tokens", 16}, {"stop", JsonList{"\n"}}, {"n", 1}, {"seed_policy", "fixed"}};
+  out.config =
+      JsonObject{{"temperature", 0.5}, {"top_p", 1}, {"max_tokens", 16}, {"stop", JsonList{"\n"}}, {"n", 1}, {"seed_policy", "fixed"}};
   out.seed = 7;
   out.schema = JsonObject{{"enum", JsonList{"mail", "games"}}, {"type", "string"}};
   return out;
@@ -68,7 +69,8 @@ TEST_F(JobEventTest, AskingTwiceIsTwoJobs) {
 
 TEST_F(JobEventTest, APlainNip90RequestIsUnderstood) {
   UnsignedEvent event{.created_at = now, .kind = 5050};
-  event.tags = {{"i", "Say hello", "prompt"}, {"param", "max_tokens", "9"}, {"param", "temperature", "0.25"}, {"param", "top-p", "0.5"}, {"param", "stop_0", "END"}, {"bid", "12"}};
+  event.tags = {{"i", "Say hello", "prompt"}, {"param", "max_tokens", "9"}, {"param", "temperature", "0.25"},
+                {"param", "top-p", "0.5"},    {"param", "stop_0", "END"},   {"bid", "12"}};
   const auto read = read_job_request(publish(event, buyer_), seller_, {});
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_TRUE(read->plain);
@@ -137,7 +139,8 @@ TEST_F(JobEventTest, MembersOfATextJobAreRefusedByName) {
   EXPECT_EQ(with("config", "n", 2), "unsupported: config.n other than 1");
   EXPECT_EQ(with("", "tools", JsonObject{{"f", JsonObject{}}}), "unsupported: tools");
   EXPECT_EQ(with("", "logprobs", true), "unsupported: logprobs");
-  EXPECT_EQ(with("", "messages", JsonList{JsonObject{{"role", "user"}, {"content", JsonList{}}}}), "unsupported: messages.content that is no text");
+  EXPECT_EQ(with("", "messages", JsonList{JsonObject{{"role", "user"}, {"content", JsonList{}}}}),
+            "unsupported: messages.content that is no text");
   EXPECT_EQ(with("", "messages", JsonList{JsonObject{{"role", "owner"}, {"content", ""}}}), "unsupported: messages.role=owner");
   EXPECT_NE(with("config", "max_tokens", 0), "ok");
   EXPECT_NE(with("config", "temperature", -1), "ok");
@@ -146,7 +149,9 @@ TEST_F(JobEventTest, MembersOfATextJobAreRefusedByName) {
 
 TEST_F(JobEventTest, AProviderPassesOverWhatIsNotForIt) {
   const std::string me = seller_.public_hex();
-  const auto event = [&](EventTags tags, std::int64_t at = now, std::int64_t kind = 5050) { return publish({.created_at = at, .kind = kind, .tags = std::move(tags)}, buyer_); };
+  const auto event = [&](EventTags tags, std::int64_t at = now, std::int64_t kind = 5050) {
+    return publish({.created_at = at, .kind = kind, .tags = std::move(tags)}, buyer_);
+  };
   EXPECT_TRUE(is_for_provider(event({{"i", "x"}}), me, now));
   EXPECT_TRUE(is_for_provider(event({{"p", me}}), me, now));
   EXPECT_FALSE(is_for_provider(event({{"p", std::string(64, '1')}}), me, now));              // another's
@@ -160,7 +165,8 @@ TEST_F(JobEventTest, AProviderPassesOverWhatIsNotForIt) {
 }
 
 TEST_F(JobEventTest, FeedbackAndResultsRoundTrip) {
-  const Event quote = publish(feedback_event(std::string(64, 'e'), buyer_.public_hex(), {"payment-required", "", 150, "lnbcrt…"}, "", now), seller_);
+  const Event quote =
+      publish(feedback_event(std::string(64, 'e'), buyer_.public_hex(), {"payment-required", "", 150, "lnbcrt…"}, "", now), seller_);
   const JobFeedback read = read_feedback(quote).value();
   EXPECT_EQ(read.status, "payment-required");
   EXPECT_EQ(read.amount_msats, 150);
@@ -185,7 +191,9 @@ TEST_F(JobEventTest, AQuoteCommitsToRequestProviderJobAndPrice) {
   };
   const std::string one = commitment('a', 'b', 'c', 5);
   EXPECT_EQ(one, commitment('a', 'b', 'c', 5));
-  for (const std::string& other : {commitment('0', 'b', 'c', 5), commitment('a', '0', 'c', 5), commitment('a', 'b', '0', 5), commitment('a', 'b', 'c', 6)}) EXPECT_NE(one, other);
+  for (const std::string& other :
+       {commitment('0', 'b', 'c', 5), commitment('a', '0', 'c', 5), commitment('a', 'b', '0', 5), commitment('a', 'b', 'c', 6)})
+    EXPECT_NE(one, other);
 }
 
 TEST_F(JobEventTest, APaymentReceiptIsProof) {

@@ -58,7 +58,8 @@ Result<TextJob> JobRunner::read_text(const JobRequest& request) const {
   ASSAY_TRY(TextJob job, read_text_job(request.job.payload));
   const std::int64_t most = job.request.config.at("max_tokens").as_int();
   if (most > options_.max_tokens_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("max_tokens is {}, at most {} are sold", most, options_.max_tokens_max), "ask for fewer", "config.max_tokens");
+    return fail(ErrorCode::limit_exceeded, fmt::format("max_tokens is {}, at most {} are sold", most, options_.max_tokens_max),
+                "ask for fewer", "config.max_tokens");
   }
   return job;
 }
@@ -81,7 +82,8 @@ Result<SandboxProfile> JobRunner::profile_for(const JobRequest& request) const {
   if (request.sandbox_profile.empty()) return options_.profile;
   const auto named = sandbox_profile(request.sandbox_profile);
   if (!named) return unsupported("param profile=" + request.sandbox_profile.substr(0, 32));
-  if (named->vcpus > options_.profile.vcpus) return unsupported(fmt::format("param profile={}: at most {} is sold", named->name, options_.profile.name));
+  if (named->vcpus > options_.profile.vcpus)
+    return unsupported(fmt::format("param profile={}: at most {} is sold", named->name, options_.profile.name));
   return *named;
 }
 
@@ -93,7 +95,8 @@ Result<void> JobRunner::check_context(const LM& lane, std::int64_t tokens) const
     std::int64_t most = 0;
     std::from_chars(capability.data() + prefix.size(), capability.data() + capability.size(), most);
     if (tokens > most) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("prompt and max_tokens are {} tokens, the model holds {}", tokens, most), "send less", "messages");
+      return fail(ErrorCode::limit_exceeded, fmt::format("prompt and max_tokens are {} tokens, the model holds {}", tokens, most),
+                  "send less", "messages");
     }
   }
   return {};
@@ -123,25 +126,28 @@ Result<std::string> JobRunner::envelope_text(const JobRequest& request, Json pay
   if (!receipt.is_null()) envelope.set("receipt", receipt);
   ASSAY_TRY(std::string text, event_json_text(envelope));
   if (text.size() > options_.limits.result_bytes_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("the result has {} bytes, at most {} fit", text.size(), options_.limits.result_bytes_max), "ask for less");
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("the result has {} bytes, at most {} fit", text.size(), options_.limits.result_bytes_max), "ask for less");
   }
   return text;
 }
 
 Result<std::string> JobRunner::run_text(const JobRequest& request, const Wait& wait) const {
   ASSAY_TRY(const TextJob job, read_text(request));
-  ASSAY_TRY(LM* lane, lane_for(job));
+  ASSAY_TRY(LM * lane, lane_for(job));
   const std::int64_t began = clock_.steady_ns();
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.text_seconds_max))), wait.stop};
   ASSAY_TRY(const LmResponse response, lane->complete(job.request, limited));
   if (request.plain) {
     std::string text = printable(response.content);
-    if (text.size() > options_.limits.result_bytes_max) return fail(ErrorCode::limit_exceeded, "the result does not fit an event", "ask for fewer tokens");
+    if (text.size() > options_.limits.result_bytes_max)
+      return fail(ErrorCode::limit_exceeded, "the result does not fit an event", "ask for fewer tokens");
     return text;
   }
   TextAnswer answer{response.content, response.finish_reason, response.usage, {}};
   ASSAY_TRY(const std::string lane_id, lane->lane().id());
-  JsonObject provenance{{"model_id", lane->lane().model}, {"lane_id", lane_id}, {"sampling", sampling(job.request)}, {"input_sha256", request.job.job_hash}};
+  JsonObject provenance{
+      {"model_id", lane->lane().model}, {"lane_id", lane_id}, {"sampling", sampling(job.request)}, {"input_sha256", request.job.job_hash}};
   provenance.set("output_sha256", sha256_hex(response.content));
   provenance.set("provider_pubkey", key_.public_hex());
   provenance.set("executed_at", clock_.unix_ns() / 1'000'000'000);
@@ -158,7 +164,7 @@ Result<std::string> JobRunner::run_sandbox(const JobRequest& request, const Wait
   ASSAY_CHECK(wait.check(clock_, "sandbox job"));  // a job that was cut off by our own stop is not the buyer's result
   if (!response.provenance.is_object()) response.provenance = JsonObject{};
   response.provenance.set("provider_pubkey", key_.public_hex());
-  for (std::size_t most = preview_bytes_max; ; most /= 2) {  // ends: at the least preview, with a result or an error
+  for (std::size_t most = preview_bytes_max;; most /= 2) {  // ends: at the least preview, with a result or an error
     for (SandboxCommandRun& run : response.runs) {
       cut(run.out, most);
       cut(run.err, most);

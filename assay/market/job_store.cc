@@ -53,7 +53,9 @@ Result<std::unique_ptr<JobStore>> JobStore::open(const std::string& folder, std:
   ASSAY_CHECK(database.execute(tables));
   {
     // What was refused or never paid is forgotten after a day: a request that old is not taken again (is_for_provider).
-    ASSAY_TRY(Statement old, database.prepare("DELETE FROM job WHERE state IN ('failed', 'expired') AND was_paid = 0 AND published = 1 AND changed_at < ?"));
+    ASSAY_TRY(
+        Statement old,
+        database.prepare("DELETE FROM job WHERE state IN ('failed', 'expired') AND was_paid = 0 AND published = 1 AND changed_at < ?"));
     ASSAY_CHECK(old.bind(1, now - 86'400).run());
   }
   return std::unique_ptr<JobStore>(new JobStore(std::move(database)));
@@ -61,16 +63,19 @@ Result<std::unique_ptr<JobStore>> JobStore::open(const std::string& folder, std:
 
 Result<bool> JobStore::add(const std::string& request_id, const std::string& request, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement add, database_.prepare("INSERT OR IGNORE INTO job(request_id, request, state, received_at, changed_at) VALUES(?, ?, 'received', ?, ?)"));
+  ASSAY_TRY(
+      Statement add,
+      database_.prepare("INSERT OR IGNORE INTO job(request_id, request, state, received_at, changed_at) VALUES(?, ?, 'received', ?, ?)"));
   ASSAY_CHECK(add.bind(1, request_id).bind(2, request).bind(3, now).bind(4, now).run());
   return database_.changes() == 1;
 }
 
-Result<void> JobStore::quote(const std::string& request_id, std::int64_t amount_msats, const std::string& payment_hash, std::int64_t expires_at,
-                             const std::string& answer, std::int64_t now) {
+Result<void> JobStore::quote(const std::string& request_id, std::int64_t amount_msats, const std::string& payment_hash,
+                             std::int64_t expires_at, const std::string& answer, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE job SET state = 'quoted', msats = ?, payment_hash = ?, expires_at = ?, answer = ?, published = 0, "
-                                             "changed_at = ? WHERE request_id = ? AND state = 'received'"));
+  ASSAY_TRY(Statement set,
+            database_.prepare("UPDATE job SET state = 'quoted', msats = ?, payment_hash = ?, expires_at = ?, answer = ?, published = 0, "
+                              "changed_at = ? WHERE request_id = ? AND state = 'received'"));
   return set.bind(1, amount_msats).bind(2, payment_hash).bind(3, expires_at).bind(4, answer).bind(5, now).bind(6, request_id).run();
 }
 
@@ -84,7 +89,9 @@ Result<bool> JobStore::pay(const std::string& request_id, std::int64_t now) {
 
 Result<void> JobStore::finish(const std::string& request_id, JobState state, const std::string& answer, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE job SET state = ?, answer = ?, published = ?, changed_at = ? WHERE request_id = ? AND state != 'done'"));
+  ASSAY_TRY(
+      Statement set,
+      database_.prepare("UPDATE job SET state = ?, answer = ?, published = ?, changed_at = ? WHERE request_id = ? AND state != 'done'"));
   set.bind(1, name(state)).bind(2, answer).bind(3, std::int64_t{answer.empty() ? 1 : 0}).bind(4, now).bind(5, request_id);
   return set.run();
 }

@@ -26,7 +26,12 @@ CREATE TABLE IF NOT EXISTS nonce(account TEXT NOT NULL, nonce TEXT NOT NULL, exp
 }  // namespace
 
 Ledger::Ledger(LedgerOptions options, Clock& clock, Entropy& entropy, SecretKey node, std::string node_id, Database database)
-    : options_(std::move(options)), clock_(clock), entropy_(entropy), node_(std::move(node)), node_id_(std::move(node_id)), database_(std::move(database)) {}
+    : options_(std::move(options)),
+      clock_(clock),
+      entropy_(entropy),
+      node_(std::move(node)),
+      node_id_(std::move(node_id)),
+      database_(std::move(database)) {}
 
 Result<std::unique_ptr<Ledger>> Ledger::open(const LedgerOptions& options, Clock& clock, Entropy& entropy) {
   if (options.grant_msats < 0 || options.supply_msats <= 0 || options.supply_msats > json_integer_max) {
@@ -95,10 +100,12 @@ Result<std::int64_t> Ledger::balance_of(const std::string& account) {
   return find.integer(0);
 }
 
-Result<void> Ledger::move(const std::string& from, const std::string& to, std::int64_t msats, std::string_view kind, const std::string& payment_hash) {
+Result<void> Ledger::move(const std::string& from, const std::string& to, std::int64_t msats, std::string_view kind,
+                          const std::string& payment_hash) {
   ASSAY_TRY(const std::int64_t held, balance_of(from));
   if (held < msats) {
-    return fail(ErrorCode::over_budget, fmt::format("the balance is {} msats, needed are {}", held, msats), "earn or be granted more first");
+    return fail(ErrorCode::over_budget, fmt::format("the balance is {} msats, needed are {}", held, msats),
+                "earn or be granted more first");
   }
   ASSAY_TRY(Statement debit, database_.prepare("UPDATE account SET balance = balance - ? WHERE key = ?"));
   ASSAY_CHECK(debit.bind(1, msats).bind(2, from).run());
@@ -107,7 +114,8 @@ Result<void> Ledger::move(const std::string& from, const std::string& to, std::i
   ASSAY_CHECK(credit.bind(1, msats).bind(2, to).run());
   if (database_.changes() != 1) return fail(ErrorCode::internal, "the payee's account is missing");
   step("credited");
-  ASSAY_TRY(Statement note, database_.prepare("INSERT INTO movement(kind, from_key, to_key, msats, payment_hash, at) VALUES(?, ?, ?, ?, ?, ?)"));
+  ASSAY_TRY(Statement note,
+            database_.prepare("INSERT INTO movement(kind, from_key, to_key, msats, payment_hash, at) VALUES(?, ?, ?, ?, ?, ?)"));
   note.bind(1, kind).bind(2, from).bind(3, to).bind(4, msats).bind(6, now());
   if (payment_hash.empty()) {
     note.bind_null(5);
@@ -134,15 +142,18 @@ Result<Ledger::Opened> Ledger::do_open(const std::string& account) {
 Result<IssuedInvoice> Ledger::do_invoice(const std::string& account, const InvoiceTerms& terms) {
   ASSAY_CHECK(balance_of(account));
   if (terms.amount_msats <= 0 || terms.amount_msats > options_.invoice_msats_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("expected 1 to {} msats, found {}", options_.invoice_msats_max, terms.amount_msats), {}, "amount_msats");
+    return fail(ErrorCode::limit_exceeded, fmt::format("expected 1 to {} msats, found {}", options_.invoice_msats_max, terms.amount_msats),
+                {}, "amount_msats");
   }
   if (terms.expiry_seconds <= 0 || terms.expiry_seconds > options_.invoice_seconds_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("expected 1 to {} seconds, found {}", options_.invoice_seconds_max, terms.expiry_seconds), {},
+    return fail(ErrorCode::limit_exceeded,
+                fmt::format("expected 1 to {} seconds, found {}", options_.invoice_seconds_max, terms.expiry_seconds), {},
                 "expiry_seconds");
   }
   ASSAY_TRY(Statement count, database_.prepare("SELECT count(*) FROM invoice WHERE payee = ? AND payer IS NULL AND expires_at > ?"));
   ASSAY_CHECK(count.bind(1, account).bind(2, now()).step());
-  if (count.integer(0) >= options_.open_invoices_max) return fail(ErrorCode::limit_exceeded, "too many unpaid invoices", "wait until some expire");
+  if (count.integer(0) >= options_.open_invoices_max)
+    return fail(ErrorCode::limit_exceeded, "too many unpaid invoices", "wait until some expire");
 
   const Bytes32 preimage = entropy_.bytes32();
   Bolt11Draft draft;
@@ -154,7 +165,8 @@ Result<IssuedInvoice> Ledger::do_invoice(const std::string& account, const Invoi
   draft.payment_secret = entropy_.hex_bytes(32);
   draft.description_hash = terms.description_hash;
   ASSAY_TRY(const std::string text, write_bolt11(draft, node_));
-  ASSAY_TRY(Statement add, database_.prepare("INSERT INTO invoice(payment_hash, text, payee, msats, preimage, expires_at) VALUES(?, ?, ?, ?, ?, ?)"));
+  ASSAY_TRY(Statement add,
+            database_.prepare("INSERT INTO invoice(payment_hash, text, payee, msats, preimage, expires_at) VALUES(?, ?, ?, ?, ?, ?)"));
   const std::int64_t expires_at = draft.timestamp + draft.expiry_seconds;
   add.bind(1, draft.payment_hash).bind(2, text).bind(3, account).bind(4, terms.amount_msats);
   ASSAY_CHECK(add.bind(5, hex(std::span<const std::uint8_t>(preimage))).bind(6, expires_at).run());
@@ -173,7 +185,8 @@ Result<Payment> Ledger::do_pay(const std::string& account, const std::string& te
   if (!found || find.text(0) != text) return fail(ErrorCode::refused, "this invoice was not issued here", "pay it where it was made");
   Payment out{invoice.payment_hash, find.text(3), find.integer(2), settled};
   if (settled) {
-    if (find.text(4) != account) return fail(ErrorCode::refused, "this invoice has been paid by someone else", "ask for an invoice of your own");
+    if (find.text(4) != account)
+      return fail(ErrorCode::refused, "this invoice has been paid by someone else", "ask for an invoice of your own");
     return out;
   }
   if (find.text(1) == account) return fail(ErrorCode::refused, "payer and payee are the same account");
@@ -186,7 +199,8 @@ Result<Payment> Ledger::do_pay(const std::string& account, const std::string& te
 }
 
 Result<InvoiceStatus> Ledger::do_lookup(const std::string& account, const std::string& payment_hash) {
-  ASSAY_TRY(Statement find, database_.prepare("SELECT msats, expires_at, settled_at, preimage FROM invoice WHERE payment_hash = ? AND payee = ?"));
+  ASSAY_TRY(Statement find,
+            database_.prepare("SELECT msats, expires_at, settled_at, preimage FROM invoice WHERE payment_hash = ? AND payee = ?"));
   ASSAY_TRY(const bool found, find.bind(1, payment_hash).bind(2, account).step());
   if (!found) return fail(ErrorCode::refused, "no invoice of yours has this payment hash");
   InvoiceStatus out;

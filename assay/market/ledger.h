@@ -80,7 +80,8 @@ class Ledger {
   Result<IssuedInvoice> do_invoice(const std::string& account, const InvoiceTerms& terms);
   Result<Payment> do_pay(const std::string& account, const std::string& text, std::int64_t cap_msats);
   Result<InvoiceStatus> do_lookup(const std::string& account, const std::string& payment_hash);
-  Result<void> move(const std::string& from, const std::string& to, std::int64_t msats, std::string_view kind, const std::string& payment_hash);
+  Result<void> move(const std::string& from, const std::string& to, std::int64_t msats, std::string_view kind,
+                    const std::string& payment_hash);
   template <class Work>
   auto in_transaction(Work&& work) -> decltype(work());
   void step(std::string_view name) const;

@@ -8,7 +8,7 @@ namespace assay {
 namespace {
 
 constexpr std::int64_t request_seconds = 60;
-constexpr HttpLimits limits{.header_bytes_max = 16 * 1024, .body_bytes_max = 64 * 1024, .ca_file = {}};
+const HttpLimits limits{.header_bytes_max = 16 * 1024, .body_bytes_max = 64 * 1024, .ca_file = {}};
 
 // The issuer speaks our error names; one that is not known here is a refusal.
 ErrorCode code_of(std::string_view text) {
@@ -21,13 +21,15 @@ ErrorCode code_of(std::string_view text) {
 std::string text_of(const Json& value) { return value.is_string() ? value.as_string() : std::string(); }
 
 Error error_of(const Json& error) {
-  return Error{code_of(text_of(error.at("code"))), "the issuer says: " + text_of(error.at("message")), text_of(error.at("path")), text_of(error.at("remedy"))};
+  return Error{code_of(text_of(error.at("code"))), "the issuer says: " + text_of(error.at("message")), text_of(error.at("path")),
+               text_of(error.at("remedy"))};
 }
 
 Result<Json> read_answer(const HttpResponse& response) {
   auto body = read_json(response.body, {.bytes_max = limits.body_bytes_max, .depth_max = 8});
   if (!body || !body->is_object()) {
-    return fail(ErrorCode::unavailable, fmt::format("the issuer's address answers with status {} and no object", response.status), "check the issuer's URL");
+    return fail(ErrorCode::unavailable, fmt::format("the issuer's address answers with status {} and no object", response.status),
+                "check the issuer's URL");
   }
   if (response.status != 200) return std::unexpected(error_of(body->at("error")));
   return std::move(*body);
@@ -36,7 +38,8 @@ Result<Json> read_answer(const HttpResponse& response) {
 Result<void> check_signer(const Json& answer, std::string_view node_id) {
   ASSAY_CHECK(verify_object(answer));
   if (text_of(answer.at("signer")) != node_id.substr(2)) {
-    return fail(ErrorCode::mismatch, "the answer is signed by another node than the issuer's", "another program may hold the port: check the issuer", "signer");
+    return fail(ErrorCode::mismatch, "the answer is signed by another node than the issuer's",
+                "another program may hold the port: check the issuer", "signer");
   }
   return {};
 }
@@ -50,7 +53,8 @@ Result<LedgerInfo> LedgerClient::connect(const Wait& wait) {
   ASSAY_TRY(out.node_id, string_member(answer, "node_id"));
   if (!is_hex(out.node_id, 66)) return fail(ErrorCode::malformed, "expected a node id of 66 hex digits", {}, "node_id");
   if (!address_.node_id.empty() && address_.node_id != out.node_id) {
-    return fail(ErrorCode::mismatch, fmt::format("the issuer is node {}, expected {}", out.node_id, address_.node_id), "check the issuer's URL", "node_id");
+    return fail(ErrorCode::mismatch, fmt::format("the issuer is node {}, expected {}", out.node_id, address_.node_id),
+                "check the issuer's URL", "node_id");
   }
   ASSAY_CHECK(check_signer(answer, out.node_id));
   ASSAY_TRY(const std::string network, string_member(answer, "network"));
@@ -93,7 +97,8 @@ Result<std::int64_t> LedgerClient::balance(const Wait& wait) {
 }
 
 Result<IssuedInvoice> LedgerClient::make_invoice(const InvoiceTerms& terms, const Wait& wait) {
-  JsonObject params{{"amount_msats", terms.amount_msats}, {"description_hash", terms.description_hash}, {"expiry_seconds", terms.expiry_seconds}};
+  JsonObject params{
+      {"amount_msats", terms.amount_msats}, {"description_hash", terms.description_hash}, {"expiry_seconds", terms.expiry_seconds}};
   ASSAY_TRY(const Json result, send("invoice", std::move(params), wait));
   IssuedInvoice out;
   ASSAY_TRY(out.invoice, string_member(result, "invoice"));
@@ -108,7 +113,8 @@ Result<IssuedInvoice> LedgerClient::make_invoice(const InvoiceTerms& terms, cons
   expected.exact_msats = terms.amount_msats;
   expected.description_hash = terms.description_hash;
   ASSAY_CHECK(check_payable(invoice, expected));
-  if (invoice.payment_hash != out.payment_hash) return fail(ErrorCode::mismatch, "the issuer names another payment hash than its invoice", {}, "payment_hash");
+  if (invoice.payment_hash != out.payment_hash)
+    return fail(ErrorCode::mismatch, "the issuer names another payment hash than its invoice", {}, "payment_hash");
   return out;
 }
 

@@ -13,7 +13,10 @@ Json to_json(const IssuedInvoice& invoice) {
 }
 
 Json to_json(const Payment& payment) {
-  return JsonObject{{"payment_hash", payment.payment_hash}, {"preimage", payment.preimage}, {"amount_msats", payment.amount_msats}, {"already", payment.already}};
+  return JsonObject{{"payment_hash", payment.payment_hash},
+                    {"preimage", payment.preimage},
+                    {"amount_msats", payment.amount_msats},
+                    {"already", payment.already}};
 }
 
 Json to_json(const InvoiceStatus& status) {
@@ -50,13 +53,16 @@ Result<void> Ledger::check_request(const Json& request) const {
   ASSAY_TRY(const std::string format, string_member(request, "format"));
   if (format != request_format) return fail(ErrorCode::malformed, fmt::format("expected format {}", request_format), {}, "format");
   ASSAY_TRY(const std::string issuer, string_member(request, "issuer"));
-  if (issuer != node_public_hex()) return fail(ErrorCode::refused, "the request is meant for another issuer", "check the issuer's address", "issuer");
+  if (issuer != node_public_hex())
+    return fail(ErrorCode::refused, "the request is meant for another issuer", "check the issuer's address", "issuer");
   ASSAY_TRY(const std::string nonce, string_member(request, "nonce"));
   if (!is_hex(nonce, 32)) return fail(ErrorCode::malformed, "expected 32 hex digits", {}, "nonce");
   ASSAY_TRY(const std::int64_t expires, int_member(request, "expires"));
-  if (expires <= now()) return fail(ErrorCode::refused, fmt::format("the request expired at {}, it is {}", expires, now()), "check the clocks", "expires");
+  if (expires <= now())
+    return fail(ErrorCode::refused, fmt::format("the request expired at {}, it is {}", expires, now()), "check the clocks", "expires");
   if (expires > now() + options_.request_seconds_max) {
-    return fail(ErrorCode::refused, fmt::format("expected at most {} seconds ahead", options_.request_seconds_max), "sign a request just before it is sent", "expires");
+    return fail(ErrorCode::refused, fmt::format("expected at most {} seconds ahead", options_.request_seconds_max),
+                "sign a request just before it is sent", "expires");
   }
   ASSAY_CHECK(member(request, "params", Json::Kind::object));
   return verify_object(request);

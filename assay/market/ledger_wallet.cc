@@ -24,10 +24,11 @@ bool unknown_outcome(ErrorCode code) {
 
 }  // namespace
 
-Result<std::shared_ptr<LedgerWallet>> LedgerWallet::connect(const LedgerWalletOptions& options, const SecretKey& key, Clock& clock, Entropy& entropy,
-                                                            const Wait& wait) {
+Result<std::shared_ptr<LedgerWallet>> LedgerWallet::connect(const LedgerWalletOptions& options, const SecretKey& key, Clock& clock,
+                                                            Entropy& entropy, const Wait& wait) {
   ASSAY_TRY(std::unique_ptr<PaymentStore> store, PaymentStore::open(options.folder));
-  std::shared_ptr<LedgerWallet> wallet(new LedgerWallet(options, LedgerClient(options.issuer, key, clock, entropy), std::move(store), clock));
+  std::shared_ptr<LedgerWallet> wallet(
+      new LedgerWallet(options, LedgerClient(options.issuer, key, clock, entropy), std::move(store), clock));
   ASSAY_CHECK(wallet->client_.connect(wait));
   ASSAY_TRY(const LedgerAccount account, wallet->client_.open(wait));
   wallet->granted_ = account.granted_msats;
@@ -63,15 +64,18 @@ Result<Payment> LedgerWallet::pay(const std::string& invoice, std::int64_t cap_m
     ASSAY_CHECK(check_payable(read, terms));
     ASSAY_TRY(const std::int64_t spent, store_->spent_since(now() - day_seconds));
     if (*read.amount_msats > options_.day_cap_msats - spent) {
-      return fail(ErrorCode::over_budget, fmt::format("{} msats were spent in 24 hours and {} are asked, the cap is {}", spent, *read.amount_msats, options_.day_cap_msats),
-                  "raise the wallet's day cap");
+      return fail(
+          ErrorCode::over_budget,
+          fmt::format("{} msats were spent in 24 hours and {} are asked, the cap is {}", spent, *read.amount_msats, options_.day_cap_msats),
+          "raise the wallet's day cap");
     }
     ASSAY_CHECK(store_->begin(invoice, read.payment_hash, *read.amount_msats, now()));
   }
   return ask_to_pay(invoice, read.payment_hash, cap_msats, wait);
 }
 
-Result<Payment> LedgerWallet::ask_to_pay(const std::string& invoice, const std::string& payment_hash, std::int64_t cap_msats, const Wait& wait) {
+Result<Payment> LedgerWallet::ask_to_pay(const std::string& invoice, const std::string& payment_hash, std::int64_t cap_msats,
+                                         const Wait& wait) {
   for (int attempt = 1;; ++attempt) {  // ends: after attempts_max, or with an answer
     auto paid = client_.pay(invoice, cap_msats, wait);
     if (paid) {

@@ -2,7 +2,8 @@
 /// @file
 /// A wallet on the local ledger: a client of the issuer, and a store of its own payments.
 ///
-///     ASSAY_TRY(const std::shared_ptr<Wallet> wallet, LedgerWallet::connect({.issuer = {.url = url}, .folder = "buyer"}, key, clock, entropy, wait));
+///     ASSAY_TRY(const std::shared_ptr<Wallet> wallet, LedgerWallet::connect({.issuer = {.url = url}, .folder = "buyer"}, key, clock,
+///     entropy, wait));
 ///
 /// Thread safety: as Wallet says.
 
@@ -26,8 +27,8 @@ class LedgerWallet final : public Wallet {
  public:
   /// Finds out who the issuer is, opens the account if need be (with the issuer's start grant), and asks again about payments
   /// that were in flight when this party last stopped.
-  static Result<std::shared_ptr<LedgerWallet>> connect(const LedgerWalletOptions& options, const SecretKey& key, Clock& clock, Entropy& entropy,
-                                                       const Wait& wait);
+  static Result<std::shared_ptr<LedgerWallet>> connect(const LedgerWalletOptions& options, const SecretKey& key, Clock& clock,
+                                                       Entropy& entropy, const Wait& wait);
 
   Bolt11Network network() const override { return Bolt11Network::regtest; }
   std::string node_id() const override { return client_.node_id(); }

@@ -213,7 +213,8 @@ TEST_F(MarketTest, NobodyIsServedWithoutPayingOrOnAnotherId) {
 
   // A buyer's own claim that it has paid changes nothing; only the issuer's word does.
   for (const EventId& id : {unpaid, second}) {
-    const VerifiedEvent claim = sign_event(feedback_event(id, seller_key_.public_hex(), {"success", "paid", 150, ""}, "", now), buyer_key_, entropy_).value();
+    const VerifiedEvent claim =
+        sign_event(feedback_event(id, seller_key_.public_hex(), {"success", "paid", 150, ""}, "", now), buyer_key_, entropy_).value();
     EXPECT_TRUE(relay->publish(claim, wait()));
   }
   clock_.sleep_until(clock_.steady_ns() + 500'000'000, {});

@@ -13,7 +13,9 @@ CREATE TABLE IF NOT EXISTS balance(one INTEGER PRIMARY KEY CHECK(one = 1), msats
 )";
 constexpr std::string_view columns = "SELECT payment_hash, invoice, msats, state, preimage, at FROM payment ";
 
-StoredPayment read_row(const Statement& row) { return {row.text(0), row.text(1), row.integer(2), row.text(3), row.text(4), row.integer(5)}; }
+StoredPayment read_row(const Statement& row) {
+  return {row.text(0), row.text(1), row.integer(2), row.text(3), row.text(4), row.integer(5)};
+}
 
 }  // namespace
 
@@ -35,8 +37,8 @@ Result<void> PaymentStore::begin(const std::string& invoice, const std::string& 
     ASSAY_TRY(Statement find, database_.prepare("SELECT invoice FROM payment WHERE payment_hash = ?"));
     ASSAY_CHECK(find.bind(1, payment_hash).step());
     if (find.text(0) != invoice) {
-      return fail(ErrorCode::mismatch, "this payment hash belongs to another invoice", "do not pay: whoever knows the first preimage could keep the money",
-                  "payment_hash");
+      return fail(ErrorCode::mismatch, "this payment hash belongs to another invoice",
+                  "do not pay: whoever knows the first preimage could keep the money", "payment_hash");
     }
   }
   return transaction.commit();
@@ -44,7 +46,8 @@ Result<void> PaymentStore::begin(const std::string& invoice, const std::string& 
 
 Result<void> PaymentStore::settle(const std::string& payment_hash, const std::string& preimage, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE payment SET state = 'settled', preimage = ?, at = ? WHERE payment_hash = ? AND state != 'settled'"));
+  ASSAY_TRY(Statement set,
+            database_.prepare("UPDATE payment SET state = 'settled', preimage = ?, at = ? WHERE payment_hash = ? AND state != 'settled'"));
   return set.bind(1, preimage).bind(2, now).bind(3, payment_hash).run();
 }
 

@@ -8,7 +8,8 @@ namespace {
 __extension__ using Wide = __int128;
 
 Result<std::int64_t> in_range(Wide msats) {
-  if (msats < 0 || msats > json_integer_max) return fail(ErrorCode::limit_exceeded, "the price is larger than any amount of money", "ask for less");
+  if (msats < 0 || msats > json_integer_max)
+    return fail(ErrorCode::limit_exceeded, "the price is larger than any amount of money", "ask for less");
   return static_cast<std::int64_t>(msats);
 }
 
@@ -28,7 +29,8 @@ Result<std::int64_t> MarketPrices::text(std::int64_t prompt_tokens, std::int64_t
 Result<std::int64_t> MarketPrices::sandbox(const SandboxRunRequest& request) const {
   const double seconds = std::ceil(static_cast<double>(request.resources.timeout_secs) * request.resources.cpus);
   if (!(seconds >= 0 && seconds < 1e9)) return fail(ErrorCode::limit_exceeded, "more CPU seconds than can be sold", {}, "resources");
-  return in_range(sandbox_base + Wide(request.commands.size()) * sandbox_command + Wide(static_cast<std::int64_t>(seconds)) * sandbox_cpu_second);
+  return in_range(sandbox_base + Wide(request.commands.size()) * sandbox_command +
+                  Wide(static_cast<std::int64_t>(seconds)) * sandbox_cpu_second);
 }
 
 Json MarketPrices::to_json() const {

@@ -17,10 +17,12 @@ CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NU
 CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
 )";
-constexpr std::string_view columns = "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at FROM purchase ";
+constexpr std::string_view columns =
+    "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at FROM purchase ";
 
 Purchase read_row(const Statement& row) {
-  Purchase out{row.text(0), row.text(1), row.integer(2) != 0, row.text(3), row.text(4), row.text(5), row.text(6), row.integer(7), {}, row.integer(9)};
+  Purchase out{row.text(0), row.text(1), row.integer(2) != 0, row.text(3), row.text(4),
+               row.text(5), row.text(6), row.integer(7),      {},          row.integer(9)};
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (row.text(8) == names[i]) out.state = static_cast<PurchaseState>(i);
   }
@@ -47,25 +49,34 @@ Result<std::unique_ptr<PurchaseStore>> PurchaseStore::open(const std::string& fo
 
 Result<void> PurchaseStore::add(const Purchase& purchase) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement add, database_.prepare("INSERT INTO purchase(request_id, job, encrypted, state, at) VALUES(?, ?, ?, 'requested', ?)"));
-  return add.bind(1, purchase.request_id).bind(2, purchase.job).bind(3, std::int64_t{purchase.encrypted ? 1 : 0}).bind(4, purchase.at).run();
+  ASSAY_TRY(Statement add,
+            database_.prepare("INSERT INTO purchase(request_id, job, encrypted, state, at) VALUES(?, ?, ?, 'requested', ?)"));
+  return add.bind(1, purchase.request_id)
+      .bind(2, purchase.job)
+      .bind(3, std::int64_t{purchase.encrypted ? 1 : 0})
+      .bind(4, purchase.at)
+      .run();
 }
 
-Result<bool> PurchaseStore::accept(const std::string& request_id, const std::string& provider, const std::string& invoice, const std::string& payment_hash,
-                                   std::int64_t amount_msats, std::int64_t now) {
+Result<bool> PurchaseStore::accept(const std::string& request_id, const std::string& provider, const std::string& invoice,
+                                   const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
   ASSAY_TRY(Statement known, database_.prepare("SELECT 1 FROM purchase WHERE payment_hash = ? AND request_id != ?"));
   ASSAY_TRY(const bool reused, known.bind(1, payment_hash).bind(2, request_id).step());
-  if (reused) return fail(ErrorCode::mismatch, "this payment hash was used for another job", "do not pay: its preimage is known already", "payment_hash");
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'paying', provider = ?, invoice = ?, payment_hash = ?, msats = ?, at = ? "
-                                             "WHERE request_id = ? AND state = 'requested'"));
+  if (reused)
+    return fail(ErrorCode::mismatch, "this payment hash was used for another job", "do not pay: its preimage is known already",
+                "payment_hash");
+  ASSAY_TRY(Statement set,
+            database_.prepare("UPDATE purchase SET state = 'paying', provider = ?, invoice = ?, payment_hash = ?, msats = ?, at = ? "
+                              "WHERE request_id = ? AND state = 'requested'"));
   ASSAY_CHECK(set.bind(1, provider).bind(2, invoice).bind(3, payment_hash).bind(4, amount_msats).bind(5, now).bind(6, request_id).run());
   return database_.changes() == 1;
 }
 
 Result<void> PurchaseStore::paid(const std::string& request_id, const std::string& preimage, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'paid', preimage = ?, at = ? WHERE request_id = ? AND state = 'paying'"));
+  ASSAY_TRY(Statement set,
+            database_.prepare("UPDATE purchase SET state = 'paid', preimage = ?, at = ? WHERE request_id = ? AND state = 'paying'"));
   return set.bind(1, preimage).bind(2, now).bind(3, request_id).run();
 }
 
@@ -122,7 +133,8 @@ Result<std::vector<Json>> PurchaseStore::receipts() {
 
 Result<std::int64_t> PurchaseStore::spent_msats() {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE state IN ('paying', 'paid', 'done') OR preimage != ''"));
+  ASSAY_TRY(Statement sum,
+            database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE state IN ('paying', 'paid', 'done') OR preimage != ''"));
   ASSAY_CHECK(sum.step());
   return sum.integer(0);
 }
@@ -161,8 +173,9 @@ Result<void> PurchaseStore::note_completed(const std::string& provider, std::int
 
 Result<void> PurchaseStore::note_failed(const std::string& provider, const std::string& reason, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("INSERT INTO reputation(provider, failed, reason, at) VALUES(?, 1, ?, ?) "
-                                             "ON CONFLICT(provider) DO UPDATE SET failed = failed + 1, reason = excluded.reason, at = excluded.at"));
+  ASSAY_TRY(Statement set,
+            database_.prepare("INSERT INTO reputation(provider, failed, reason, at) VALUES(?, 1, ?, ?) "
+                              "ON CONFLICT(provider) DO UPDATE SET failed = failed + 1, reason = excluded.reason, at = excluded.at"));
   return set.bind(1, provider).bind(2, reason).bind(3, now).run();
 }
 

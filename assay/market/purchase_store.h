@@ -47,8 +47,8 @@ class PurchaseStore {
   static Result<std::unique_ptr<PurchaseStore>> open(const std::string& folder);
   Result<void> add(const Purchase& purchase);
   /// Accepts the first quote. False if one was accepted before: that one is final.
-  Result<bool> accept(const std::string& request_id, const std::string& provider, const std::string& invoice, const std::string& payment_hash,
-                      std::int64_t amount_msats, std::int64_t now);
+  Result<bool> accept(const std::string& request_id, const std::string& provider, const std::string& invoice,
+                      const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now);
   Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
   /// With the receipt; `receipt` null for what cost nothing.
   Result<void> done(const std::string& request_id, const Json& receipt, std::int64_t now);

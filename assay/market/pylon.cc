@@ -170,7 +170,8 @@ struct Pylon::Impl {
         if (mine) enqueue(job.request_id);
       } else if (status && now() > job.expires_at + late_seconds) {
         const auto event = verify_event(job.request, {.event_bytes_max = 256 * 1024});
-        refuse(job.request_id, event ? (*event)->pubkey : "", {ErrorCode::timed_out, "the quote expired unpaid", {}, {}}, {}, JobState::expired, stop);
+        refuse(job.request_id, event ? (*event)->pubkey : "", {ErrorCode::timed_out, "the quote expired unpaid", {}, {}}, {},
+               JobState::expired, stop);
       }
     }
     ASSAY_TRY(const std::vector<StoredJob> unsent, store->unpublished());
@@ -219,7 +220,8 @@ struct Pylon::Impl {
       refuse(request_id, request.buyer, content.error(), {}, JobState::failed, stop);
       return {};
     }
-    ASSAY_TRY(UnsignedEvent result, result_event(request, std::move(*content), job->amount_msats, options.relay_url, options.key, now(), entropy));
+    ASSAY_TRY(UnsignedEvent result,
+              result_event(request, std::move(*content), job->amount_msats, options.relay_url, options.key, now(), entropy));
     ASSAY_TRY(const std::string answer, signed_json(std::move(result)));
     ASSAY_CHECK(store->finish(request_id, JobState::done, answer, now()));
     log(fmt::format("{} done", request_id));
@@ -228,7 +230,8 @@ struct Pylon::Impl {
   }
 
   void tell_processing(const JobRequest& request, const std::stop_token& stop) {
-    const auto made = sign_event(feedback_event(request.id, request.buyer, {"processing", "", {}, ""}, options.relay_url, now()), options.key, entropy);
+    const auto made =
+        sign_event(feedback_event(request.id, request.buyer, {"processing", "", {}, ""}, options.relay_url, now()), options.key, entropy);
     if (made) (void)current_relay()->publish(*made, brief(stop, seconds(5)));
   }
 
@@ -290,9 +293,11 @@ Pylon::Pylon(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Pylon::~Pylon() = default;
 
 Result<std::unique_ptr<Pylon>> Pylon::open(const PylonOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
-  if (options.work.lanes.empty() && !options.work.sandbox) return fail(ErrorCode::usage, "a pylon with nothing to sell", "give it a lane or the sandbox");
+  if (options.work.lanes.empty() && !options.work.sandbox)
+    return fail(ErrorCode::usage, "a pylon with nothing to sell", "give it a lane or the sandbox");
   const MarketPrices& p = options.work.prices;
-  const bool free = p.text_base + p.prompt_per_mtok + p.completion_per_mtok + p.sandbox_base + p.sandbox_command + p.sandbox_cpu_second == 0;
+  const bool free =
+      p.text_base + p.prompt_per_mtok + p.completion_per_mtok + p.sandbox_base + p.sandbox_command + p.sandbox_cpu_second == 0;
   if (!options.wallet && !free) return fail(ErrorCode::usage, "prices need a wallet", "give the issuer's address, or set all prices to 0");
   ASSAY_TRY(std::unique_ptr<JobStore> store, JobStore::open(options.folder, clock.unix_ns() / 1'000'000'000));
   auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));

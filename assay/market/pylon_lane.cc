@@ -28,17 +28,27 @@ Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& optio
   ASSAY_TRY(std::unique_ptr<Buyer> buyer, Buyer::open(buying, clock, entropy, wait));
   const auto price = [](const ProviderInfo& info) { return info.prices.text(usual_prompt_tokens, usual_completion_tokens); };
   ASSAY_TRY(ProviderInfo provider, buyer->choose({text_job_type, options.provider, options.model}, price, wait));
-  const auto wanted = std::find_if(provider.models.begin(), provider.models.end(), [&](const SoldModel& m) { return options.model.empty() || m.id == options.model; });
-  if (wanted == provider.models.end()) return fail(ErrorCode::unavailable, fmt::format("provider {} does not sell model {}", provider.pubkey, options.model));
+  const auto wanted = std::find_if(provider.models.begin(), provider.models.end(),
+                                   [&](const SoldModel& m) { return options.model.empty() || m.id == options.model; });
+  if (wanted == provider.models.end())
+    return fail(ErrorCode::unavailable, fmt::format("provider {} does not sell model {}", provider.pubkey, options.model));
   SoldModel model = *wanted;
   return std::shared_ptr<PylonLane>(new PylonLane(options, clock, std::move(buyer), std::move(provider), std::move(model)));
+}
+
+Result<std::int64_t> PylonLane::cost_msats_max(const LmRequest& request) const {
+  if (!options_.wallet) return 0;
+  ASSAY_TRY(const std::int64_t prompt, prompt_tokens_max(request));
+  const Json& most = request.config.at("max_tokens");
+  ASSAY_TRY(const std::int64_t price, provider_.prices.text(prompt, most.is_int() ? most.as_int() : 0));
+  return std::min(price, options_.bid_msats);
 }
 
 Result<LmResponse> PylonLane::complete(const LmRequest& request, const Wait& wait) {
   Order order;
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;
-  order.bid_msats = options_.wallet ? options_.bid_msats : 0;
+  ASSAY_TRY(order.bid_msats, cost_msats_max(request));
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);

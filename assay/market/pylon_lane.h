@@ -2,9 +2,9 @@
 /// @file
 /// The lane `pylon`: completions bought from a provider on a relay, paid from a wallet.
 ///
-///     ASSAY_TRY(const std::shared_ptr<LM> lane, PylonLane::open({.relay_url = url, .key = key, .wallet = wallet, .folder = "buyer"}, clock, entropy, wait));
-///     ASSAY_TRY(const LmResponse answer, lane->complete(request, wait));
-///     answer.usage.cost_msats;            // what was paid
+///     ASSAY_TRY(const std::shared_ptr<LM> lane, PylonLane::open({.relay_url = url, .key = key, .wallet = wallet, .folder = "buyer"},
+///     clock, entropy, wait)); ASSAY_TRY(const LmResponse answer, lane->complete(request, wait)); answer.usage.cost_msats;            //
+///     what was paid
 ///
 /// The provider is chosen when the lane is opened (the cheapest that may be paid, or the one named), so that the lane has one
 /// identity. Requests are encrypted to it; still it reads them: only `public_ok` and `no_pii` may go there.
@@ -27,7 +27,7 @@ struct PylonLaneOptions {
   std::string folder;                                  ///< of the buyer: purchases.sqlite
   std::string provider;                                ///< public key; empty: the cheapest
   std::string model;                                   ///< empty: the provider's first
-  std::int64_t bid_msats = 10'000;                     ///< the most for one call
+  std::int64_t bid_msats = 10'000;                     ///< the most for one call, whatever is announced
   std::int64_t budget_msats = 10'000'000;              ///< of all purchases of this folder
   std::optional<double> min_reputation = {};
   std::int64_t call_seconds = 300;                     ///< for one call, if the caller's deadline is later
@@ -42,6 +42,8 @@ class PylonLane final : public LM {
   Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override;
   std::vector<PrivacyMode> privacy_modes() const override { return {PrivacyMode::NoPii, PrivacyMode::PublicOk}; }
   std::vector<std::string> capabilities() const override { return model_.capabilities; }
+  /// The most a call can cost: the announced price of the longest prompt and answer, at most the bid. Never more is offered.
+  Result<std::int64_t> cost_msats_max(const LmRequest& request) const;
   const ProviderInfo& provider() const { return provider_; }
   Buyer& buyer() { return *buyer_; }
 

@@ -31,7 +31,8 @@ Result<PaymentFacts> verify_payment_receipt(const Json& receipt) {
   PaymentFacts out;
   ASSAY_TRY(const std::string format, string_member(receipt, "format"));
   ASSAY_TRY(const std::string kind, string_member(receipt, "kind"));
-  if (format != "assay.receipt/1" || kind != "payment") return fail(ErrorCode::malformed, "expected an assay.receipt/1 of kind payment", {}, "format");
+  if (format != "assay.receipt/1" || kind != "payment")
+    return fail(ErrorCode::malformed, "expected an assay.receipt/1 of kind payment", {}, "format");
   ASSAY_CHECK(verify_object(receipt));
   ASSAY_TRY(const std::string buyer, hex_member(receipt, "buyer"));
   if (buyer != receipt.at("signer").as_string()) return fail(ErrorCode::mismatch, "the receipt is not signed by its buyer", {}, "signer");

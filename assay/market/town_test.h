@@ -76,7 +76,8 @@ class Town : public testing::Test {
   static LmRequest hello(std::int64_t max_tokens = 16) {
     LmRequest out;
     out.messages = {{"system", "Be brief."}, {"user", "Say hello"}};
-    out.config = JsonObject{{"temperature", 0}, {"top_p", 1}, {"max_tokens", max_tokens}, {"stop", JsonList{}}, {"n", 1}, {"seed_policy", "fixed"}};
+    out.config =
+        JsonObject{{"temperature", 0}, {"top_p", 1}, {"max_tokens", max_tokens}, {"stop", JsonList{}}, {"n", 1}, {"seed_policy", "fixed"}};
     out.seed = 11;
     return out;
   }
