@@ -18,6 +18,17 @@ std::string assay_build() {
 #endif
 }
 
+std::string printable(std::string_view bytes) {
+  std::string out = to_utf8(bytes);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) out[i] = '?';
+    // C1 controls (U+0080 … U+009F) move a terminal's cursor too.
+    if (c == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0) out.replace(i, 2, "?");
+  }
+  return out;
+}
+
 Terminal::Terminal() {
   const bool plain = std::getenv("NO_COLOR") != nullptr;
   out_tty_ = isatty(STDOUT_FILENO) == 1 && !plain;
@@ -84,11 +95,7 @@ void Terminal::error(const Error& error) {
     const std::lock_guard lock(mutex_);
     clear_bar();
     // Messages may quote hostile text: control characters would move the reader's cursor.
-    std::string text = "error: " + error.text() + "\n";
-    for (char& c : text) {
-      if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
-    }
-    std::fputs(text.c_str(), stderr);
+    std::fputs(printable("error: " + error.text() + "\n").c_str(), stderr);
   }
   out_json(JsonObject{{"error", JsonObject{{"code", name(error.code)},
                                            {"message", to_utf8(error.message)},

@@ -25,6 +25,9 @@ inline constexpr std::string_view assay_version = "0.1.0";
 /// What this binary was built from: compiler and, when known, commit.
 std::string assay_build();
 
+/// Hostile text for a terminal: only printable characters, line ends and tabs are left; invalid UTF-8 becomes U+FFFD.
+std::string printable(std::string_view bytes);
+
 /// Output: results on stdout, all else on stderr; colours and progress bars only on a terminal.
 class Terminal {
  public:

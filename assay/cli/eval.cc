@@ -11,7 +11,7 @@ namespace assay {
 namespace {
 
 struct EvalOptions {
-  std::string program, data, metric = "accuracy", set, allow_signer;
+  std::string program, data, metric, set, allow_signer;
   std::optional<double> at_least;
   CommonOptions common;
   bool allow_unsigned = false;
@@ -38,7 +38,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   const auto rows = rows_of(options, *opened);
   if (!rows) return cli.fail_with(rows.error());
   if (rows->empty()) return cli.fail_with({ErrorCode::malformed, "there are no rows", options.data, "give a file with rows"});
-  const auto metric = Metrics::built_in().find(opened->file && options.metric.empty() ? opened->file->metric : options.metric);
+  const auto metric = Metrics::built_in().find(!options.metric.empty() ? options.metric : opened->file ? opened->file->metric : "accuracy");
   if (!metric) return cli.fail_with(metric.error());
   auto world = open_world(options.common, *opened, cli);
   if (!world) return cli.fail_with(world.error());
@@ -95,7 +95,7 @@ void add_eval(CLI::App& app, Cli& cli) {
   command->add_option("program", options->program, "*.module.json, PROGRAM.toml, or an id of the store")->required();
   command->add_option("--data", options->data, "CSV or JSONL rows (default: the program file's validation set)");
   command->add_option("--set", options->set, "Set of the program file: val (default) or train");
-  command->add_option("--metric", options->metric, "accuracy or token_f1")->capture_default_str();
+  command->add_option("--metric", options->metric, "accuracy or token_f1 (default: the program file's, else accuracy)");
   command->add_option("--at-least", options->at_least, "Gate: exit 3 when the score lies below");
   command->add_option("--allow-signer", options->allow_signer, "Run a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Run a module that nobody signed");

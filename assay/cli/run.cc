@@ -65,7 +65,7 @@ Result<std::vector<Json>> all_inputs(const RunOptions& options, const Signature&
 void show(const RunOutcome& outcome, const std::string& record, Cli& cli) {
   const Prediction& prediction = *outcome.prediction;
   for (const auto& [field, value] : prediction.outputs.as_object()) {
-    cli.terminal.out(fmt::format("{}: {}", cli.terminal.bold(field), value_text(value).value_or("")));
+    cli.terminal.out(fmt::format("{}: {}", cli.terminal.bold(field), printable(value_text(value).value_or(""))));
   }
   const bool priced = outcome.totals.unpriced_calls == 0;
   cli.terminal.note(fmt::format("{} calls, {} + {} tokens, {}; record {}", outcome.totals.calls, outcome.totals.prompt_tokens,
@@ -82,6 +82,10 @@ void run(const RunOptions& options, Cli& cli) {
   if (!opened) return cli.fail_with(opened.error());
   const auto inputs = all_inputs(options, opened->program.signature());
   if (!inputs) return cli.fail_with(inputs.error());
+  if (inputs->size() > 1 && !options.common.record.empty()) {
+    return cli.fail_with(
+        {ErrorCode::usage, "one --record cannot hold several runs", "--record", "leave it out: each run gets a record of its own"});
+  }
   auto world = open_world(options.common, *opened, cli);
   if (!world) return cli.fail_with(world.error());
   if (const auto fits = check_module(*opened, **world); !fits) return cli.fail_with(fits.error());
@@ -89,7 +93,6 @@ void run(const RunOptions& options, Cli& cli) {
   std::int64_t failed = 0;
   for (const Json& input : *inputs) {
     CommonOptions common = options.common;
-    if (inputs->size() > 1) common.record.clear();
     const auto path = record_path(common, opened->program.artifact().program_name(), ".run.jsonl", cli);
     if (!path) return cli.fail_with(path.error());
     RunWorld run_world{.effects = (*world)->effects,

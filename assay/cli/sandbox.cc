@@ -92,15 +92,6 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   return ran;
 }
 
-// Stored output is hostile: only printable text and line ends reach the terminal.
-std::string printable(std::string_view bytes) {
-  std::string out = to_utf8(bytes);
-  for (char& c : out) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f) c = '?';
-  }
-  return out;
-}
-
 void run(const SandboxCommandLine& options, Cli& cli) {
   const auto request = request_of(options);
   if (!request) return cli.fail_with(request.error());

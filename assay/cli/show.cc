@@ -27,7 +27,7 @@ void show_module(const ModuleFile& module, Cli& cli) {
   for (const auto& [path, predictor] : module.artifact.predictors()) {
     const Json& signature = predictor.at("signature");
     t.out(fmt::format("  {}  {} ({} demos)", t.bold(path), signature.at("name").as_string(), predictor.at("demos").as_list().size()));
-    t.out("    " + signature.at("instructions").as_string());
+    t.out("    " + printable(signature.at("instructions").as_string()));
     for (const Json& demo : predictor.at("demos").as_list()) {
       t.out(t.dim(fmt::format("    {} -> {}", canonical(demo.at("inputs")).value_or(""), canonical(demo.at("outputs")).value_or(""))));
     }

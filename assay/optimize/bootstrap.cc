@@ -12,7 +12,9 @@ namespace {
 
 using Demos = std::map<std::string, JsonList>;  // predictor path → demos
 
-Json demo(const Json& inputs, const Json& outputs) { return JsonObject{{"inputs", inputs}, {"outputs", outputs}}; }
+Json demo(const Json& inputs, const Json& outputs) {
+  return JsonObject{{"inputs", recorded_value(inputs)}, {"outputs", recorded_value(outputs)}};
+}
 
 // Training rows in the order in which a candidate looks at them. With `balance`, values of that output come in turn.
 std::vector<const Row*> draw_order(const Search& search, std::int64_t candidate, const std::string& balance) {

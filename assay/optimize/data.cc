@@ -207,7 +207,7 @@ Result<std::vector<Row>> read_rows(const std::string& path, const Signature& sig
 }
 
 void order_rows(std::vector<Row>& rows) {
-  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.example_hash < b.example_hash; });
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.example_hash < b.example_hash; });
   std::map<std::string, int> seen;
   for (Row& row : rows) {
     const std::string base = "ex:" + row.example_hash.substr(0, 16);

@@ -27,6 +27,15 @@ Result<Json> recorded_request(const Context& node, const Json& request) {
   return out;
 }
 
+// A deadline that a budget of seconds set is a spent budget, not a slow lane.
+Result<void> check_time(const Effects& effects) {
+  auto in_time = effects.wait.check(*effects.clock, "the run");
+  if (in_time || in_time.error().code != ErrorCode::timed_out || effects.budget == nullptr || !effects.budget->limits().seconds)
+    return in_time;
+  return fail(ErrorCode::over_budget, fmt::format("the time budget of {} seconds is spent", *effects.budget->limits().seconds),
+              "give more with --budget seconds=…; a compile goes on with --resume", "budget.seconds");
+}
+
 // One call: what its lines in the record share.
 struct Call {
   const Context& node;
@@ -114,6 +123,9 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   const std::int64_t begin = effects.clock->steady_ns();
   auto answer = lm.complete(call.request, effects.wait);
   if (!answer) {
+    if (answer.error().code == ErrorCode::timed_out) {
+      if (auto in_time = check_time(effects); !in_time) answer = std::unexpected(in_time.error());
+    }
     ASSAY_CHECK(record_error(call, answer.error()));
     return answer;
   }
@@ -153,7 +165,7 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   if (settings.answers != nullptr) return replayed(context, request);
   if (settings.lm == nullptr) return fail(ErrorCode::usage, "no lane was given", "set Settings::lm, or --lane", context.path());
   LM& lm = *settings.lm;
-  ASSAY_CHECK(context.effects().wait.check(*context.effects().clock, "the run"));
+  ASSAY_CHECK(check_time(context.effects()));
   ASSAY_CHECK(check_privacy(context.effects().privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
   ASSAY_TRY(const Call call, begin_call(context, lm.lane(), request));
   tell_start(call);

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "assay/program/context.h"
+
 namespace assay {
 namespace {
 
@@ -57,10 +59,6 @@ Result<std::string> fill(const std::vector<SlotPart>& slot, const Values& values
       const bool input = starts(part.text, "inputs.");
       const std::string key = part.text.substr(input ? 7 : 8);
       const Json& value = (input ? values.inputs : values.outputs).at(key);
-      if (const Json& text = value.at("$text"); value.is_object() && text.is_string()) {
-        out += text.as_string();
-        continue;
-      }
       ASSAY_TRY(const std::string text, value_text(value));
       out += text;
     }
@@ -98,6 +96,19 @@ Result<std::vector<SlotPart>> parse_slot(std::string_view slot) {
   flush();
   return parts;
 }
+
+namespace {
+// A demo's value as it is rendered: {"$text": …} stands for a text, and a doubled '$' for a key that begins with one.
+Json demo_values(const Json& values) {
+  JsonObject out;
+  if (!values.is_object()) return out;
+  for (const auto& [key, value] : values.as_object()) {
+    const Json& text = value.at("$text");
+    out.set(key, text.is_string() ? text : value_of_recorded(value));
+  }
+  return out;
+}
+}  // namespace
 
 Json ChatTemplate::make(const Signature& signature) {
   std::string user, assistant;
@@ -155,7 +166,8 @@ Result<std::vector<Message>> ChatTemplate::render(const Signature& signature, co
   ASSAY_TRY(std::string system, fill(system_, {signature, inputs, Json()}));
   messages.push_back({"system", Json(std::move(system))});
   for (const Json& demo : demos) {
-    const Values values{signature, demo.at("inputs"), demo.at("outputs")};
+    const Json demo_inputs = demo_values(demo.at("inputs")), demo_outputs = demo_values(demo.at("outputs"));
+    const Values values{signature, demo_inputs, demo_outputs};
     ASSAY_TRY(std::string user, fill(user_, values));
     ASSAY_TRY(std::string assistant, fill(assistant_, values));
     messages.push_back({"user", Json(std::move(user))});

@@ -246,5 +246,46 @@ TEST(Run, RecordsPricesAndReplaysWithoutALane) {
   std::remove(path.c_str());
 }
 
+TEST(Run, WithRefineAndFallbackReplaysToo) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest& r) { return ScriptedAnswer{r.rollout == 0 ? "nonsense" : "A: no"}; }, "small");
+  world.settings.lanes["lm:any"] = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; }, "big");
+  Rewards rewards = Rewards::built_in();
+  rewards.add({{"says_yes", "1", std::string(64, 'a')}, wants("yes")});
+  const auto module = Refine(Predict("ask", yes_no()))
+                          .with_retries(2)
+                          .with_reward(rewards.find("says_yes").value())
+                          .with_threshold(1.0)
+                          .with_fallback(world.settings.lanes["lm:any"]);
+  const Program program = program_of("p", "1", module, rewards).value();
+  const std::string path = testing::TempDir() + "/refine_test.run.jsonl";
+  RunWorld where{.effects = world.effects, .settings = world.settings, .record_path = path};
+  const auto run = run_program(program, JsonObject{{"q", "?"}}, where);
+  ASSERT_TRUE(run && run->prediction);
+  EXPECT_EQ(run->prediction->at("a"), Json("yes"));
+  const auto report = replay_run(program, read_record_file(path).value());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical) << report->divergence->node << "\n"
+                                 << report->divergence->recorded << "\n"
+                                 << report->divergence->replayed;
+  EXPECT_EQ(report->calls, 3);
+  std::remove(path.c_str());
+}
+
+TEST(Predict, TakesAWrapperOnlyInDemos) {
+  World world;
+  std::vector<std::string> sent;
+  world.settings.lm = world.lane([&](const LmRequest& r) {
+    sent = {r.messages[1].content.as_string(), r.messages[3].content.as_string()};
+    return ScriptedAnswer{"A: yes"};
+  });
+  const Signature s = Signature::parse("d: dict[str, str] -> a: Literal['yes','no']").value();
+  Predict ask("ask", s);
+  ask.with_demos({JsonObject{{"inputs", JsonObject{{"d", JsonObject{{"$text", "as it was"}}}}}, {"outputs", JsonObject{{"a", "no"}}}}});
+  ASSERT_TRUE(ask.forward(world.context(), JsonObject{{"d", JsonObject{{"$text", "a real key"}}}}));
+  EXPECT_EQ(sent[0], "D: as it was");
+  EXPECT_EQ(sent[1], "D: {\"$text\":\"a real key\"}");
+}
+
 }  // namespace
 }  // namespace assay

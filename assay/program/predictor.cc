@@ -85,14 +85,20 @@ bool ends_refine(ErrorCode code) {
 }
 
 Result<std::vector<std::shared_ptr<LM>>> fallback_lanes(const Context& node, const RefineRule& rule) {
+  if (node.settings().answers != nullptr) {  // a replay asks no lane: the record answers, whoever did
+    return std::vector<std::shared_ptr<LM>>(rule.fallback_lanes.size() + rule.fallback_requirements.size());
+  }
   std::vector<std::shared_ptr<LM>> lanes = rule.fallback_lanes;
   for (const std::string& requirement : rule.fallback_requirements) {
     const auto at = node.settings().lanes.find(requirement);
-    if (at != node.settings().lanes.end()) lanes.push_back(at->second);
-    else if (requirement == "lm:any" && node.settings().lm != nullptr) lanes.push_back(node.settings().lm);
-    else
+    if (at != node.settings().lanes.end()) {
+      lanes.push_back(at->second);
+    } else if (requirement == "lm:any" && node.settings().lm != nullptr) {
+      lanes.push_back(node.settings().lm);
+    } else {
       return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement), "give a fallback lane with --fallback-lane",
                   "fallback");
+    }
   }
   return lanes;
 }
@@ -103,17 +109,21 @@ struct Tries {
   double best_score = 0;
   std::optional<Error> last_error;
   Totals totals;
+  std::vector<PredictorTrace::Step> best_steps;  // of the best answer: a rejected one must not become a demo
 };
 
 enum class TryEnd { good, poor, unreachable };
 
-Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::shared_ptr<LM>& lane, const RefineRule& rule,
-                       const Forward& inner, const Json& inputs, Tries& tries) {
+Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::string& lane_name, const std::shared_ptr<LM>& lane,
+                       const RefineRule& rule, const Forward& inner, const Json& inputs, Tries& tries) {
   Context attempt = node.at(fmt::format("attempt:{}", index)).with_rollout(node.rollout() * 1000 + index);
-  if (lane != nullptr) attempt = attempt.with_lm(lane);
+  const auto trace = node.settings().trace != nullptr ? std::make_shared<PredictorTrace>() : nullptr;
+  Settings settings = attempt.settings();
+  settings.trace = trace;
+  if (lane != nullptr) settings.lm = lane;
+  attempt = attempt.with_settings(std::move(settings));
   auto result = inner(attempt, inputs);
-  Json entry =
-      JsonObject{{"index", index}, {"score", Json()}, {"lane", attempt.settings().lm ? Json(attempt.settings().lm->lane().model) : Json()}};
+  Json entry = JsonObject{{"index", index}, {"score", Json()}, {"lane", lane_name}};
   if (!result) {
     tries.last_error = result.error();
     entry.set("error", name(result.error().code));
@@ -128,6 +138,7 @@ Result<TryEnd> one_try(const Context& node, std::int64_t index, const std::share
   if (!tries.best || score > tries.best_score) {
     tries.best = std::move(*result);
     tries.best_score = score;
+    if (trace != nullptr) tries.best_steps = std::move(trace->steps);
   }
   return score >= rule.threshold ? TryEnd::good : TryEnd::poor;
 }
@@ -137,17 +148,20 @@ Result<Prediction> refine(const Context& node, const RefineRule& rule, const For
   const auto done = [&] {
     Prediction out = std::move(*tries.best);
     out.totals = tries.totals;
+    if (node.settings().trace != nullptr) {
+      for (auto& step : tries.best_steps) node.settings().trace->steps.push_back(std::move(step));
+    }
     return out;
   };
   std::int64_t index = 0;
   for (std::int64_t i = 0; i < rule.attempts; ++i) {
-    ASSAY_TRY(const TryEnd end, one_try(node, index++, nullptr, rule, inner, inputs, tries));
+    ASSAY_TRY(const TryEnd end, one_try(node, index++, "primary", nullptr, rule, inner, inputs, tries));
     if (end == TryEnd::good) return done();
     if (end == TryEnd::unreachable) break;
   }
   ASSAY_TRY(const auto lanes, fallback_lanes(node, rule));
-  for (const auto& lane : lanes) {
-    ASSAY_TRY(const TryEnd end, one_try(node, index++, lane, rule, inner, inputs, tries));
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    ASSAY_TRY(const TryEnd end, one_try(node, index++, fmt::format("fallback:{}", i), lanes[i], rule, inner, inputs, tries));
     if (end == TryEnd::good) return done();
   }
   if (tries.best && rule.best_on_exhausted) return done();
