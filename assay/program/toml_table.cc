@@ -162,7 +162,7 @@ Result<Json> TomlTable::as_json() const { return node_json(*table_); }
 std::vector<std::string> TomlTable::keys() const {
   std::vector<std::pair<toml::source_index, std::string>> placed;
   for (const auto& [key, node] : *table_) placed.emplace_back(key.source().begin.line, std::string(key.str()));
-  std::stable_sort(placed.begin(), placed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(placed.begin(), placed.end());  // keys of one line: by name
   std::vector<std::string> out;
   for (auto& [line, key] : placed) out.push_back(std::move(key));
   return out;

@@ -262,8 +262,8 @@ class GraphBuilder {
     std::vector<std::vector<std::size_t>> children(nodes.size());
     for (std::size_t i = 1; i < nodes.size(); ++i) children[*nodes[i].parent].push_back(i);
     for (auto& list : children) {
-      std::stable_sort(list.begin(), list.end(),
-                       [&](std::size_t a, std::size_t b) { return nodes[a].start_unix_ns < nodes[b].start_unix_ns; });
+      std::sort(list.begin(), list.end(),
+                [&](std::size_t a, std::size_t b) { return std::pair(nodes[a].start_unix_ns, a) < std::pair(nodes[b].start_unix_ns, b); });
     }
     std::vector<Node> ordered;
     ordered.reserve(nodes.size());
@@ -292,8 +292,10 @@ class GraphBuilder {
 
   void link_siblings(const std::vector<std::size_t>& by_start) {
     std::vector<std::size_t> by_end = by_start;
-    std::stable_sort(by_end.begin(), by_end.end(),
-                     [&](std::size_t a, std::size_t b) { return graph_.nodes[a].end_unix_ns < graph_.nodes[b].end_unix_ns; });
+    // Nodes stand in order of their start, so the index breaks ties as the order of `by_start` does.
+    std::sort(by_end.begin(), by_end.end(), [&](std::size_t a, std::size_t b) {
+      return std::pair(graph_.nodes[a].end_unix_ns, a) < std::pair(graph_.nodes[b].end_unix_ns, b);
+    });
     auto next = by_end.begin();
     std::size_t before = no_node;
     for (const std::size_t i : by_start) {
