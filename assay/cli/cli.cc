@@ -9,6 +9,12 @@
 #include <CLI/CLI.hpp>
 
 namespace assay {
+namespace {
+
+// Stand for escapes until the text around them is clean; in hostile text they can only make it bold or dim.
+constexpr char mark_bold = 1, mark_dim = 2, mark_plain = 3;
+
+}  // namespace
 
 std::string assay_build() {
 #if defined(__clang__)
@@ -22,7 +28,7 @@ std::string printable(std::string_view bytes) {
   std::string out = to_utf8(bytes);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto c = static_cast<unsigned char>(out[i]);
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) out[i] = '?';
+    if ((c < 0x20 && c != '\n' && c != '\t' && c != mark_bold && c != mark_dim && c != mark_plain) || c == 0x7f) out[i] = '?';
     // C1 controls (U+0080 … U+009F) move a terminal's cursor too.
     if (c == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0) out.replace(i, 2, "?");
   }
@@ -41,23 +47,36 @@ void Terminal::clear_bar() {
   bar_ = false;
 }
 
+void Terminal::write_out(std::string_view bytes) {
+  const bool whole = std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size();
+  if (std::fflush(stdout) != 0 || !whole) output_lost_ = true;
+}
+
+void Terminal::raw(std::string_view bytes) {
+  const std::lock_guard lock(mutex_);
+  clear_bar();
+  write_out(bytes);
+}
+
 void Terminal::out(std::string_view text) {
   if (json) return;
   const std::lock_guard lock(mutex_);
   clear_bar();
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  // Results may quote hostile text. Only our own marks for bold and dim become escapes, after all others are gone.
+  std::string line;
+  for (const char c : printable(text)) {
+    if (c == mark_bold) line += "\033[1m";
+    else if (c == mark_dim) line += "\033[2m";
+    else if (c == mark_plain) line += "\033[0m";
+    else line += c;
+  }
+  write_out(line + "\n");
 }
 
 void Terminal::out_json(const Json& value) {
   if (!json) return;
-  const std::lock_guard lock(mutex_);
   const auto text = canonical(value);
-  const std::string line = text ? *text : fmt::format("{{\"error\":{{\"code\":\"internal\"}}}}");
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  raw((text ? *text : std::string("{\"error\":{\"code\":\"internal\"}}")) + "\n");
 }
 
 void Terminal::note(std::string_view text) {
@@ -87,8 +106,12 @@ void Terminal::progress(std::string_view label, std::size_t done, std::size_t to
   }
 }
 
-std::string Terminal::bold(std::string_view text) const { return out_tty_ ? fmt::format("\033[1m{}\033[0m", text) : std::string(text); }
-std::string Terminal::dim(std::string_view text) const { return out_tty_ ? fmt::format("\033[2m{}\033[0m", text) : std::string(text); }
+std::string Terminal::bold(std::string_view text) const {
+  return out_tty_ ? fmt::format("{}{}{}", mark_bold, text, mark_plain) : std::string(text);
+}
+std::string Terminal::dim(std::string_view text) const {
+  return out_tty_ ? fmt::format("{}{}{}", mark_dim, text, mark_plain) : std::string(text);
+}
 
 void Terminal::error(const Error& error) {
   {
@@ -126,11 +149,19 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& parse_error) {  // CLI11 speaks in exceptions; they end here
-    const int code = app.exit(parse_error);
-    return code == 0 ? 0 : exit_code(ErrorCode::usage);
+    if (parse_error.get_exit_code() == 0) return app.exit(parse_error);  // --help, --version
+    for (int i = 1; i < argc; ++i) cli.terminal.json = cli.terminal.json || std::string_view(argv[i]) == "--json";
+    const auto all = app.get_subcommands([](const CLI::App*) { return true; });
+    const bool unknown = argc > 1 && argv[1][0] != '-' &&
+                         std::none_of(all.begin(), all.end(), [&](const CLI::App* command) { return command->check_name(argv[1]); });
+    cli.fail_with({ErrorCode::usage, unknown ? fmt::format("unknown command '{}'", argv[1]) : std::string(parse_error.what()), "",
+                   unknown ? "assay --help lists the commands" : "see assay COMMAND --help"});
   } catch (const std::exception& thrown) {
     cli.fail_with(
         {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});
+  }
+  if (cli.terminal.output_lost() && cli.exit_status == 0) {
+    cli.fail_with({ErrorCode::io, "the output could not be written", "standard output", "check free space, or who reads the pipe"});
   }
   return cli.exit_status;
 }

@@ -42,11 +42,14 @@ class Terminal {
   std::string bold(std::string_view text) const;
   std::string dim(std::string_view text) const;
   bool interactive() const { return interactive_; }
+  bool output_lost() const { return output_lost_; }  ///< something could not be written to stdout
+  void raw(std::string_view bytes);                  ///< bytes of an export, as they are
 
  private:
   void clear_bar();
+  void write_out(std::string_view bytes);
   std::mutex mutex_;
-  bool out_tty_ = false, err_tty_ = false, interactive_ = false, bar_ = false;
+  bool out_tty_ = false, err_tty_ = false, interactive_ = false, bar_ = false, output_lost_ = false;
   std::string last_label_;
   std::size_t last_tenth_ = 0;
 };

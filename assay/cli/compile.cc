@@ -110,8 +110,10 @@ void compile(const CompileOptions& options, Cli& cli) {
   where.hooks.open_test = [](const std::string& id) { return count_test_look(data_folder() + "/looks", id); };
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
-    cli.fail_with(outcome.error());
-    cli.terminal.note(fmt::format("go on with: assay compile {} --resume --journal {}", options.program, *journal));
+    Error error = outcome.error();
+    const std::string go_on = fmt::format("assay compile {} --resume --journal {}", options.program, *journal);
+    error.remedy += error.remedy.empty() ? "go on with: " + go_on : "; go on with: " + go_on;
+    cli.fail_with(error);
     return;
   }
   const std::string module_path = options.out.empty() ? file.folder + "/" + name + ".module.json" : options.out;

@@ -30,6 +30,9 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
       for (const Field& f : signature.inputs) known += (known.empty() ? "" : ", ") + f.name;
       return fail(ErrorCode::usage, fmt::format("the program has no input '{}'", field_name), "its inputs are: " + known, "inputs");
     }
+    if (out.as_object().contains(field_name)) {
+      return fail(ErrorCode::usage, fmt::format("the input '{}' is given twice", field_name), "keep one of them", "inputs");
+    }
     if (is_string_schema(field->schema)) {
       out.set(field_name, pair.substr(equals + 1));
       continue;

@@ -60,8 +60,7 @@ void export_trace(const TraceOptions& options, Cli& cli) {
   }
   const std::string bytes = options.format == "otlp-json" ? otlp_json(spans) : otlp_protobuf(spans);
   if (options.out.empty()) {
-    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
-    if (options.format == "otlp-json") std::fputc('\n', stdout);
+    cli.terminal.raw(options.format == "otlp-json" ? bytes + "\n" : bytes);
     return;
   }
   if (const auto written = write_file(options.out, bytes); !written) return cli.fail_with(written.error());

@@ -51,7 +51,19 @@ FileReport verify_as_module(const VerifyOptions& options, const std::string& fil
   return report;
 }
 
-FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const std::optional<Json>& head) {
+// Who signed a record is trusted when it is one's own key, or a signer trusted for the program that the record names.
+bool record_trusted(std::string_view text, const std::string& signer, const TrustStore& trust) {
+  const auto first = read_json(text.substr(0, std::min(text.find('\n'), text.size())));
+  if (!first) return false;
+  const Json& data = first->at("data");
+  for (const Json* program : {&data.at("settings").at("program"), &data.at("program").at("artifact").at("program")}) {
+    if (const Json& named = program->at("name"); named.is_string() && trust.trusts(signer, named.as_string())) return true;
+  }
+  return false;
+}
+
+FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const std::optional<Json>& head,
+                            const TrustStore& trust) {
   RecordChecks checks;
   checks.complete = options.complete;
   checks.head = head;
@@ -64,6 +76,11 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
     report.ok = false;
     if (report.problems.empty())
       report.problems.push_back(verdict.state == RecordState::complete ? "the record is not signed" : "the record has no end");
+  }
+  if (options.trusted && !record_trusted(text, verdict.signer, trust)) {
+    report.ok = false;
+    report.problems.push_back(verdict.signer.empty() ? "the record is not signed"
+                                                     : "its signer is not trusted for this program (assay trust add)");
   }
   if (!options.signer.empty() && options.signer != verdict.signer) {
     report.ok = false;
@@ -89,7 +106,7 @@ FileReport verify_as_signed(const std::string& file, const Json& value) {
 Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const TrustStore& trust,
                                const std::optional<Json>& head) {
   ASSAY_TRY(const std::string text, read_file(file));
-  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, head);
+  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, head, trust);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
   if (value && value->at("format") == Json("assay.module/1")) {
     const auto artifact = Artifact::read(*value);

@@ -134,6 +134,9 @@ Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& nam
   for (const Field* field : all_fields(signature)) {
     const bool input = signature.input(field->name) != nullptr;
     const auto at = std::find(header.begin(), header.end(), column_of(fields, field->name));
+    if (at != header.end() && std::find(at + 1, header.end(), *at) != header.end()) {
+      return fail(ErrorCode::malformed, fmt::format("two columns are called '{}'", *at), "give each column its own name", name + ":1");
+    }
     if (at != header.end()) {
       columns.push_back({static_cast<std::size_t>(at - header.begin()), field, input});
       any_label = any_label || !input;

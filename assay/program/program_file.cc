@@ -199,7 +199,7 @@ Result<BudgetLimits> read_budget(const TomlTable& root) {
   if (table.has("seconds")) {
     double value = 0;
     ASSAY_CHECK(table.number("seconds", value));
-    if (!(value > 0)) return table.error("seconds", "a time budget is above 0");
+    if (!(value > 0 && value <= 1e9)) return table.error("seconds", "a time budget lies between 0 and 1,000,000,000 seconds");
     out.seconds = value;
   }
   return out;

@@ -132,6 +132,7 @@ Result<Json> check_side(const Json& values, const std::vector<Field>& fields, st
     }
     const Json given = value == nullptr ? Json() : *value;
     if (auto fits = check_value(given, field.schema); !fits) {
+      fits.error().code = ErrorCode::malformed;  // a wrong type is bad input, not a failed check
       return std::unexpected(std::move(fits.error()).in(fmt::format("{}.{}", side, field.name)));
     }
     out.set(field.name, given);
