@@ -48,7 +48,7 @@ void cut(SandboxStream& stream, std::size_t bytes) {
 }  // namespace
 
 JobRunner::JobRunner(JobRunnerOptions options, SecretKey key, Clock& clock, Entropy& entropy)
-    : options_(std::move(options)), key_(std::move(key)), clock_(clock), entropy_(entropy) {
+    : options_(std::move(options)), key_(key), clock_(clock), entropy_(entropy) {
   sandbox_limits_.commands_max = 16;
   sandbox_limits_.stored_bytes_max = preview_bytes_max;
   sandbox_limits_.artifacts_max = 64;

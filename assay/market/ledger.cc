@@ -29,7 +29,7 @@ Ledger::Ledger(LedgerOptions options, Clock& clock, Entropy& entropy, SecretKey 
     : options_(std::move(options)),
       clock_(clock),
       entropy_(entropy),
-      node_(std::move(node)),
+      node_(node),
       node_id_(std::move(node_id)),
       database_(std::move(database)) {}
 
@@ -41,7 +41,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const LedgerOptions& options, Clock
   ASSAY_TRY(SecretKey node, load_or_create_key(options.folder + "/keys", "node", entropy));
   ASSAY_TRY(std::string id, assay::node_id(node));
   ASSAY_TRY(Database database, Database::open(options.folder + "/ledger.sqlite", {}));
-  std::unique_ptr<Ledger> ledger(new Ledger(options, clock, entropy, std::move(node), std::move(id), std::move(database)));
+  std::unique_ptr<Ledger> ledger(new Ledger(options, clock, entropy, node, std::move(id), std::move(database)));
   if (auto ready = ledger->prepare_tables(); !ready) return std::unexpected(std::move(ready).error().in(options.folder));
   return ledger;
 }

@@ -36,7 +36,7 @@ struct LedgerAddress {
 class LedgerClient {
  public:
   LedgerClient(LedgerAddress address, SecretKey key, Clock& clock, Entropy& entropy)
-      : address_(std::move(address)), key_(std::move(key)), clock_(clock), entropy_(entropy) {}
+      : address_(std::move(address)), key_(key), clock_(clock), entropy_(entropy) {}
 
   /// Fetches and checks `/v1/info`; pins the node if none was given. Errors: `mismatch` (another node), `unavailable`.
   Result<LedgerInfo> connect(const Wait& wait);
