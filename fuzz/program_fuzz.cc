@@ -1,5 +1,5 @@
-// What people and LMs write: signature texts, slots, program files, data rows and answers. Nothing crashes, and what is accepted
-// reads back to itself.
+// What people and LMs write: signature texts, slots, data rows and answers. Nothing crashes, and what is accepted reads back
+// to itself.
 //
 //   ./x fuzz program
 #include <cstdint>
@@ -10,7 +10,6 @@
 
 #include "assay/optimize/data.h"
 #include "assay/program/chat_template.h"
-#include "assay/program/program_file.h"
 
 namespace {
 
@@ -61,13 +60,11 @@ void read_slot(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  static const assay::Rewards rewards = assay::Rewards::built_in();
-  switch (data[0] % 6) {
+  switch (data[0] % 5) {
     case 0: read_signature(text); break;
     case 1: read_answer(text); break;
     case 2: read_slot(text); break;
-    case 3: (void)assay::parse_program_file(text, "PROGRAM.toml", ".", rewards); break;
-    case 4: (void)assay::parse_csv(text, "rows.csv", signature(), {}); break;
+    case 3: (void)assay::parse_csv(text, "rows.csv", signature(), {}); break;
     default: (void)assay::parse_jsonl(text, "rows.jsonl", signature(), {});
   }
   return 0;
