@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "assay/base/files.h"
 #include "assay/base/bech32.h"
+#include "assay/base/files.h"
 
 namespace assay {
 namespace {
