@@ -66,7 +66,7 @@ def main():
     parser.add_argument("patterns", nargs="*", help="only files whose path contains one of these")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--cache", type=pathlib.Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     entries = json.loads((options.folder / "compile_commands.json").read_text())
     entries = [entry for entry in entries if "/build/" not in entry["file"].removeprefix(str(ROOT))]
