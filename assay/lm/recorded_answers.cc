@@ -32,7 +32,7 @@ Result<Blobs> blobs_of(const std::vector<RecordEntry>& entries) {
   Blobs blobs;
   for (const RecordEntry& entry : entries) {
     if (entry.type != "blob") continue;
-    ASSAY_TRY(const std::string id, string_member(entry.data, "hash"));
+    ASSAY_TRY(std::string id, string_member(entry.data, "hash"));
     ASSAY_TRY(std::string text, string_member(entry.data, "text"));
     if (sha256_hex(text) != id)
       return fail(ErrorCode::mismatch, "a blob's text has another hash than its name", {}, fmt::format("line {}", entry.seq + 1));

@@ -21,8 +21,7 @@ struct ContextDeleter {
 };
 
 const secp256k1_context* context() {
-  static const std::unique_ptr<secp256k1_context, ContextDeleter> shared(
-      secp256k1_context_create(SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY));
+  static const std::unique_ptr<secp256k1_context, ContextDeleter> shared(secp256k1_context_create(SECP256K1_CONTEXT_NONE));
   return shared.get();
 }
 
