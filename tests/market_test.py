@@ -119,14 +119,19 @@ def balances(folder):
 
 def buy(buyer, relay, issuer, provider, *more):
     nonce = secrets.token_hex(16)
+    record = str(buyer.home / f"{nonce}.run.jsonl")
     done = buyer.run("--json", "sandbox", "run", "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider, *more,
-                     "--", f"printf %s {nonce} | sha256sum")
+                     "--record", record, "--", f"printf %s {nonce} | sha256sum")
     check(done.returncode == 0, f"the purchase failed ({done.returncode}): {done.stdout[-1500:]} {done.stderr[-1500:]}")
     got = json.loads(done.stdout.strip().splitlines()[-1])
     run = got["response"]["runs"][0]
     want = hashlib.sha256(nonce.encode()).hexdigest() + "  -\n"
     check(run["stdout_preview"] == want, f"the output is not that of the nonce: {run}")
     check(run["stdout_sha256"] == hashlib.sha256(want.encode()).hexdigest(), "the output's hash is wrong")
+    with open(record) as lines:
+        types = {line["type"]: line["data"] for line in map(json.loads, lines)}
+    check(types["sandbox"]["provider"] == provider and types["sandbox"]["verdict"] == "success", f"the job is not recorded: {types}")
+    check(types["payment"]["amount_msats"] == got["paid_msats"] or not got["paid_msats"], f"the payment is not recorded: {types}")
     check(got["receipt"]["signer"] == provider, "the receipt is not signed by the provider")
     check(got["receipt"]["job_hash"] == got["response"]["job_hash"], "the receipt is for another job")
     return got
@@ -161,6 +166,15 @@ def buy_answer(buyer, relay, issuer, provider, program):
     check(done.returncode == 0, f"buying an answer failed ({done.returncode}): {done.stderr[-1500:]}")
     got = json.loads(done.stdout.strip().splitlines()[-1])
     check(got["output"]["section"] and got["usage"]["calls"] == 1 and got["usage"]["completion_tokens"] > 0, f"no answer: {got}")
+    with open(got["record"]) as record:
+        lines = [json.loads(line) for line in record]
+    paid = [line["data"] for line in lines if line["type"] == "payment"]
+    check(len(paid) == 1 and paid[0]["amount_msats"] == got["cost_msats"] and paid[0]["provider"] == provider, f"the payment is not recorded: {paid}")
+    verified = buyer.run("verify", "--complete", got["record"])
+    check(verified.returncode == 0 and "1 costs computed again" in verified.stdout, f"the record is not verified: {verified.stdout}")
+    small = buyer.run("--json", "run", *asked, "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider, "--budget",
+                      f"msats={got['cost_msats'] - 1}")
+    check(small.returncode == 5, f"a budget below the price let a purchase through ({small.returncode})")
     private = buyer.run("--json", "run", *asked[:2], "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider)
     check(private.returncode == 6, f"a private run was let out to the market ({private.returncode})")
     return got["cost_msats"]

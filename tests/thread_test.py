@@ -142,6 +142,57 @@ class Thread(Home):
         self.assertGreaterEqual(len(keys), paid)
         self.assertTrue(self.json("replay", journal)["identical"])
 
+    def test_an_open_record_replays_as_far_as_it_goes_and_says_so(self):
+        self.assay("run", self.module, TICKET, "--record", "end.run.jsonl")
+        lines = (self.home / "end.run.jsonl").read_text().splitlines(keepends=True)
+        self.write("noend.run.jsonl", "".join(lines[:-1]))
+        report = self.json("replay", "noend.run.jsonl")
+        self.assertTrue(report["identical"])
+        self.assertFalse(report["complete"])
+        self.assertIn("as far as the record goes", self.assay("replay", "noend.run.jsonl").stdout)
+        at = next(i for i, line in enumerate(lines) if json.loads(line)["type"] == "lm_response")
+        self.write("unanswered.run.jsonl", "".join(lines[:at]))
+        report = self.json("replay", "unanswered.run.jsonl", want=4)
+        self.assertIn("ends before this request was answered", report["divergence"]["reason"])
+
+    def test_sums_and_costs_are_computed_again(self):
+        self.assay("run", self.module, TICKET, "--record", "sums.run.jsonl")
+        self.assertIn("1 costs computed again", self.assay("verify", "sums.run.jsonl").stdout)
+        entries = [json.loads(line) for line in (self.home / "sums.run.jsonl").read_text().splitlines()]
+        response = next(e for e in entries if e["type"] == "lm_response")["data"]
+        totals = entries[-1]["data"]["totals"]
+
+        def problems(name):
+            lines = [json.dumps(e, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for e in entries]
+            path = self.write(name, "\n".join(reseal(lines, 1)) + "\n")
+            return " ".join(self.json("verify", path, want=3)["problems"])
+
+        totals["prompt_tokens"] += 1
+        self.assertIn("prompt_tokens, but the lines above sum to", problems("forged-sum.run.jsonl"))
+        totals["prompt_tokens"] -= 1
+        response["cost_msats"] += 1
+        totals["cost_msats"] += 1
+        self.assertIn(f"its price and usage give {response['cost_msats'] - 1} msats", problems("forged-cost.run.jsonl"))
+
+    def test_without_a_key_nothing_is_signed_and_no_key_is_made(self):
+        home = self.home / "keyless"
+        home.mkdir(exist_ok=True)
+        environment = {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "XDG_CONFIG_HOME": str(home / "config")}
+        self.assay("run", "tt/PROGRAM.toml", TICKET, "--key", "none", "--record", "unsigned.run.jsonl", environment=environment)
+        self.assertEqual(list(home.rglob("*.key*")), [])
+        self.assay("verify", "unsigned.run.jsonl")
+        self.assay("verify", "--complete", "unsigned.run.jsonl", want=3)
+        self.assay("key", "new", "none", want=2)
+
+    def test_program_files_and_stored_ids_stand_wherever_a_module_does(self):
+        self.assertEqual(self.json("verify", "tt/PROGRAM.toml")["files"][0]["kind"], "program")
+        compiled_id = self.compiled["compiled_id"]
+        self.assertTrue(self.json("verify", compiled_id)["ok"])
+        self.assertIn(compiled_id, self.assay("show", compiled_id).stdout)
+        self.assay("run", "tt/PROGRAM.toml", TICKET, "--record", "source.run.jsonl")
+        self.assay("trace", "export", "source.run.jsonl", "--module", "tt/PROGRAM.toml", "-o", "source.json")
+        self.assay("trace", "export", "source.run.jsonl", "--module", compiled_id, "-o", "stored.json")
+
     def test_budgets_and_privacy_stop_before_a_call(self):
         self.assay("run", self.module, TICKET, "--budget", "tokens=5", want=5)
         self.assay("run", self.module, TICKET, "--budget", "token=5", want=2)
@@ -168,6 +219,11 @@ class Thread(Home):
         result = self.json("eval", self.module, "--data", "tt/rows.csv")
         self.assertEqual(result["n"], 24)
         self.assay("eval", self.module, "--data", "tt/rows.csv", "--at-least", 1.01, want=3)
+        text = (self.home / "tt/rows.csv").read_text()
+        self.write("mine.csv", text.replace("urgency", "label", 1))
+        self.assay("eval", self.module, "--data", "mine.csv", want=1)
+        self.assertEqual(self.json("eval", self.module, "--data", "mine.csv", "--map", "urgency=label")["score"], result["score"])
+        self.assay("eval", self.module, "--data", "mine.csv", "--map", "urgence=label", want=2)
 
     def test_diff_names_the_places(self):
         self.assay("diff", self.module, self.module)
@@ -180,6 +236,7 @@ class Thread(Home):
         for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox".split():
             self.assertIn("Examples:\n  assay " + command, self.assay(command, "--help").stdout)
         self.assay("no-such-command", want=2)
+        self.assertIn("did you mean 'assay compile'?", self.assay("complie", want=2).stderr)
 
 
 class Traces(Home):
@@ -218,6 +275,10 @@ class Sandboxed(Home):
         receipt = (self.home / "receipt.json").read_text()
         self.write("forged.json", receipt.replace('"status":"failed"', '"status":"success"'))
         self.assay("verify", "forged.json", want=3)
+        self.json("sandbox", "run", "--record", "box.run.jsonl", "--", "echo hello")
+        self.assertEqual(self.json("verify", "--complete", "box.run.jsonl")["files"][0]["state"], "complete")
+        self.assay("trace", "export", "box.run.jsonl", "-o", "box.json")
+        self.assertIn("sandbox_run oa.sandbox_run.v1", (self.home / "box.json").read_text())
         begin = time.monotonic()
         self.assertEqual(self.json("sandbox", "run", "--timeout", 1, "--", "sleep 100", want=1)["response"]["status"], "timeout")
         self.assertLess(time.monotonic() - begin, 30)

@@ -20,7 +20,12 @@ std::string_view name(ErrorCode code) { return rows[static_cast<int>(code)].name
 int exit_code(ErrorCode code) { return rows[static_cast<int>(code)].exit_code; }
 
 Error Error::in(std::string_view outer) && {
-  if (path.empty()) {
+  // A file or an option that the path names already is not named twice.
+  const std::string_view place = outer.starts_with("--") ? outer.substr(2) : outer;
+  const bool named = place.size() < outer.size() || outer.find_first_of("/.") != std::string_view::npos;
+  if (named && path.starts_with(place) && (path.size() == place.size() || std::string_view(".[:/").contains(path[place.size()]))) {
+    path.replace(0, place.size(), outer);
+  } else if (path.empty()) {
     path = outer;
   } else if (path.front() == '[' || path.front() == ':' || path.front() == '/') {
     path.insert(0, outer);

@@ -30,6 +30,10 @@ TEST(Result, PathsGrowFromInsideOut) {
   EXPECT_EQ((Error{ErrorCode::io, "m", "[3]", ""}).in("demos").path, "demos[3]");
   EXPECT_EQ((Error{ErrorCode::io, "m", ":12:7", ""}).in("relay.jsonl").path, "relay.jsonl:12:7");
   EXPECT_EQ((Error{ErrorCode::io, "m", "", ""}).in("file").path, "file");
+  EXPECT_EQ((Error{ErrorCode::io, "m", "a/b.json", ""}).in("a/b.json").path, "a/b.json");
+  EXPECT_EQ((Error{ErrorCode::io, "m", "b.json:3", ""}).in("b.json").path, "b.json:3");
+  EXPECT_EQ((Error{ErrorCode::io, "m", "budget.msats", ""}).in("--budget").path, "--budget.msats");
+  EXPECT_EQ((Error{ErrorCode::io, "m", "in.in", ""}).in("in").path, "in.in.in");
 }
 
 TEST(Result, TextHasMessagePlaceAndRemedy) {

@@ -8,11 +8,20 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "assay/base/nearest.h"
+
 namespace assay {
 namespace {
 
 // Stand for escapes until the text around them is clean; in hostile text they can only make it bold or dim.
 constexpr char mark_bold = 1, mark_dim = 2, mark_plain = 3;
+
+std::string nearest_command(std::string_view word, const std::vector<CLI::App*>& all) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : all) names.push_back(command->get_name());
+  const std::string near = nearest(word, {names.begin(), names.end()});
+  return near.empty() ? "assay --help lists the commands" : fmt::format("did you mean 'assay {}'? assay --help lists the commands", near);
+}
 
 }  // namespace
 
@@ -87,6 +96,18 @@ void Terminal::note(std::string_view text) {
   std::fputc('\n', stderr);
 }
 
+bool Terminal::ask(std::string_view question) {
+  if (!interactive_ || json) return false;
+  const std::lock_guard lock(mutex_);
+  clear_bar();
+  std::fputs(printable(fmt::format("{} [y/N] ", question)).c_str(), stderr);
+  std::string answer;
+  for (int c = std::fgetc(stdin); c != EOF && c != '\n'; c = std::fgetc(stdin)) {  // ends: at a line's end
+    if (answer.size() < 8) answer += static_cast<char>(c);
+  }
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
 void Terminal::progress(std::string_view label, std::size_t done, std::size_t total) {
   if (json || total == 0) return;
   const std::lock_guard lock(mutex_);
@@ -155,7 +176,7 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
     const bool unknown = argc > 1 && argv[1][0] != '-' &&
                          std::none_of(all.begin(), all.end(), [&](const CLI::App* command) { return command->check_name(argv[1]); });
     cli.fail_with({ErrorCode::usage, unknown ? fmt::format("unknown command '{}'", argv[1]) : std::string(parse_error.what()), "",
-                   unknown ? "assay --help lists the commands" : "see assay COMMAND --help"});
+                   unknown ? nearest_command(argv[1], all) : "see assay COMMAND --help"});
   } catch (const std::exception& thrown) {
     cli.fail_with(
         {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});

@@ -14,6 +14,7 @@
 #include "assay/base/clock.h"
 #include "assay/base/json.h"
 #include "assay/base/random.h"
+#include "assay_version.h"
 
 namespace CLI {
 class App;
@@ -21,7 +22,6 @@ class App;
 
 namespace assay {
 
-inline constexpr std::string_view assay_version = "0.1.0";
 /// What this binary was built from: compiler and, when known, commit.
 std::string assay_build();
 
@@ -42,6 +42,7 @@ class Terminal {
   std::string bold(std::string_view text) const;
   std::string dim(std::string_view text) const;
   bool interactive() const { return interactive_; }
+  bool ask(std::string_view question);               ///< a yes typed by a person; no without asking where nobody is there
   bool output_lost() const { return output_lost_; }  ///< something could not be written to stdout
   void raw(std::string_view bytes);                  ///< bytes of an export, as they are
 

@@ -17,7 +17,7 @@ struct CompileOptions {
   std::string program, out, journal;
   CommonOptions common;
   std::optional<std::uint16_t> hud;
-  bool resume = false;
+  bool resume = false, allow_overlap = false;
 };
 
 Json interval_json(const std::optional<Interval>& interval) {
@@ -58,6 +58,8 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out(fmt::format("  gain      {:+.3f} {}  {}", *card.gain, interval_text(card.gain_interval),
                     outcome.result.promoted ? "promoted" : "within noise: not promoted"));
   t.out(fmt::format("  failures  {:.3f} {}", card.p_fail, interval_text(card.p_fail_interval)));
+  if (const Json* overlaps = card.extra.find("overlaps"); overlaps != nullptr)
+    t.out(fmt::format("  overlap   {} inputs stand in more than one set: the scores are not those of unseen rows", overlaps->as_int()));
   t.out(fmt::format("  used      {} calls ({} cached), {} + {} tokens, {}, {:.1f} s", outcome.totals.calls, outcome.totals.cached_calls,
                     outcome.totals.prompt_tokens, outcome.totals.completion_tokens,
                     outcome.totals.unpriced_calls == 0 ? msats_text(outcome.totals.cost_msats) : "unpriced", outcome.seconds));
@@ -70,6 +72,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   if (!opened) return cli.fail_with(opened.error());
   if (!opened->file) return cli.fail_with({ErrorCode::usage, "compile takes a program file", options.program, "write one with assay init"});
   ProgramFile& file = *opened->file;
+  file.data.allow_overlap = file.data.allow_overlap || options.allow_overlap;
   auto sets = load_data(file.data, file.folder, file.program.signature());
   if (!sets) return cli.fail_with(sets.error());
   cli.terminal.note(fmt::format("rows: {} train, {} val, {} test", sets->train.size(), sets->val.size(), sets->test.size()));
@@ -90,7 +93,7 @@ void compile(const CompileOptions& options, Cli& cli) {
                      .settings = (*world)->settings,
                      .journal_path = *journal,
                      .resume = options.resume,
-                     .key = &*(*world)->key,
+                     .key = (*world)->signer(),
                      .assay_version = std::string(assay_version),
                      .assay_build = assay_build()};
   where.hooks.say = [&cli](const std::string& line) { cli.terminal.note(line); };
@@ -133,6 +136,7 @@ void add_compile(CLI::App& app, Cli& cli) {
   command->add_option("-o,--out", options->out, "Module file (default: NAME.module.json beside the program)");
   command->add_option("--journal", options->journal, "Journal file (default: the data folder)");
   command->add_flag("--resume", options->resume, "Go on with --journal after a stop: nothing is paid twice");
+  command->add_flag("--allow-overlap", options->allow_overlap, "Rows may stand in two sets; the scorecard says how many do");
   command->add_option("--hud", options->hud, "Serve the HUD on this port of 127.0.0.1 while it compiles (0: a free one)");
   add_common(*command, options->common);
   command->footer(

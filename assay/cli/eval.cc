@@ -12,15 +12,33 @@ namespace {
 
 struct EvalOptions {
   std::string program, data, metric, set, allow_signer;
+  std::vector<std::string> map;
   std::optional<double> at_least;
   CommonOptions common;
   bool allow_unsigned = false;
 };
 
+// FIELD=COLUMN, over what the program file says.
+Result<JsonObject> columns_of(const EvalOptions& options, const OpenedProgram& opened) {
+  const Signature& signature = opened.program.signature();
+  JsonObject columns = opened.file ? opened.file->data.fields : JsonObject{};
+  for (const std::string& pair : options.map) {
+    const std::size_t equals = pair.find('=');
+    const std::string field = pair.substr(0, equals);
+    if (equals == std::string::npos || equals + 1 == pair.size())
+      return fail(ErrorCode::usage, fmt::format("'{}' is not FIELD=COLUMN", pair), "e.g. --map section=label", "--map");
+    if (signature.input(field) == nullptr && signature.output(field) == nullptr)
+      return fail(ErrorCode::usage, fmt::format("the program has no field '{}'", field), "assay show lists its fields", "--map");
+    columns.set(field, pair.substr(equals + 1));
+  }
+  return columns;
+}
+
 Result<std::vector<Row>> rows_of(const EvalOptions& options, const OpenedProgram& opened) {
   const Signature& signature = opened.program.signature();
   if (!options.data.empty()) {
-    ASSAY_TRY(std::vector<Row> rows, read_rows(options.data, signature, opened.file ? opened.file->data.fields : JsonObject{}));
+    ASSAY_TRY(const JsonObject columns, columns_of(options, opened));
+    ASSAY_TRY(std::vector<Row> rows, read_rows(options.data, signature, columns));
     order_rows(rows);
     return rows;
   }
@@ -55,7 +73,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   start.privacy_mode = privacy_name((*world)->effects.privacy);
   start.assay_version = assay_version;
   start.assay_build = assay_build();
-  auto recorder = RunRecorder::create({.path = *path, .keep_entries = false, .key = &*(*world)->key}, start, cli.clock, cli.entropy);
+  auto recorder = RunRecorder::create({.path = *path, .keep_entries = false, .key = (*world)->signer()}, start, cli.clock, cli.entropy);
   if (!recorder) return cli.fail_with(recorder.error());
   Effects effects = (*world)->effects;
   effects.recorder = recorder->get();
@@ -94,6 +112,9 @@ void add_eval(CLI::App& app, Cli& cli) {
   CLI::App* command = app.add_subcommand("eval", "Score a module or program on rows");
   command->add_option("program", options->program, "*.module.json, PROGRAM.toml, or an id of the store")->required();
   command->add_option("--data", options->data, "CSV or JSONL rows (default: the program file's validation set)");
+  command->add_option("--map", options->map, "FIELD=COLUMN where --data names a field of the program otherwise")
+      ->expected(1)
+      ->allow_extra_args(false);
   command->add_option("--set", options->set, "Set of the program file: val (default) or train");
   command->add_option("--metric", options->metric, "accuracy or token_f1 (default: the program file's, else accuracy)");
   command->add_option("--at-least", options->at_least, "Gate: exit 3 when the score lies below");
@@ -101,7 +122,8 @@ void add_eval(CLI::App& app, Cli& cli) {
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Run a module that nobody signed");
   add_common(*command, options->common);
   command->footer(
-      "Examples:\n  assay eval triage.module.json --data mine.csv\n  assay eval triage.module.json --data mine.csv --at-least 0.6 --json");
+      "Examples:\n  assay eval triage.module.json --data mine.csv\n  assay eval triage.module.json --data mine.csv --map section=label "
+      "--at-least 0.6 --json");
   command->callback([options, &cli] { eval(*options, cli); });
 }
 

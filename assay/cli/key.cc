@@ -26,6 +26,9 @@ void add_key(CLI::App& app, Cli& cli) {
   CLI::App* make = command->add_subcommand("new", "Make a key; an existing one is never overwritten");
   make->add_option("name", *key_name, "its name")->capture_default_str();
   make->callback([key_name, &cli] {
+    if (*key_name == "none")
+      return cli.fail_with(
+          {ErrorCode::usage, "'none' is no name for a key: --key none means that nothing is signed", "", "take another name"});
     const auto key = create_key(default_key_folder(), *key_name, cli.entropy);
     if (!key) return cli.fail_with(key.error());
     show_key(cli, *key_name, key->public_hex());

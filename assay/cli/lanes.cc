@@ -41,7 +41,7 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
   const std::string relay = options.relay.empty() ? spec.endpoint : options.relay;
   if (relay.empty()) return fail(ErrorCode::usage, "a pylon lane needs a relay", "--relay ws://127.0.0.1:7447", "--lane pylon");
   ASSAY_TRY(const SecretKey key, open_key(options, cli));
-  const std::string folder = data_folder() + "/buyer";
+  const std::string folder = buyer_folder();
   const Wait wait = cli.wait(std::chrono::seconds(30));
   PylonLaneOptions how{.relay_url = relay,
                        .key = key,

@@ -20,7 +20,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--model", options.model, "Model of the lane: a name of assay doctor's list, or a GGUF file");
   command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local or pylon");
   command.add_option("--threads", options.threads, "Calls at once (default: one a processor on the local lane)");
-  command.add_option("--key", options.key, "Name of the signing key")->capture_default_str();
+  command.add_option("--key", options.key, "Name of the signing key; none: nothing is signed")->capture_default_str();
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
   command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");
   command.add_option("--prices", options.prices, "Price book (JSON) instead of the built-in one");
@@ -40,9 +40,16 @@ Result<TrustStore> open_trust() {
 
 namespace {
 
+// An unknown signer is allowed by name, or by a yes on a terminal.
+bool is_allowed_by_hand(const ModuleVerdict& verdict, const std::string& allow_signer, Cli& cli) {
+  if (verdict.state != ModuleState::intact_unknown_signer || !allow_signer.empty()) return false;
+  return cli.terminal.ask(fmt::format("'{}' is signed by {}, whom you do not trust. Run it this once?", verdict.program, verdict.signer));
+}
+
 Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::string& path, const std::string& allow_signer,
-                                  bool allow_unsigned) {
-  if (auto runnable = check_runnable(verdict, allow_signer, allow_unsigned); !runnable)
+                                  bool allow_unsigned, Cli& cli) {
+  const bool by_hand = is_allowed_by_hand(verdict, allow_signer, cli);
+  if (auto runnable = check_runnable(verdict, by_hand ? verdict.signer : allow_signer, allow_unsigned); !runnable)
     return std::unexpected(std::move(runnable.error()).in(path));
   if (!verdict.module) return fail(ErrorCode::mismatch, "the module cannot be read", "", path);
   auto program = Program::load(verdict.module->artifact, Rewards::built_in());
@@ -50,11 +57,17 @@ Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::strin
   return OpenedProgram{std::move(*program), verdict.module, std::nullopt};
 }
 
-bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find('.') == std::string::npos; }
-
 }  // namespace
 
-Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli&) {
+bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find_first_of("./") == std::string::npos; }
+
+Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust) {
+  const Store store(default_store_folder());
+  ASSAY_TRY(const CompiledId id, store.resolve(name));
+  return store.get(id, trust);
+}
+
+Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
   if (path.ends_with(".toml")) {
     ASSAY_TRY(ProgramFile file, read_program_file(path, Rewards::built_in()));
     Program program = file.program;
@@ -62,13 +75,11 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
   }
   ASSAY_TRY(const TrustStore trust, open_trust());
   if (is_stored_name(path)) {
-    const Store store(default_store_folder());
-    ASSAY_TRY(const CompiledId id, store.resolve(path));
-    ASSAY_TRY(const ModuleFile module, store.get(id, trust));
-    return open_module(verify_module(module, trust), path, allow_signer, allow_unsigned);
+    ASSAY_TRY(const ModuleFile module, stored_module(path, trust));
+    return open_module(verify_module(module, trust), path, allow_signer, allow_unsigned, cli);
   }
   ASSAY_TRY(const std::string text, read_file(path));
-  return open_module(verify_module(text, trust), path, allow_signer, allow_unsigned);
+  return open_module(verify_module(text, trust), path, allow_signer, allow_unsigned, cli);
 }
 
 Result<PriceBook> open_prices(const CommonOptions& options) {
@@ -81,7 +92,14 @@ Result<PriceBook> open_prices(const CommonOptions& options) {
   return book;
 }
 
+Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& cli) {
+  if (options.key == "none") return std::optional<SecretKey>();
+  ASSAY_TRY(SecretKey key, open_key(options, cli));
+  return std::optional(std::move(key));
+}
+
 Result<SecretKey> open_key(const CommonOptions& options, Cli& cli) {
+  if (options.key == "none") return fail(ErrorCode::usage, "this needs a key: it signs what it sends", "name one of assay key ls", "--key");
   if (options.key == "default") return load_or_create_key(default_key_folder(), options.key, cli.entropy);
   return load_key(default_key_folder(), options.key);
 }
@@ -105,6 +123,8 @@ Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimit
   return out;
 }
 
+std::string buyer_folder() { return data_folder() + "/buyer"; }
+
 std::string runs_folder() { return data_folder() + "/runs"; }
 
 Result<std::string> record_path(const CommonOptions& options, std::string_view program, std::string_view ending, Cli& cli) {
@@ -119,8 +139,7 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   ASSAY_TRY(world->prices, open_prices(options));
   ASSAY_TRY(const BudgetLimits limits, open_budget(options, opened.file ? opened.file->budget : BudgetLimits{}));
   world->budget = std::make_unique<Budget>(limits);
-  ASSAY_TRY(SecretKey key, open_key(options, cli));
-  world->key = std::move(key);
+  ASSAY_TRY(world->key, open_signer(options, cli));
   ASSAY_TRY(world->effects.privacy, open_privacy(options));
   ASSAY_TRY(world->lane, open_lane(options, spec, cli));
   world->effects.clock = &cli.clock;

@@ -32,14 +32,23 @@ struct OpenedProgram {
 /// Verifies a module and checks trust before it is loaded. Errors: `mismatch` (bad), `refused` (unknown signer).
 Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli);
 
+/// True for what can only be an id or a ref of the store: no such file, and no dot or slash in it.
+bool is_stored_name(const std::string& path);
+Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust);
+
 Result<TrustStore> open_trust();
 /// The lane that options and program file name; the default is the local one with the default model.
 Result<std::shared_ptr<LM>> open_lane(const CommonOptions& options, const LaneSpec& spec, Cli& cli);
 Result<PriceBook> open_prices(const CommonOptions& options);
 Result<SecretKey> open_key(const CommonOptions& options, Cli& cli);
+/// Nothing with `--key none`: what is made is not signed.
+Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& cli);
 Result<PrivacyMode> open_privacy(const CommonOptions& options);
 /// The limits of --budget, over those of the program file.
 Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimits& from_file);
+
+/// data_folder()/buyer: purchases and wallet of all that is bought on this machine.
+std::string buyer_folder();
 
 /// data_folder()/runs
 std::string runs_folder();
@@ -51,7 +60,8 @@ struct OpenedWorld {
   std::shared_ptr<LM> lane;
   PriceBook prices;
   std::unique_ptr<Budget> budget;
-  std::optional<SecretKey> key;
+  std::optional<SecretKey> key;  ///< signs records and modules; none with --key none
+  const SecretKey* signer() const { return key ? &*key : nullptr; }
   Effects effects;
   Settings settings;
 };

@@ -7,12 +7,13 @@
 #include "assay/cli/open.h"
 #include "assay/contract/store.h"
 #include "assay/optimize/replay.h"
+#include "assay/trace/record_costs.h"
 
 namespace assay {
 namespace {
 
 struct ReplayOptions {
-  std::string record, module, allow_signer;
+  std::string record, module, allow_signer, prices;
   bool allow_unsigned = false;
 };
 
@@ -21,15 +22,13 @@ Json report_json(const ReplayReport& report, const std::string& file) {
   if (report.divergence) {
     divergence = JsonObject{{"node", to_utf8(report.divergence->node)},
                             {"what", report.divergence->what},
+                            {"reason", to_utf8(report.divergence->reason)},
                             {"recorded", to_utf8(report.divergence->recorded)},
                             {"replayed", to_utf8(report.divergence->replayed)}};
   }
   const auto text = [](const std::optional<std::string>& value) { return value ? Json(*value) : Json(); };
-  return JsonObject{{"file", to_utf8(file)},
-                    {"identical", report.identical},
-                    {"calls", report.calls},
-                    {"compiled_id", text(report.compiled_id)},
-                    {"output_hash", text(report.output_hash)},
+  return JsonObject{{"file", to_utf8(file)},   {"identical", report.identical},           {"complete", report.complete},
+                    {"calls", report.calls},   {"compiled_id", text(report.compiled_id)}, {"output_hash", text(report.output_hash)},
                     {"divergence", divergence}};
 }
 
@@ -57,28 +56,48 @@ Result<Program> program_of_run(const ReplayOptions& options, const RunRecord& re
   return Program::load(module->artifact, Rewards::built_in());
 }
 
+// A replay is given costs as it is given answers; whether they are price times usage is looked at beside it.
+Result<CostCheck> costs_of(const ReplayOptions& options, const RunRecord& record) {
+  CommonOptions common;
+  common.prices = options.prices;
+  ASSAY_TRY(const PriceBook book, open_prices(common));
+  return check_costs(record.entries, book);
+}
+
+void show(const ReplayReport& report, Cli& cli) {
+  Terminal& t = cli.terminal;
+  const std::string id = report.compiled_id ? "  id " + *report.compiled_id : "";
+  if (report.identical && report.complete)
+    return t.out(fmt::format("replay: identical ({} LM calls answered from the record){}", report.calls, id));
+  if (report.identical)
+    return t.out(
+        fmt::format("replay: identical as far as the record goes ({} LM calls); it is open: its end is missing{}", report.calls, id));
+  const Divergence& divergence = *report.divergence;
+  t.out(fmt::format("replay: differs at {} ({})", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what));
+  if (!divergence.reason.empty()) return t.out("  " + clip(divergence.reason));
+  t.out("  recorded  " + (divergence.recorded.empty() ? "nothing" : clip(divergence.recorded)));
+  t.out("  replayed  " + (divergence.replayed.empty() ? "nothing" : clip(divergence.replayed)));
+}
+
 void replay(const ReplayOptions& options, Cli& cli) {
   const auto record = read_record_file(options.record);
   if (!record) return cli.fail_with(record.error());
   if (record->entries.empty()) return cli.fail_with({ErrorCode::malformed, "the record holds no line", options.record, ""});
+  const auto costs = costs_of(options, *record);
+  if (!costs) return cli.fail_with(costs.error());
   Result<ReplayReport> report = [&]() -> Result<ReplayReport> {
     if (is_compile(*record)) return replay_compile(*record, Metrics::built_in(), Rewards::built_in());
     ASSAY_TRY(const Program program, program_of_run(options, *record, cli));
     return replay_run(program, *record);
   }();
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));
-  cli.terminal.out_json(report_json(*report, options.record));
-  if (report->identical) {
-    cli.terminal.out(fmt::format("replay: identical ({} LM calls answered from the record){}", report->calls,
-                                 report->compiled_id ? "  id " + *report->compiled_id : ""));
-    return;
+  if (report->identical && !costs->problems.empty()) {
+    report->identical = false;
+    report->divergence = Divergence{"", "cost_msats", "", "", costs->problems.front().message};
   }
-  const Divergence& divergence = *report->divergence;
-  cli.terminal.out(
-      fmt::format("replay: differs at {} ({})", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what));
-  cli.terminal.out("  recorded  " + clip(divergence.recorded));
-  cli.terminal.out("  replayed  " + clip(divergence.replayed));
-  cli.exit_status = exit_code(ErrorCode::diverged);
+  cli.terminal.out_json(report_json(*report, options.record));
+  show(*report, cli);
+  if (!report->identical) cli.exit_status = exit_code(ErrorCode::diverged);
 }
 
 }  // namespace
@@ -90,6 +109,7 @@ void add_replay(CLI::App& app, Cli& cli) {
   command->add_option("--module", options->module, "Module or program that ran (default: from the store)");
   command->add_option("--allow-signer", options->allow_signer, "Replay a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Replay a module that nobody signed");
+  command->add_option("--prices", options->prices, "Price book of the record, to compute its costs again (default: the built-in one)");
   command->footer("Examples:\n  assay replay triage.compile.run.jsonl\n  assay replay triage.run.jsonl --module triage.module.json --json");
   command->callback([options, &cli] { replay(*options, cli); });
 }

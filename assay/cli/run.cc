@@ -101,7 +101,7 @@ void run(const RunOptions& options, Cli& cli) {
     RunWorld run_world{.effects = (*world)->effects,
                        .settings = (*world)->settings,
                        .record_path = *path,
-                       .key = &*(*world)->key,
+                       .key = (*world)->signer(),
                        .manifest = opened->manifest(),
                        .assay_version = std::string(assay_version),
                        .assay_build = assay_build()};

@@ -8,6 +8,7 @@
 #include "assay/cli/open.h"
 #include "assay/market/ledger_wallet.h"
 #include "assay/market/pylon_sandbox.h"
+#include "assay/market/receipt.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/sandbox/sandbox.h"
 
@@ -60,12 +61,15 @@ struct Ran {
   SandboxRunResponse response;
   Json receipt;
   std::optional<std::int64_t> paid_msats;
+  Json payment = {};          // data of the record's payment line; null when nothing was paid
+  std::string provider = {};  // public key of who ran it, if bought
 };
 
 Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
   ASSAY_TRY(SandboxRunResponse response, run_sandboxed(request, profile, {}, {Deadline::never(), cli.stop}, cli.clock));
-  ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
-  ASSAY_TRY(Json receipt, make_receipt(request, response, key, cli.entropy, cli.clock));
+  ASSAY_TRY(const std::optional<SecretKey> key, open_signer(options.common, cli));
+  if (!key) return Ran{std::move(response), Json(), std::nullopt};
+  ASSAY_TRY(Json receipt, make_receipt(request, response, *key, cli.entropy, cli.clock));
   return Ran{std::move(response), std::move(receipt), std::nullopt};
 }
 
@@ -73,8 +77,9 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
   ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
   PylonSandboxProvider provider{options.common.relay, key, profile};
+  provider.folder = buyer_folder();  // one folder for all that is bought: one budget, one memory of providers
   if (!options.common.issuer.empty()) {
-    const LedgerWalletOptions how{.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = data_folder() + "/buyer"};
+    const LedgerWalletOptions how{.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = buyer_folder()};
     ASSAY_TRY(provider.wallet, LedgerWallet::connect(how, key, cli.clock, cli.entropy, cli.wait(std::chrono::seconds(30))));
   }
   provider.provider = options.common.provider;
@@ -86,11 +91,64 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   provider.on_bought = [&ran](const Bought& bought) {
     ran.receipt = bought.provider_receipt;
     ran.paid_msats = bought.paid_msats;
+    ran.payment = payment_line(bought.receipt);
+    ran.provider = bought.provider;
   };
   provider.progress = [&cli](std::string_view line) { cli.terminal.note(line); };
   ASSAY_TRY(ran.response, provider.run(request));
   return ran;
 }
+
+// The run as a record: one operator with its job and what was paid for it, so that it can be verified, exported and published.
+class JobRecord {
+ public:
+  static Result<std::unique_ptr<JobRecord>> begin(const SandboxCommandLine& options, const SandboxRunRequest& request, Cli& cli) {
+    ASSAY_TRY(std::optional<SecretKey> key, open_signer(options.common, cli));
+    auto out = std::unique_ptr<JobRecord>(new JobRecord(std::move(key)));
+    RunStart start;
+    start.settings = JsonObject{{"program", JsonObject{{"name", "sandbox"}, {"version", "1"}}}};
+    start.assay_version = assay_version;
+    start.assay_build = assay_build();
+    RecorderOptions how{.path = options.common.record, .durability = Durability::power};
+    how.key = out->key_ ? &*out->key_ : nullptr;
+    ASSAY_TRY(out->recorder_, RunRecorder::create(how, std::move(start), cli.clock, cli.entropy));
+    const Json inputs = JsonObject{{"request", recorded_value(to_json(request))}};
+    ASSAY_CHECK(out->add("node_start", JsonObject{{"node_type", "Operator"}, {"name", "sandbox_run"}, {"inputs", inputs}}));
+    return out;
+  }
+
+  Result<void> end(const SandboxRunRequest& request, const Result<Ran>& ran) {
+    if (!ran) {
+      const Error& error = ran.error();
+      const Json json = JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+      ASSAY_CHECK(add("node_end", JsonObject{{"outputs", nullptr}, {"status", "error"}, {"error", json}}));
+    } else {
+      ASSAY_CHECK(add_job(request, *ran));
+    }
+    ASSAY_CHECK(recorder_->finish(std::nullopt));
+    return {};
+  }
+
+ private:
+  explicit JobRecord(std::optional<SecretKey> key) : key_(std::move(key)) {}
+  Result<void> add(std::string_view type, Json data) { return recorder_->append(type, "sandbox_run", std::move(data)); }
+
+  Result<void> add_job(const SandboxRunRequest& request, const Ran& ran) {
+    const Json response = to_json(ran.response);
+    ASSAY_TRY(const std::string request_hash, hash(to_json(request)));
+    ASSAY_TRY(const std::string response_hash, hash(response));
+    JsonObject job{{"job_type", "oa.sandbox_run.v1"}, {"request_hash", request_hash}, {"response_hash", response_hash}};
+    job.set("verdict", name(ran.response.status));
+    if (!ran.provider.empty()) job.set("provider", ran.provider);
+    if (ran.payment.is_object()) ASSAY_CHECK(add("payment", ran.payment));
+    ASSAY_CHECK(add("sandbox", std::move(job)));
+    return add("node_end",
+               JsonObject{{"outputs", JsonObject{{"response", recorded_value(response)}}}, {"status", "ok"}, {"error", nullptr}});
+  }
+
+  std::optional<SecretKey> key_;
+  std::unique_ptr<RunRecorder> recorder_;
+};
 
 void run(const SandboxCommandLine& options, Cli& cli) {
   const auto request = request_of(options);
@@ -98,7 +156,16 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   const auto profile = sandbox_profile(options.profile);
   if (!profile) return cli.fail_with(profile.error());
   const bool bought = options.common.lane == "pylon";
+  std::unique_ptr<JobRecord> record;
+  if (!options.common.record.empty()) {
+    auto begun = JobRecord::begin(options, *request, cli);
+    if (!begun) return cli.fail_with(begun.error());
+    record = std::move(*begun);
+  }
   const auto ran = bought ? buy(options, *request, *profile, cli) : run_here(options, *request, *profile, cli);
+  if (record) {
+    if (const auto ended = record->end(*request, ran); !ended) return cli.fail_with(ended.error());
+  }
   if (!ran) return cli.fail_with(ran.error());
   for (const SandboxCommandRun& one : ran->response.runs) {
     const std::string out = printable(one.out.stored), err = printable(one.err.stored);
@@ -137,6 +204,7 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("--timeout", options->timeout_secs, "Seconds")->capture_default_str();
   running->add_option("--env", options->env, "NAME=VALUE for the job")->expected(1)->allow_extra_args(false);
   running->add_option("--receipt", options->receipt, "File for the signed receipt");
+  running->add_option("--record", options->common.record, "Run record of the job (default: none)");
   running->add_option("--lane", options->common.lane, "local (default) or pylon: bought from a provider");
   running->add_option("--relay", options->common.relay, "Relay, ws://…");
   running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");

@@ -67,6 +67,16 @@ void show_record(const RunRecord& record, Cli& cli) {
                                graph.totals.unpriced_calls == 0 ? msats_text(graph.totals.cost_msats) : "unpriced"));
 }
 
+Result<ModuleFile> from_store(const std::string& name) {
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  return stored_module(name, trust);
+}
+
+Result<ModuleFile> from_file(const std::string& path) {
+  ASSAY_TRY(const std::string text, read_file(path));
+  return read_module(text);
+}
+
 void show(const std::string& path, Cli& cli) {
   if (path.ends_with(".jsonl")) {
     const auto record = read_record_file(path);
@@ -87,9 +97,7 @@ void show(const std::string& path, Cli& cli) {
         fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
     return cli.terminal.out_json(file->program.artifact().json());
   }
-  const auto text = read_file(path);
-  if (!text) return cli.fail_with(text.error());
-  const auto module = read_module(*text);
+  const auto module = is_stored_name(path) ? from_store(path) : from_file(path);
   if (!module) return cli.fail_with(Error(module.error()).in(path));
   show_module(*module, cli);
   if (const auto json = to_json(module->manifest))
@@ -101,7 +109,7 @@ void show(const std::string& path, Cli& cli) {
 void add_show(CLI::App& app, Cli& cli) {
   const auto path = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("show", "Show what a module, a record or a program file holds");
-  command->add_option("file", *path, "*.module.json, *.run.jsonl or PROGRAM.toml")->required();
+  command->add_option("file", *path, "*.module.json, *.run.jsonl, PROGRAM.toml, or an id of the store")->required();
   command->footer("Examples:\n  assay show triage.module.json\n  assay show triage.run.jsonl\n  assay show PROGRAM.toml --json");
   command->callback([path, &cli] { show(*path, cli); });
 }

@@ -25,14 +25,26 @@ struct OpenedTrace {
   std::optional<CompiledModuleManifest> manifest;
 };
 
+Result<CompiledModuleManifest> named_manifest(const std::string& name) {
+  if (is_stored_name(name)) {
+    ASSAY_TRY(const TrustStore trust, open_trust());
+    ASSAY_TRY(const ModuleFile module, stored_module(name, trust));
+    return module.manifest;
+  }
+  ASSAY_TRY(const std::string text, read_file(name));
+  auto module = read_module(text);
+  if (!module) return std::unexpected(std::move(module.error()).in(name));
+  return std::move(module->manifest);
+}
+
 // The manifest is looked for in the store when no module is named; without one dsrs.compiled_id comes from the record alone.
 Result<OpenedTrace> open_trace(const TraceOptions& options) {
   ASSAY_TRY(const RunRecord record, read_record_file(options.record));
   OpenedTrace out{graph_of(record.entries), std::nullopt};
-  if (!options.module.empty()) {
-    ASSAY_TRY(const std::string text, read_file(options.module));
-    ASSAY_TRY(const ModuleFile module, read_module(text));
-    out.manifest = module.manifest;
+  if (options.module.ends_with(".toml")) {
+    ASSAY_CHECK(read_program_file(options.module, Rewards::built_in()));  // uncompiled: it has no manifest
+  } else if (!options.module.empty()) {
+    ASSAY_TRY(out.manifest, named_manifest(options.module));
   } else if (out.graph.compiled_id) {
     const Store store(default_store_folder());
     const auto id = CompiledId::parse(*out.graph.compiled_id);

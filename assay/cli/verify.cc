@@ -4,25 +4,32 @@
 #include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
-#include "assay/cli/cli.h"
-#include "assay/contract/key_file.h"
+#include "assay/cli/open.h"
 #include "assay/contract/module_file.h"
 #include "assay/sandbox/receipt.h"
-#include "assay/trace/record.h"
+#include "assay/trace/record_costs.h"
 
 namespace assay {
 namespace {
 
+// What the files are held against.
+struct Against {
+  TrustStore trust;
+  std::optional<Json> head;
+  PriceBook prices;
+};
+
 struct VerifyOptions {
   std::vector<std::string> files;
   bool complete = false, trusted = false;
-  std::string head, signer;
+  std::string head, signer, prices;
 };
 
 struct FileReport {
   std::string file, kind, state, signer;
   bool ok = false;
   std::vector<std::string> problems;
+  std::string note = {};  // for people
   Json to_json() const {
     JsonList list;
     for (const std::string& problem : problems) list.push_back(Json(to_utf8(problem)));
@@ -62,22 +69,32 @@ bool record_trusted(std::string_view text, const std::string& signer, const Trus
   return false;
 }
 
-FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const std::optional<Json>& head,
-                            const TrustStore& trust) {
+// Costs are checked where the price book is known; a record of another book says so and is no worse for it.
+void verify_costs(const RunRecord& record, const PriceBook& book, FileReport& report) {
+  const CostCheck costs = check_costs(record.entries, book);
+  for (const RecordProblem& problem : costs.problems) report.problems.push_back(problem.message);
+  report.ok = report.ok && costs.problems.empty();
+  if (costs.calls > 0) report.note = fmt::format("{} costs computed again", costs.calls);
+  else if (!costs.book_known) report.note = "another price book: costs not computed again (--prices)";
+}
+
+FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const Against& against) {
   RecordChecks checks;
   checks.complete = options.complete;
-  checks.head = head;
+  checks.head = against.head;
   const RecordVerdict verdict = verify_record(text, checks);
   FileReport report{.file = file, .kind = "record", .state = std::string(name(verdict.state)), .signer = verdict.signer};
-  for (const RecordProblem& problem : verdict.problems)
-    report.problems.push_back(problem.line > 0 ? fmt::format("line {}: {}", problem.line, problem.message) : problem.message);
+  for (const RecordProblem& problem : verdict.problems) report.problems.push_back(problem.message);  // it names its line
   report.ok = verdict.state != RecordState::broken;
+  if (report.ok) {
+    if (const auto record = read_record(text)) verify_costs(*record, against.prices, report);
+  }
   if (options.complete && (verdict.state != RecordState::complete || !verdict.is_signed)) {
     report.ok = false;
     if (report.problems.empty())
       report.problems.push_back(verdict.state == RecordState::complete ? "the record is not signed" : "the record has no end");
   }
-  if (options.trusted && !record_trusted(text, verdict.signer, trust)) {
+  if (options.trusted && !record_trusted(text, verdict.signer, against.trust)) {
     report.ok = false;
     report.problems.push_back(verdict.signer.empty() ? "the record is not signed"
                                                      : "its signer is not trusted for this program (assay trust add)");
@@ -86,6 +103,20 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
     report.ok = false;
     report.problems.push_back(
         fmt::format("signed by {}, --signer asks for {}", verdict.signer.empty() ? "nobody" : verdict.signer, options.signer));
+  }
+  return report;
+}
+
+// A program file has no signature and no score: that it can be read as a program is all there is to say.
+FileReport verify_as_program(const VerifyOptions& options, const std::string& file) {
+  FileReport report{.file = file, .kind = "program", .state = "uncompiled", .ok = true};
+  if (const auto program = read_program_file(file, Rewards::built_in()); !program) {
+    report.ok = false;
+    report.state = "bad";
+    report.problems.push_back(problem_text(program.error()));
+  } else if (options.trusted || !options.signer.empty() || options.complete) {
+    report.ok = false;
+    report.problems.emplace_back("a program file is not signed");
   }
   return report;
 }
@@ -103,10 +134,15 @@ FileReport verify_as_signed(const std::string& file, const Json& value) {
   return report;
 }
 
-Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const TrustStore& trust,
-                               const std::optional<Json>& head) {
+Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const Against& against) {
+  if (is_stored_name(file)) {
+    ASSAY_TRY(const ModuleFile module, stored_module(file, against.trust));
+    ASSAY_TRY(const std::string text, write_module(module));
+    return verify_as_module(options, file, text, against.trust);
+  }
   ASSAY_TRY(const std::string text, read_file(file));
-  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, head, trust);
+  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, against);
+  if (file.ends_with(".toml")) return verify_as_program(options, file);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
   if (value && value->at("format") == Json("assay.module/1")) {
     const auto artifact = Artifact::read(*value);
@@ -120,33 +156,35 @@ Result<FileReport> verify_file(const VerifyOptions& options, const std::string& 
     return report;
   }
   if (value && value->at("signature").is_string() && value->at("artifact").is_null()) return verify_as_signed(file, *value);
-  return verify_as_module(options, file, text, trust);
+  return verify_as_module(options, file, text, against.trust);
+}
+
+Result<Against> open_against(const VerifyOptions& options) {
+  Against against;
+  ASSAY_TRY(against.trust, open_trust());
+  CommonOptions common;
+  common.prices = options.prices;
+  ASSAY_TRY(against.prices, open_prices(common));
+  if (options.head.empty()) return against;
+  ASSAY_TRY(const std::string text, read_file(options.head, 65536));
+  auto head = read_json(text);
+  if (!head) return std::unexpected(std::move(head.error()).in(options.head));
+  against.head = std::move(*head);
+  return against;
 }
 
 void verify(const VerifyOptions& options, Cli& cli) {
-  auto trust = TrustStore::load(default_trust_path());
-  if (!trust) return cli.fail_with(trust.error());
-  if (const auto keys = list_keys(default_key_folder())) {
-    for (const KeyInfo& key : *keys) {
-      if (key.problem.empty()) trust->trust_own(key.public_hex);
-    }
-  }
-  std::optional<Json> head;
-  if (!options.head.empty()) {
-    const auto text = read_file(options.head, 65536);
-    if (!text) return cli.fail_with(text.error());
-    auto value = read_json(*text);
-    if (!value) return cli.fail_with(std::move(value.error()).in(options.head));
-    head = std::move(*value);
-  }
+  const auto against = open_against(options);
+  if (!against) return cli.fail_with(against.error());
   JsonList files, problems;
   bool ok = true;
   for (const std::string& file : options.files) {
-    auto report = verify_file(options, file, *trust, head);
+    auto report = verify_file(options, file, *against);
     if (!report) return cli.fail_with(report.error());
     ok = ok && report->ok;
-    cli.terminal.out(fmt::format("{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file,
-                                 report->signer.empty() ? "" : "  signer " + report->signer));
+    cli.terminal.out(fmt::format(
+        "{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file,
+        (report->signer.empty() ? "" : "  signer " + report->signer) + (report->note.empty() ? "" : "  (" + report->note + ")")));
     for (const std::string& problem : report->problems) {
       cli.terminal.out("     " + problem);
       problems.push_back(Json(to_utf8(report->file + ": " + problem)));
@@ -162,11 +200,13 @@ void verify(const VerifyOptions& options, Cli& cli) {
 void add_verify(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = app.add_subcommand("verify", "Check ids, chains and signatures of modules and records, offline");
-  command->add_option("files", options->files, "*.module.json, *.run.jsonl, artifacts, receipts")->required();
+  command->add_option("files", options->files, "*.module.json, *.run.jsonl, artifacts, receipts, PROGRAM.toml, ids of the store")
+      ->required();
   command->add_flag("--complete", options->complete, "A record must be complete and signed");
   command->add_option("--head", options->head, "A kept head of the record (JSON): shows a tail that was cut off");
   command->add_option("--signer", options->signer, "Only this public key will do");
-  command->add_flag("--trusted", options->trusted, "A module's signer must be trusted");
+  command->add_flag("--trusted", options->trusted, "A module's or a record's signer must be trusted");
+  command->add_option("--prices", options->prices, "Price book of the records, to compute their costs again (default: the built-in one)");
   command->footer(
       "Examples:\n  assay verify triage.module.json\n  assay verify --complete triage.run.jsonl\n  assay verify --json *.module.json | jq "
       "'.files[] | select(.ok | not)'");

@@ -1,4 +1,7 @@
 // From JSON to the typed manifest: strict about what formats.md shows, keeping what it does not know.
+#include <algorithm>
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "assay/contract/manifest.h"
@@ -70,6 +73,8 @@ Result<Interval> interval_at(const Spot& spot) {
   ASSAY_TRY(out.method, spot.text("method"));
   ASSAY_TRY(out.seed, integer_if_set(spot, "seed"));
   ASSAY_TRY(out.b, integer_if_set(spot, "b"));
+  if (!(out.level > 0 && out.level < 1)) return spot.error(fmt::format("a level lies between 0 and 1, found {}", number_text(out.level)));
+  if (out.method.starts_with("wilson/") && (out.low < 0 || out.high > 1)) return spot.error("an interval of a share lies within 0 and 1");
   if (out.low > out.high) return spot.error(fmt::format("low {} is above high {}", number_text(out.low), number_text(out.high)));
   out.extra = spot.others({"low", "high", "level", "method", "seed", "b"});
   return out;
@@ -132,6 +137,26 @@ Result<void> check_share(const Spot& spot, std::string_view key, double value) {
   return spot.error(fmt::format("{} is a share from 0 to 1, found {}", key, number_text(value)));
 }
 
+// A share stands in a share's interval, and the gain is the difference of the two scores.
+Result<void> check_scores(const Spot& spot, const Scorecard& card) {
+  const auto is_share = [](const std::optional<Interval>& interval) { return interval && interval->method.starts_with("wilson/"); };
+  if (card.score && is_share(card.interval)) ASSAY_CHECK(check_share(spot, "score", *card.score));
+  if (card.baseline && is_share(card.baseline->interval)) ASSAY_CHECK(check_share(spot, "baseline.score", card.baseline->score));
+  if (card.score && card.primary) {
+    const auto named = card.truth_metrics.find(*card.primary);
+    if (named == card.truth_metrics.end() || named->second != *card.score)
+      return spot.error(fmt::format("score is {}, but truth_metrics has {} for its primary \"{}\"", number_text(*card.score),
+                                    named == card.truth_metrics.end() ? "nothing" : number_text(named->second), *card.primary));
+  }
+  if (card.score && card.baseline && card.gain) {
+    const double difference = *card.score - card.baseline->score;
+    const double rounding = 1e-9 * std::max({1.0, std::abs(*card.score), std::abs(card.baseline->score)});
+    if (!(std::abs(difference - *card.gain) <= rounding))
+      return spot.error(fmt::format("gain is {}, but score less baseline is {}", number_text(*card.gain), number_text(difference)));
+  }
+  return {};
+}
+
 Result<Scorecard> scorecard_at(const Spot& spot) {
   Scorecard out;
   ASSAY_TRY(out.proxy_metrics, numbers(spot, "proxy_metrics"));
@@ -152,6 +177,7 @@ Result<Scorecard> scorecard_at(const Spot& spot) {
   ASSAY_TRY(out.test_looks, spot.integer("test_looks", 0));
   ASSAY_TRY(const Spot per_call, spot.get("per_call", Kind::object));
   ASSAY_TRY(out.per_call, per_call_at(per_call));
+  ASSAY_CHECK(check_scores(spot, out));
   out.extra = spot.others({"proxy_metrics", "truth_metrics", "primary", "rollouts", "median_score", "p_fail", "p_fail_interval", "n_test",
                            "score", "interval", "baseline", "gain", "gain_interval", "test_looks", "per_call"});
   return out;

@@ -124,6 +124,13 @@ TEST(Manifest, SetsAreSortedWithoutDuplicates) {
 TEST(Manifest, RefusesFiguresThatCannotBe) {
   const Json json = to_json(sample_manifest()).value();
   const std::pair<const char*, Json> rows[] = {{"/scorecard/p_fail", 1.5},
+                                               {"/scorecard/score", 7.5},
+                                               {"/scorecard/score", 0.8},  // truth_metrics says 0.8133…
+                                               {"/scorecard/primary", "f1"},
+                                               {"/scorecard/gain", 0.4},
+                                               {"/scorecard/interval/high", 1.2},
+                                               {"/scorecard/interval/level", 95},
+                                               {"/scorecard/baseline/score", 0.6},
                                                {"/scorecard/p_fail", -0.1},
                                                {"/scorecard/n_test", -1},
                                                {"/scorecard/rollouts", 1.5},

@@ -52,6 +52,7 @@ struct LmResponse {
   std::string content;        ///< bytes as they came; the record keeps invalid UTF-8 as {"$base64"}
   std::string finish_reason;  ///< "stop", "length", …
   LmUsage usage;
+  Json payment = {};          ///< of a bought answer: data of its `payment` line (schemas/run.schema.json); else null
 };
 
 class LM {
@@ -62,6 +63,8 @@ class LM {
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
   /// Most prompt tokens the request can use: exact where the tokenizer is known, else UTF-8 bytes + 16 a message.
   virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
+  /// Most msats the call can cost, where the lane itself knows: a budget reserves it before the call. Empty: the price book's word.
+  virtual Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest&) const { return std::optional<std::int64_t>(); }
   /// Modes this lane may see. Lanes inside the process accept all; others public_ok and no_pii unless configured.
   virtual std::vector<PrivacyMode> privacy_modes() const;
   /// Calls that gain from being made at once; results never depend on it.

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "assay/market/receipt.h"
+
 namespace assay {
 namespace {
 
@@ -36,24 +38,25 @@ Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& optio
   return std::shared_ptr<PylonLane>(new PylonLane(options, clock, std::move(buyer), std::move(provider), std::move(model)));
 }
 
-Result<std::int64_t> PylonLane::cost_msats_max(const LmRequest& request) const {
-  if (!options_.wallet) return 0;
+Result<std::optional<std::int64_t>> PylonLane::cost_msats_max(const LmRequest& request) const {
+  if (!options_.wallet) return std::optional<std::int64_t>(0);
   ASSAY_TRY(const std::int64_t prompt, prompt_tokens_max(request));
   const Json& most = request.config.at("max_tokens");
   ASSAY_TRY(const std::int64_t price, provider_.prices.text(prompt, most.is_int() ? most.as_int() : 0));
-  return std::min(price, options_.bid_msats);
+  return std::optional(std::min(price, options_.bid_msats));
 }
 
 Result<LmResponse> PylonLane::complete(const LmRequest& request, const Wait& wait) {
   Order order;
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;
-  ASSAY_TRY(order.bid_msats, cost_msats_max(request));
+  ASSAY_TRY(const std::optional<std::int64_t> bid, cost_msats_max(request));
+  order.bid_msats = bid.value_or(0);
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);
   ASSAY_TRY(TextAnswer answer, read_text_answer(bought.payload));
-  LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage)};
+  LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage), payment_line(bought.receipt)};
   out.usage.cost_msats = bought.paid_msats;
   out.usage.from_cache = false;
   return out;

@@ -43,7 +43,7 @@ class PylonLane final : public LM {
   std::vector<PrivacyMode> privacy_modes() const override { return {PrivacyMode::NoPii, PrivacyMode::PublicOk}; }
   std::vector<std::string> capabilities() const override { return model_.capabilities; }
   /// The most a call can cost: the announced price of the longest prompt and answer, at most the bid. Never more is offered.
-  Result<std::int64_t> cost_msats_max(const LmRequest& request) const;
+  Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest& request) const override;
   const ProviderInfo& provider() const { return provider_; }
   Buyer& buyer() { return *buyer_; }
 

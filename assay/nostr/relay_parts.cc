@@ -1,4 +1,5 @@
 #include "assay/nostr/relay_parts.h"
+#include "assay_version.h"
 
 namespace assay::relay {
 namespace {
@@ -200,7 +201,7 @@ std::string information_json(const RelayLimits& limits) {
   const Json information = JsonObject{{"name", "Assay Nexus"},
                                       {"description", "The relay inside Assay: traces and compute jobs"},
                                       {"software", "assay"},
-                                      {"version", "0.1.0"},
+                                      {"version", assay_version},
                                       {"supported_nips", JsonList{1, 9, 11, 40, 67}},
                                       {"limitation", limitation}};
   return canonical(information).value_or("{}");

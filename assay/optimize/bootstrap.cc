@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/nearest.h"
 #include "assay/base/random.h"
 #include "assay/optimize/stats.h"
 
@@ -124,6 +125,17 @@ Result<void> begin_search(Search& search, const BootstrapConfig& config) {
               "optimizer.balance");
 }
 
+std::unexpected<Error> refuse_parameter(const std::string& key, bool random_search) {
+  const std::string place = "optimizer." + key;
+  if (key == "metric_threshold") return fail(ErrorCode::malformed, "'metric_threshold' is a number", "", place);
+  if (key == "balance") return fail(ErrorCode::malformed, "'balance' is the name of an output, a text", "", place);
+  std::vector<std::string_view> known{"max_bootstrapped_demos", "max_labeled_demos", "val_rows", "metric_threshold", "balance"};
+  if (random_search) known.insert(known.end(), {"min_demos", "num_candidates"});
+  const std::string near = nearest(key, known);
+  return fail(ErrorCode::malformed, fmt::format("unknown hyper-parameter '{}'", key),
+              near.empty() ? "see docs/reference/optimizers.md" : fmt::format("did you mean '{}'?", near), place);
+}
+
 }  // namespace
 
 Result<BootstrapConfig> BootstrapConfig::read(const JsonObject& config, bool random_search) {
@@ -143,9 +155,7 @@ Result<BootstrapConfig> BootstrapConfig::read(const JsonObject& config, bool ran
     else if (key == "val_rows") ASSAY_CHECK(count(key, value, 1000000, out.val_rows));
     else if (key == "metric_threshold" && value.is_number()) out.metric_threshold = value.as_double();
     else if (key == "balance" && value.is_string()) out.balance = value.as_string();
-    else
-      return fail(ErrorCode::malformed, fmt::format("unknown or ill-typed hyper-parameter '{}'", key), "see docs/reference/optimizers.md",
-                  "optimizer." + key);
+    else return refuse_parameter(key, random_search);
   }
   return out;
 }
@@ -214,7 +224,9 @@ Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const
     ASSAY_TRY(BootstrapConfig read, BootstrapConfig::read(config, true));
     return std::unique_ptr<Optimizer>(std::make_unique<BootstrapFewShotWithRandomSearch>(std::move(read)));
   }
-  return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name), "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch",
+  const std::string near = nearest(name, {"BootstrapFewShot", "BootstrapFewShotWithRandomSearch"});
+  return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name),
+              near.empty() ? "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch" : fmt::format("did you mean '{}'?", near),
               "optimizer.name");
 }
 

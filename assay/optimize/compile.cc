@@ -12,6 +12,7 @@
 #include "assay/base/files.h"
 #include "assay/lm/response_cache.h"
 #include "assay/optimize/stats.h"
+#include "assay/trace/record_line.h"
 
 namespace assay {
 namespace {
@@ -84,6 +85,7 @@ Scorecard make_scorecard(const CompilePlan& plan, const Search& search, const Ca
   card.gain_interval = paired_bootstrap(differences, plan.seed, "gain");
   card.test_looks = test_looks;
   card.per_call = per_call(compiled);
+  if (const std::int64_t overlaps = plan.data.overlaps(); overlaps > 0) card.extra.set("overlaps", overlaps);
   return card;
 }
 
@@ -134,29 +136,41 @@ Result<RunStart> run_start(const CompilePlan& plan, const CompileWorld& world) {
   return start;
 }
 
-// What was answered before a crash or a stop is answered from here, so that nothing is paid twice.
-Result<void> preload_cache(ResponseCache& cache, const std::string& journal_path) {
-  ASSAY_TRY(const RunRecord record, read_record_file(journal_path));
-  return cache.preload(record.entries);
-}
+// What an earlier pass of this compile did: its answers are not paid twice, what it spent counts, its look at the test set is this one.
+struct EarlierPass {
+  std::optional<std::int64_t> test_looks;
+};
 
-Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const CompileWorld& world, Settings& settings) {
-  RecorderOptions options;
-  options.path = world.journal_path;
-  options.durability = world.durability;
-  options.key = world.key;
-  if (!world.resume) {
-    ASSAY_TRY(RunStart start, run_start(plan, world));
-    return RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy);
-  }
-  ASSAY_CHECK(preload_cache(*settings.cache, world.journal_path));
+Result<EarlierPass> take_over(const CompilePlan& plan, const CompileWorld& world, ResponseCache& cache) {
   ASSAY_TRY(const RunRecord before, read_record_file(world.journal_path));
   ASSAY_TRY(const Json plan_json, plan.to_json());
   if (before.entries.empty() || before.entries.front().data.at("program") != plan_json) {
     return fail(ErrorCode::refused, "the journal is of another compile: its program, data or settings differ",
                 "name another journal, or leave --resume out", world.journal_path);
   }
-  return RunRecorder::resume(std::move(options), "compile goes on", *world.effects.clock, *world.effects.entropy);
+  ASSAY_CHECK(cache.preload(before.entries));
+  EarlierPass out;
+  Totals totals;
+  for (const RecordEntry& entry : before.entries) {
+    if (const auto usage = usage_of_line(entry.type, entry.data)) totals.add(*usage);
+    if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) {
+      ASSAY_TRY(out.test_looks, int_member(entry.data, "value"));
+    }
+  }
+  if (world.effects.budget != nullptr)
+    world.effects.budget->charge(
+        {.calls = totals.calls, .tokens = totals.prompt_tokens + totals.completion_tokens, .msats = totals.cost_msats});
+  return out;
+}
+
+Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const CompileWorld& world) {
+  RecorderOptions options;
+  options.path = world.journal_path;
+  options.durability = world.durability;
+  options.key = world.key;
+  if (world.resume) return RunRecorder::resume(std::move(options), "compile goes on", *world.effects.clock, *world.effects.entropy);
+  ASSAY_TRY(RunStart start, run_start(plan, world));
+  return RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy);
 }
 
 }  // namespace
@@ -204,13 +218,18 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   Settings settings = world.settings;
   settings.journal = true;
   if (settings.cache == nullptr) settings.cache = std::make_shared<ResponseCache>();
-  ASSAY_TRY(const auto recorder, open_journal(plan, world, settings));
+  CompileHooks hooks = world.hooks;
+  if (world.resume) {
+    ASSAY_TRY(const EarlierPass earlier, take_over(plan, world, *settings.cache));
+    if (earlier.test_looks) hooks.open_test = [looks = *earlier.test_looks](const std::string&) -> Result<std::int64_t> { return looks; };
+  }
+  ASSAY_TRY(const auto recorder, open_journal(plan, world));
   Effects effects = world.effects;
   effects.recorder = recorder.get();
   effects.seed = plan.seed;
   const Context context(effects, settings);
   ASSAY_CHECK(record_rows(context, plan.data));
-  auto result = run_compile(plan, context, world.hooks);
+  auto result = run_compile(plan, context, hooks);
   if (!result) {  // the journal stays open: `--resume` goes on from here
     const Error& error = result.error();
     ASSAY_CHECK(context.record("error",

@@ -24,17 +24,27 @@ Result<std::vector<Row>> rows_of(const std::vector<RecordEntry>& entries, std::s
   return rows;
 }
 
+// "optimizer.num_candidate" → "PROGRAM.toml:20:1", where the file has it.
+Error in_file(Error error, const OptimizerSpec& spec) {
+  constexpr std::string_view prefix = "optimizer.";
+  if (!error.path.starts_with(prefix)) return error;
+  if (const auto place = spec.places.find(error.path.substr(prefix.size())); place != spec.places.end()) error.path = place->second;
+  return error;
+}
+
 }  // namespace
 
 Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed) {
-  ASSAY_TRY(Metric metric, metrics.find(file.metric));
-  ASSAY_TRY(const auto optimizer, make_optimizer(file.optimizer.name, file.optimizer.config));
+  auto metric = metrics.find(file.metric);
+  if (!metric) return std::unexpected(std::move(metric).error().in(file.metric_place.empty() ? "metric.name" : file.metric_place));
+  const auto optimizer = make_optimizer(file.optimizer.name, file.optimizer.config);
+  if (!optimizer) return std::unexpected(in_file(optimizer.error(), file.optimizer));
   const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
   for (const auto& [name, rows] : sets) {
     if (rows->empty())
       return fail(ErrorCode::malformed, fmt::format("the {} set is empty", name), "give more rows, or another split", "data");
   }
-  return CompilePlan{file.program, std::move(metric),  optimizer->name(), optimizer->config(), seed,
+  return CompilePlan{file.program, std::move(*metric), (*optimizer)->name(), (*optimizer)->config(), seed,
                      seed,         file.compatibility, std::move(data)};
 }
 

@@ -212,6 +212,77 @@ TEST_F(Compile, ResumedAfterALossPaysNothingTwiceAndEndsTheSame) {
   EXPECT_TRUE(report->identical);
 }
 
+TEST_F(Compile, ResumedKeepsItsBudgetAndItsLookAtTheTestSet) {
+  int left = 0, looks = 0;
+  const auto count_look = [&looks](const std::string&) -> Result<std::int64_t> { return ++looks; };
+  const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(whole);
+  std::remove(journal.c_str());
+  left = static_cast<int>(whole->totals.calls) - 3;  // the lane goes away when the test set is open already
+  const auto flaky = std::make_shared<ScriptedLM>([&left](const LmRequest& request) -> Result<LmResponse> {
+    if (left-- <= 0) return fail(ErrorCode::unavailable, "the lane is gone");
+    return answer_by_demos(request);
+  });
+  CompileWorld first = world(flaky);
+  first.hooks.open_test = count_look;
+  ASSERT_FALSE(compile_program(plan(), first));
+  EXPECT_EQ(looks, 1);
+
+  CompileWorld again = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  again.resume = true;
+  again.hooks.open_test = count_look;
+  Budget spent({.calls = whole->totals.calls - 1});  // of the whole compile, not of this pass
+  again.effects.budget = &spent;
+  EXPECT_EQ(compile_program(plan(), again).error().code, ErrorCode::over_budget);
+  Budget enough({.calls = whole->totals.calls});
+  again.effects.budget = &enough;
+  const auto resumed = compile_program(plan(), again);
+  ASSERT_TRUE(resumed) << resumed.error().text();
+  EXPECT_EQ(enough.spent().calls, whole->totals.calls);
+  EXPECT_EQ(looks, 1);
+  EXPECT_EQ(resumed->result.scorecard.test_looks, 1);
+}
+
+TEST_F(Compile, SaysHowManyRowsStandInTwoSets) {
+  CompilePlan overlapping = plan();
+  overlapping.data.val.push_back(overlapping.data.train[0]);
+  overlapping.data.test.push_back(overlapping.data.train[1]);
+  for (auto* set : {&overlapping.data.val, &overlapping.data.test}) order_rows(*set);
+  const auto outcome = compile_program(overlapping, world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  EXPECT_EQ(Json(outcome->module.manifest.scorecard.extra).at("overlaps"), Json(2));
+  const auto report = replay_compile(read_record_file(journal).value(), Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical && report->complete);
+}
+
+TEST(CompilePlan, NamesThePlaceOfAWrongHyperParameterOrMetric) {
+  const std::string text = R"(format = "assay.program/1"
+[program]
+name = "t"
+[signature.S]
+text = "item -> label: Literal['a','b']"
+[[step]]
+id = "s"
+signature = "S"
+[metric]
+name = "accurac"
+[optimizer]
+name = "BootstrapFewShot"
+max_labeled_demo = 4
+)";
+  ProgramFile file = parse_program_file(text, "P.toml", ".", Rewards::built_in()).value();
+  const auto metric = CompilePlan::of(file, {}, Metrics::built_in(), 0);
+  ASSERT_FALSE(metric);
+  EXPECT_EQ(metric.error().path, "P.toml:10:1");
+  EXPECT_TRUE(metric.error().remedy.starts_with("did you mean 'accuracy'?")) << metric.error().remedy;
+  file.metric = "accuracy";
+  const auto parameter = CompilePlan::of(file, {}, Metrics::built_in(), 0);
+  ASSERT_FALSE(parameter);
+  EXPECT_EQ(parameter.error().path, "P.toml:13:1");
+  EXPECT_EQ(parameter.error().remedy, "did you mean 'max_labeled_demos'?");
+}
+
 TEST_F(Compile, RefusesToResumeAnotherCompilesJournal) {
   ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
   CompilePlan other = plan();

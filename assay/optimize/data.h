@@ -44,10 +44,11 @@ struct DataSets {
   std::string val_id() const { return id(val); }
   std::string test_id() const { return id(test); }
   static std::string id(const std::vector<Row>& rows);
+  std::int64_t overlaps() const;  ///< inputs that stand in more than one set
 };
 
 /// By split or by files. Rows of one set stand in the order of their hashes, so that the file's order has no meaning.
-/// Errors: `refused` when sets overlap, `malformed` when one that is needed is empty.
+/// Errors: `refused` when sets overlap and the spec does not allow it, `malformed` when one that is needed is empty.
 Result<DataSets> load_data(const DataSpec& spec, const std::string& folder, const Signature& signature);
 
 /// Sorts by hash and numbers equal rows (".1", ".2").

@@ -28,6 +28,7 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   };
   const auto result = run_compile(plan, context, hooks);
   ReplayReport report;
+  report.complete = journal.entries.back().type == "run_end";
   report.calls = recorder->totals().calls + recorder->totals().cached_calls;
   const auto replayed = recorder->entries();
   if (!result && result.error().code != ErrorCode::diverged) return std::unexpected(result.error());

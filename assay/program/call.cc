@@ -97,8 +97,13 @@ Result<void> record_error(const Call& call, const Error& error) {
                                               {"request_hash", call.request_hash}});
 }
 
+struct WorstCase {
+  Amount amount;
+  bool is_bought = false;  // the lane pays for it: what becomes of a call that fails is not known
+};
+
 // The most the call can use: reserved before it is sent.
-Result<Amount> worst_case(const Context& node, const LM& lm, const LmRequest& request) {
+Result<WorstCase> worst_case(const Context& node, const LM& lm, const LmRequest& request) {
   Amount amount{.calls = 1};
   ASSAY_TRY(const std::int64_t prompt, lm.prompt_tokens_max(request));
   const Json& most = request.config.at("max_tokens");
@@ -106,17 +111,20 @@ Result<Amount> worst_case(const Context& node, const LM& lm, const LmRequest& re
   usage.prompt_tokens = prompt;
   usage.completion_tokens = most.is_int() ? most.as_int() : 0;
   amount.tokens = prompt + usage.completion_tokens;
-  if (node.effects().prices != nullptr) amount.msats = node.effects().prices->cost(lm.lane().kind, lm.lane().model, usage).value_or(0);
-  return amount;
+  ASSAY_TRY(const std::optional<std::int64_t> known, lm.cost_msats_max(request));
+  if (known) amount.msats = *known;
+  else if (node.effects().prices != nullptr) amount.msats = node.effects().prices->cost(lm.lane().kind, lm.lane().model, usage).value_or(0);
+  return WorstCase{amount, known.value_or(0) > 0};
 }
 
 // Asks the lane: the request stands in the record before it is sent, the response after.
 Result<LmResponse> ask(const Call& call, LM& lm) {
   const Effects& effects = call.node.effects();
   std::optional<Budget::Reservation> reservation;
+  WorstCase worst;
   if (effects.budget != nullptr) {
-    ASSAY_TRY(const Amount worst, worst_case(call.node, lm, call.request));
-    ASSAY_TRY(Budget::Reservation reserved, effects.budget->reserve(worst));
+    ASSAY_TRY(worst, worst_case(call.node, lm, call.request));
+    ASSAY_TRY(Budget::Reservation reserved, effects.budget->reserve(worst.amount));
     reservation.emplace(std::move(reserved));
   }
   ASSAY_CHECK(record_request(call));
@@ -126,6 +134,7 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
     if (answer.error().code == ErrorCode::timed_out) {
       if (auto in_time = check_time(effects); !in_time) answer = std::unexpected(in_time.error());
     }
+    if (reservation && worst.is_bought) reservation->settle(worst.amount);  // it may have been paid: charged in full
     ASSAY_CHECK(record_error(call, answer.error()));
     return answer;
   }
@@ -134,6 +143,7 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   if (reservation)
     reservation->settle({.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)});
+  if (answer->payment.is_object()) ASSAY_CHECK(call.node.record("payment", answer->payment));
   ASSAY_CHECK(record_response(call, *answer));
   return answer;
 }

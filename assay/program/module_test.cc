@@ -107,6 +107,68 @@ TEST(Callbacks, OneThatThrowsHarmsNeitherTheRunNorTheOthers) {
   EXPECT_TRUE(world.events->balanced());
 }
 
+// A lane that knows what it may cost and says what was paid, as a bought answer does.
+class PaidLM final : public LM {
+ public:
+  explicit PaidLM(std::int64_t most_msats) : most_msats_(most_msats) {
+    lane_.kind = "pylon";
+    lane_.model = "m";
+    lane_.engine = "test";
+  }
+  const Lane& lane() const override { return lane_; }
+  Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest&) const override { return std::optional(most_msats_); }
+  std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
+  Result<LmResponse> complete(const LmRequest&, const Wait&) override {
+    ++calls;
+    if (gone) return fail(ErrorCode::timed_out, "paid, but no result came");
+    ASSAY_TRY(LmResponse response, ScriptedLM::answer("A: yes"));
+    response.usage.cost_msats = 300;
+    response.payment = JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 300}};
+    return response;
+  }
+  int calls = 0;
+  bool gone = false;
+
+ private:
+  std::int64_t most_msats_;
+  Lane lane_;
+};
+
+TEST(Predict, ReservesWhatALaneSaysItCanCostAndRecordsThePayment) {
+  World world;
+  const auto lane = std::make_shared<PaidLM>(500);
+  world.settings.lm = lane;
+  const Program program = program_of("ask", "1", Predict("ask", yes_no()), Rewards::built_in()).value();
+  Budget small({.msats = 499});
+  world.effects.budget = &small;
+  RunWorld run_world{.effects = world.effects, .settings = world.settings};
+  const auto refused = run_program(program, JsonObject{{"q", "?"}}, run_world);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->prediction.error().code, ErrorCode::over_budget);
+  EXPECT_EQ(lane->calls, 0);
+
+  Budget enough({.msats = 500});
+  run_world.effects.budget = &enough;
+  const auto outcome = run_program(program, JsonObject{{"q", "?"}}, run_world);
+  ASSERT_TRUE(outcome && outcome->prediction);
+  EXPECT_EQ(enough.spent().msats, 300);
+  EXPECT_EQ(outcome->totals.cost_msats, 300);
+  const auto& events = outcome->graph.nodes.back().events;
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const OperatorEvent& event) { return event.type == "payment"; }));
+}
+
+TEST(Predict, ChargesABoughtCallThatFailsInFull) {
+  World world;
+  const auto lane = std::make_shared<PaidLM>(500);
+  lane->gone = true;
+  world.settings.lm = lane;
+  Budget budget({.msats = 900});
+  world.effects.budget = &budget;
+  EXPECT_FALSE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}));
+  EXPECT_EQ(budget.spent().msats, 500);  // it may have been paid
+  EXPECT_EQ(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::over_budget);
+}
+
 TEST(Predict, NeverAsksBeyondItsBudgetOrPrivacy) {
   World world;
   const auto lane = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; });

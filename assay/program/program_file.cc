@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
+#include "assay/base/nearest.h"
 #include "assay/program/module.h"
 #include "assay/program/toml_table.h"
 
@@ -49,6 +50,44 @@ Result<std::map<std::string, Signature>> read_signatures(const TomlTable& root) 
   return out;
 }
 
+// Types are looked at here, where the place in the file is known; what a value may be is the artifact's matter.
+Result<void> read_config(const TomlTable& config, Json& out) {
+  double number = 0;
+  std::int64_t whole = 0;
+  bool yes = false;
+  std::string text;
+  std::vector<std::string> list;
+  for (const char* key : {"temperature", "top_p"}) ASSAY_CHECK(config.number(key, number));
+  for (const char* key : {"max_tokens", "n"}) ASSAY_CHECK(config.integer(key, whole));
+  ASSAY_CHECK(config.texts("stop", list));
+  ASSAY_CHECK(config.text("seed_policy", text));
+  ASSAY_CHECK(config.boolean("constrain", yes));
+  ASSAY_TRY(const Json given, config.as_json());
+  for (const auto& [key, value] : given.as_object()) out.set(key, value);
+  if (config.has("max_tokens") && out.at("max_tokens").as_int() < 1) return config.error("max_tokens", "max_tokens is at least 1");
+  if (config.has("n") && out.at("n").as_int() < 1) return config.error("n", "n is at least 1");
+  if (config.has("temperature") && out.at("temperature").as_double() < 0)
+    return config.error("temperature", "a temperature is not negative");
+  if (config.has("top_p") && !(out.at("top_p").as_double() > 0 && out.at("top_p").as_double() <= 1))
+    return config.error("top_p", "top_p lies above 0 and is at most 1");
+  if (config.has("seed_policy") && text != "fixed" && text != "per_rollout" && text != "none")
+    return config.error("seed_policy", fmt::format("unknown seed_policy '{}'", text), "fixed, per_rollout or none");
+  return {};
+}
+
+// A program of one step is that step: what only a flow can use has no place there.
+Result<void> check_single(const TomlTable& head, const TomlTable& step, const Signature& used) {
+  if (step.has("in")) {
+    return step.error("in", "a program of one step takes its signature's inputs as they are",
+                      "leave 'in' out, or give [program] a signature and 'out' to make it a flow");
+  }
+  std::string named;
+  ASSAY_CHECK(head.text("signature", named));
+  if (named.empty() || named == used.name) return {};
+  return head.error("signature", fmt::format("the program's only step has the signature {}, not {}", used.name, named),
+                    "leave [program] signature out, or give 'out' too to make it a flow");
+}
+
 // [[step]]: one part of the program. Returns the path that runs it (the Refine around it, if there is one).
 Result<std::string> read_step(const TomlTable& step, const std::map<std::string, Signature>& signatures, const Rewards& rewards,
                               ArtifactParts& parts, Signature* used) {
@@ -76,8 +115,7 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   if (step.has("config")) {
     ASSAY_TRY(const TomlTable config, step.table("config"));
     ASSAY_CHECK(config.only({"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy", "constrain"}));
-    ASSAY_TRY(const Json given, config.as_json());
-    for (const auto& [key, value] : given.as_object()) predictor.config.set(key, value);
+    ASSAY_CHECK(read_config(config, predictor.config));
   }
   if (step.has("slots")) {
     ASSAY_TRY(const TomlTable slots, step.table("slots"));
@@ -131,8 +169,8 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
   ArtifactParts parts;
   JsonList nodes;
   std::string entry;
+  Signature used;
   for (const TomlTable& step : steps) {
-    Signature used;
     ASSAY_TRY(entry, read_step(step, signatures, rewards, parts, &used));
     std::string id;
     ASSAY_CHECK(step.text("id", id));
@@ -144,7 +182,10 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
       return head.error("name", fmt::format("{}: {}", artifact.error().path, artifact.error().message), artifact.error().remedy);
     return Program::load(std::move(*artifact), rewards);
   };
-  if (steps.size() == 1 && !head.has("out")) return finish(parts.artifact(name, version, entry));
+  if (steps.size() == 1 && !head.has("out")) {
+    ASSAY_CHECK(check_single(head, steps[0], used));
+    return finish(parts.artifact(name, version, entry));
+  }
   const auto own = signatures.find(flow_signature);
   if (own == signatures.end()) {
     return head.error("signature", "a program of several steps names its own signature",
@@ -160,12 +201,13 @@ Result<DataSpec> read_data(const TomlTable& root) {
   DataSpec data;
   if (!root.has("data")) return data;
   ASSAY_TRY(const TomlTable table, root.table("data"));
-  ASSAY_CHECK(table.only({"file", "train", "val", "test", "fields", "split", "salt"}));
+  ASSAY_CHECK(table.only({"file", "train", "val", "test", "fields", "split", "salt", "allow_overlap"}));
   ASSAY_CHECK(table.text("file", data.file));
   ASSAY_CHECK(table.text("train", data.train));
   ASSAY_CHECK(table.text("val", data.val));
   ASSAY_CHECK(table.text("test", data.test));
   ASSAY_CHECK(table.text("salt", data.salt));
+  ASSAY_CHECK(table.boolean("allow_overlap", data.allow_overlap));
   ASSAY_TRY(const Json fields, table.json("fields"));
   if (fields.is_object()) data.fields = fields.as_object();
   if (table.has("split")) {
@@ -210,6 +252,7 @@ Result<void> read_lane(const TomlTable& root, LaneSpec& out) {
   ASSAY_TRY(const TomlTable table, root.table("lane"));
   ASSAY_CHECK(table.only({"kind", "model", "endpoint", "threads"}));
   ASSAY_CHECK(table.text("kind", out.kind));
+  if (out.kind != "local" && out.kind != "pylon") return table.error("kind", fmt::format("unknown lane '{}'", out.kind), "local or pylon");
   ASSAY_CHECK(table.text("model", out.model));
   ASSAY_CHECK(table.text("endpoint", out.endpoint));
   ASSAY_CHECK(table.integer("threads", out.threads));
@@ -267,6 +310,7 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
     ASSAY_TRY(const TomlTable metric, root.table("metric"));
     ASSAY_CHECK(metric.only({"name"}));
     ASSAY_CHECK(metric.text("name", out.metric));
+    out.metric_place = metric.where("name");
   }
   if (root.has("optimizer")) {
     ASSAY_TRY(const TomlTable optimizer, root.table("optimizer"));
@@ -274,6 +318,7 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
     ASSAY_TRY(const Json config, optimizer.as_json());
     out.optimizer.config = config.as_object();
     out.optimizer.config.erase("name");
+    for (const std::string& key : optimizer.keys()) out.optimizer.places[key] = optimizer.where(key);
   }
   ASSAY_TRY(out.budget, read_budget(root));
   ASSAY_CHECK(read_lane(root, out.lane));

@@ -9,6 +9,7 @@
 /// Errors: `malformed` with "PROGRAM.toml:LINE:COLUMN"; an unknown key names the nearest known one.
 /// Thread safety: values.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct DataSpec {
   std::string file;                 ///< CSV or JSONL with all rows, split by hash; or …
   std::string train, val, test;     ///< … one file each
   JsonObject fields;                ///< field of the signature → column of the file, where the names differ
+  bool allow_overlap = false;       ///< an input may stand in two sets; the scorecard then says how many do
   SplitFractions fractions{0.5, 0.2, 0.3};
   std::string salt;
 };
@@ -31,6 +33,7 @@ struct DataSpec {
 struct OptimizerSpec {
   std::string name = "BootstrapFewShotWithRandomSearch";
   JsonObject config;  ///< hyper-parameters as written; each optimizer fills in its defaults
+  std::map<std::string, std::string> places;  ///< of its keys in the file, "FILE:LINE:COLUMN", for errors
 };
 
 struct LaneSpec {
@@ -45,7 +48,7 @@ struct ProgramFile {
   std::string folder;  ///< paths in the file are relative to it
   Program program;
   DataSpec data;
-  std::string metric = "accuracy";
+  std::string metric = "accuracy", metric_place;  ///< where the file names it, for errors
   OptimizerSpec optimizer;
   BudgetLimits budget;
   LaneSpec lane;

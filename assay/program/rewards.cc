@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/nearest.h"
 #include "assay/base/sha256.h"
 
 namespace assay {
@@ -66,8 +67,14 @@ Result<Entry> find_named(const std::map<std::string, Entry, std::less<>>& entrie
   const auto at = entries.find(name);
   if (at != entries.end()) return at->second;
   std::string known;
-  for (const auto& [key, entry] : entries) known += (known.empty() ? "" : ", ") + key;
-  return fail(ErrorCode::refused, fmt::format("unknown {} '{}'", what, name), "known here: " + known);
+  std::vector<std::string_view> names;
+  for (const auto& [key, entry] : entries) {
+    known += (known.empty() ? "" : ", ") + key;
+    names.push_back(key);
+  }
+  const std::string near = nearest(name, names);
+  return fail(ErrorCode::refused, fmt::format("unknown {} '{}'", what, name),
+              near.empty() ? "known here: " + known : fmt::format("did you mean '{}'? known here: {}", near, known));
 }
 
 template <class Entry>

@@ -75,7 +75,7 @@ std::string what_of(const RecordEntry& entry) {
 
 }  // namespace
 
-Divergence divergence_of(const Error& error) { return {error.path, "lm_request", error.message, error.remedy}; }
+Divergence divergence_of(const Error& error) { return {error.path, "lm_request", "", "", error.message}; }
 
 std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) {
   std::size_t begin = entries.empty() ? 0 : 1;
@@ -148,6 +148,7 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
   if (record.entries.empty()) return fail(ErrorCode::malformed, "the record is empty");
   const Json& start = record.entries.front().data;
   ReplayReport report;
+  report.complete = record.entries.back().type == "run_end";
   const std::string id = program.id();
   report.compiled_id = id;
   if (const Json& recorded_id = start.at("compiled_id"); recorded_id.is_string() && recorded_id != Json(id)) {

@@ -44,13 +44,15 @@ struct Divergence {
   std::string node;      ///< path
   std::string what;      ///< "lm_request", "outputs", "score", "decision", "output_hash", …
   std::string recorded, replayed;  ///< canonical texts; "" when absent on that side
+  std::string reason = {};         ///< of an LM request that the record does not answer: how it differs; both texts are "" then
 };
 
 /// From a `diverged` error of RecordedAnswers.
 Divergence divergence_of(const Error& error);
 
 struct ReplayReport {
-  bool identical = false;
+  bool identical = false;  ///< as far as the record goes
+  bool complete = false;   ///< the record has its end; if not, what would have come after it was compared with nothing
   std::optional<Divergence> divergence;
   std::int64_t calls = 0;  ///< LM calls answered from the record
   std::optional<std::string> compiled_id, output_hash;  ///< derived by the replay

@@ -1,9 +1,10 @@
 #include "assay/program/toml_table.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include <fmt/format.h>
+
+#include "assay/base/nearest.h"
 
 namespace assay {
 namespace {
@@ -34,35 +35,16 @@ Result<Json> node_json(const toml::node& node) {
 
 }  // namespace
 
-std::string nearest(std::string_view word, const std::vector<std::string_view>& known) {
-  std::string best;
-  std::size_t best_distance = 4;
-  for (const std::string_view candidate : known) {
-    std::vector<std::size_t> row(candidate.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 1; i <= word.size(); ++i) {  // Levenshtein, one row at a time
-      std::size_t diagonal = row[0]++;
-      for (std::size_t j = 1; j <= candidate.size(); ++j) {
-        const std::size_t cost = diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1);
-        diagonal = row[j];
-        row[j] = std::min({cost, row[j] + 1, row[j - 1] + 1});
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-std::unexpected<Error> TomlTable::error(std::string_view key, std::string message, std::string remedy) const {
+std::string TomlTable::where(std::string_view key) const {
   toml::source_region region = table_->source();
   for (const auto& [name, node] : *table_) {
     if (name.str() == key) region = name.source().begin.line > 0 ? name.source() : node.source();
   }
-  return fail(ErrorCode::malformed, std::move(message), std::move(remedy),
-              fmt::format("{}:{}:{}", file_, region.begin.line, region.begin.column));
+  return fmt::format("{}:{}:{}", file_, region.begin.line, region.begin.column);
+}
+
+std::unexpected<Error> TomlTable::error(std::string_view key, std::string message, std::string remedy) const {
+  return fail(ErrorCode::malformed, std::move(message), std::move(remedy), where(key));
 }
 
 Result<void> TomlTable::only(const std::vector<std::string_view>& known) const {

@@ -31,14 +31,12 @@ class TomlTable {
   Result<Json> json(std::string_view key) const;             ///< any value, as JSON
   Result<Json> as_json() const;
   std::vector<std::string> keys() const;                     ///< in file order
+  std::string where(std::string_view key) const;  ///< "FILE:LINE:COLUMN" of a key, or of the table when it has none such
   std::unexpected<Error> error(std::string_view key, std::string message, std::string remedy = {}) const;
 
  private:
   const toml::table* table_;
   std::string file_, place_;
 };
-
-/// The nearest of `known` within an edit distance of 3, or "".
-std::string nearest(std::string_view word, const std::vector<std::string_view>& known);
 
 }  // namespace assay

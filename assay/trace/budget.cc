@@ -130,6 +130,11 @@ Result<Budget::Reservation> Budget::reserve(const Amount& worst_case) {
   return Reservation(this, worst_case);
 }
 
+void Budget::charge(const Amount& spent_before) {
+  const std::scoped_lock lock(mutex_);
+  add(spent_, spent_before);
+}
+
 Amount Budget::spent() const {
   const std::scoped_lock lock(mutex_);
   return spent_;

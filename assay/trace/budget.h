@@ -54,6 +54,8 @@ class Budget {
 
   /// Errors: `over_budget` with limit, spent, reserved and asked.
   Result<Reservation> reserve(const Amount& worst_case);
+  /// Counts what was spent before this process: a resumed compile stays under the limits it began with.
+  void charge(const Amount& spent_before);
   Amount spent() const;
   Amount reserved() const;  ///< by calls in flight
   const BudgetLimits& limits() const { return limits_; }

@@ -9,17 +9,13 @@
 #include "assay/base/sha256.h"
 #include "assay/net/http_client.h"
 #include "assay/net/url.h"
+#include "assay_version.h"
 
 namespace assay {
 namespace {
 
 constexpr std::string_view schema_url = "https://opentelemetry.io/schemas/1.41.1";
 constexpr std::string_view service_name = "assay";
-#ifdef ASSAY_VERSION
-constexpr std::string_view service_version = ASSAY_VERSION;
-#else
-constexpr std::string_view service_version = "0.1.0";
-#endif
 constexpr std::size_t spans_a_request_max = 2000;  // collectors refuse bodies far below what a long compile has
 
 int kind_number(SpanKind kind) {
@@ -120,7 +116,7 @@ Json json_span(const TraceSpan& span) {
 }
 
 const std::map<std::string, Json>& resource_attributes() {
-  static const std::map<std::string, Json> attributes = {{"service.name", Json(service_name)}, {"service.version", Json(service_version)}};
+  static const std::map<std::string, Json> attributes = {{"service.name", Json(service_name)}, {"service.version", Json(assay_version)}};
   return attributes;
 }
 
@@ -212,7 +208,7 @@ std::string protobuf_of(std::span<const TraceSpan> spans) {
     {
       pbf_writer scope(scope_spans, 1);
       put_text(scope, 1, service_name);
-      put_text(scope, 2, service_version);
+      put_text(scope, 2, assay_version);
     }
     for (const TraceSpan& span : spans) put_span(scope_spans, span);
     put_text(scope_spans, 3, schema_url);
@@ -269,7 +265,7 @@ std::string otlp_json(const std::vector<TraceSpan>& spans) {
   for (const TraceSpan& span : spans) list.push_back(json_span(span));
   JsonObject scope;
   scope.set("name", service_name);
-  scope.set("version", service_version);
+  scope.set("version", assay_version);
   JsonObject scope_spans;
   scope_spans.set("scope", std::move(scope));
   scope_spans.set("spans", std::move(list));

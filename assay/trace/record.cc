@@ -67,15 +67,6 @@ bool needs_sync(std::string_view type) {
 
 bool is_recorders_own(std::string_view type) { return type == "run_start" || type == "run_end" || type == "head" || type == "resume"; }
 
-std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
-  if (type != "lm_response" && type != "cache_hit") return std::nullopt;
-  auto usage = LmUsage::read(data.at("usage"));
-  if (!usage) return std::nullopt;
-  usage->from_cache = type == "cache_hit";
-  if (const Json& cost = data.at("cost_msats"); cost.is_int()) usage->cost_msats = cost.as_int();
-  return *std::move(usage);
-}
-
 Json or_null(const std::optional<std::string>& value) { return value ? Json(*value) : Json(); }
 
 Result<Json> start_data(RunStart start, const std::string& run_id, std::int64_t started_unix_ns) {

@@ -122,7 +122,7 @@ struct RecordChecks {
   std::size_t line_bytes_max = std::size_t{64} << 20;
 };
 
-/// Checks chain, canonical form, members, heads, signatures. Never fails: what is wrong is in the verdict. Linear in the text.
+/// Checks chain, canonical form, members, sums, heads, signatures. Never fails: what is wrong is in the verdict. Linear in the text.
 /// `checks.complete` and a kept head add problems; only a head that does not fit makes the state broken.
 RecordVerdict verify_record(std::string_view text, const RecordChecks& checks = {});
 

@@ -43,6 +43,7 @@ constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content
                                               {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole}};
 constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},    {"request", object},     {"request_hash", hex64},
                                             {"content", anything}, {"finish_reason", text}, {"usage", object}};
+constexpr MemberRule payment_members[] = {{"payment_hash", hex64}, {"amount_msats", whole}};
 constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", whole},
                                        {"tip", hex64},   {"signer", hex64}, {"signature", text}};
 constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", whole}, {"cut_sha256", hex64 | null_}};
@@ -55,15 +56,11 @@ constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_call
 constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
-constexpr DataRule data_rules[] = {{"run_start", run_start_members},
-                                   {"node_start", node_start_members},
-                                   {"node_end", node_end_members},
-                                   {"lm_request", lm_request_members},
-                                   {"lm_response", lm_response_members},
-                                   {"cache_hit", cache_hit_members},
-                                   {"head", head_members},
-                                   {"resume", resume_members},
-                                   {"run_end", run_end_members}};
+constexpr DataRule data_rules[] = {{"run_start", run_start_members},     {"node_start", node_start_members},
+                                   {"node_end", node_end_members},       {"lm_request", lm_request_members},
+                                   {"lm_response", lm_response_members}, {"cache_hit", cache_hit_members},
+                                   {"payment", payment_members},         {"head", head_members},
+                                   {"resume", resume_members},           {"run_end", run_end_members}};
 
 bool fits(const Json& value, unsigned kinds) {
   if (kinds & anything) return true;
@@ -223,6 +220,15 @@ Result<Bytes32> run_end_signing_hash(std::string_view line) {
   data->as_object().erase("signature");
   ASSAY_TRY(const std::string bare, canonical(value, limits));
   return sha256(bare);
+}
+
+std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
+  if (type != "lm_response" && type != "cache_hit") return std::nullopt;
+  auto usage = LmUsage::read(data.at("usage"));
+  if (!usage) return std::nullopt;
+  usage->from_cache = type == "cache_hit";
+  if (const Json& cost = data.at("cost_msats"); cost.is_int()) usage->cost_msats = cost.as_int();
+  return *std::move(usage);
 }
 
 Json recorded_text(std::string_view bytes) {

@@ -1,10 +1,11 @@
 #pragma once
 /// @file
-/// One line of a run record: its text, its members, and what a torn one may still become. Used by writer and reader only.
-/// Source: docs/formats.md §4.
+/// One line of a run record: its text, its members, and what a torn one may still become. Used by the writer, the reader, and who folds
+/// lines himself. Source: docs/formats.md §4.
 ///
 /// Thread safety: pure functions.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,9 @@ Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_ma
 
 /// Members of `data` as formats.md §4 fixes them; types that it does not know pass.
 Result<void> check_record_data(std::string_view type, const Json& data);
+
+/// What a line adds to the run's totals: only lm_response and cache_hit do.
+std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data);
 
 /// Segments `name[:index]` joined by '/', or "" for the run itself.
 bool is_record_path(std::string_view path);

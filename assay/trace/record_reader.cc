@@ -91,6 +91,7 @@ class Verifier {
     if (ended_ && entry.type != "resume") problem(i + 1, fmt::format("line {} ('{}') follows run_end: only resume may", i + 1, entry.type));
     if (entry.type == "run_start") verdict_.run_id = entry.data.at("run_id").as_string();
     if (entry.type == "head") check_head(i, entry);
+    if (const auto usage = usage_of_line(entry.type, entry.data)) folded_.add(*usage);
     ended_ = entry.type == "run_end";
     verdict_.is_signed = false;
     verdict_.signer.clear();
@@ -115,6 +116,7 @@ class Verifier {
   void check_end(std::size_t i, const RecordEntry& entry) {
     verdict_.root_hash = entry.data.at("root_hash").as_string();
     if (verdict_.root_hash != entry.prev) problem(i + 1, fmt::format("root_hash in line {} is not the hash of the line before it", i + 1));
+    check_totals(i, entry.data.at("totals"));
     const Json& signature = entry.data.at("signature");
     if (signature.is_null()) return;
     const auto message = run_end_signing_hash(lines_[i].text);
@@ -124,6 +126,16 @@ class Verifier {
     if (!good) return problem(i + 1, fmt::format("line {} (run_end) was altered or its signature is bad: {}", i + 1, good.error().message));
     verdict_.is_signed = true;
     verdict_.signer = signer.as_string();
+  }
+
+  // Totals are the sums of the lines above, over all passes of a run that was resumed.
+  void check_totals(std::size_t i, const Json& totals) {
+    const Json sums = folded_.totals_json();
+    for (const auto& [key, sum] : sums.as_object()) {
+      const std::int64_t said = totals.at(key).as_int();
+      if (said != sum.as_int())
+        problem(i + 1, fmt::format("totals in line {} say {} {}, but the lines above sum to {}", i + 1, said, key, sum.as_int()));
+    }
   }
 
   // --- what happened to a chain that does not hold ---
@@ -289,6 +301,7 @@ class Verifier {
   std::vector<std::size_t> order_;                        // place in the right order → line
   std::unordered_map<std::int64_t, std::size_t> by_seq_;  // seq → its first line
   std::string last_type_;
+  Totals folded_;  // of the lines read so far
   bool broken_ = false, ended_ = false, looks_like_end_ = false;
 };
 

@@ -164,6 +164,19 @@ TEST(RecordReader, ASignatureThatWasTakenOffShowsOnlyWhenCompletenessIsAsked) {
   EXPECT_EQ(first_problem(worked::reseal(forged)), "complete");
 }
 
+TEST(RecordReader, TotalsThatAreNotTheSumsAreNamed) {
+  std::vector<RecordEntry> forged = entries();
+  forged.erase(forged.begin() + 5);  // the head would tell already
+  forged.back().data.set("signature", nullptr);
+  Json totals = forged.back().data.at("totals");
+  const std::int64_t tokens = totals.at("prompt_tokens").as_int();
+  totals.set("prompt_tokens", tokens + 1);
+  forged.back().data.set("totals", totals);
+  const std::string bad = worked::reseal(forged);
+  EXPECT_EQ(first_problem(bad), fmt::format("totals in line 6 say {} prompt_tokens, but the lines above sum to {}", tokens + 1, tokens));
+  EXPECT_EQ(verify_record(bad).state, RecordState::broken);
+}
+
 TEST(RecordReader, ALostTailShowsByAKeptHead) {
   const std::vector<std::string> good = lines_of(worked::record_text());
   const Json head = entries()[5].data;

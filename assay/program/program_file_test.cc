@@ -1,0 +1,87 @@
+#include "assay/program/program_file.h"
+
+#include <gtest/gtest.h>
+
+namespace assay {
+namespace {
+
+constexpr const char* good = R"(format = "assay.program/1"
+[program]
+name = "triage"
+[signature.Triage]
+text = "ticket -> urgency: Literal['low','high']"
+[[step]]
+id = "classify"
+signature = "Triage"
+[step.config]
+max_tokens = 8
+[data]
+file = "rows.csv"
+[metric]
+name = "accuracy"
+[optimizer]
+name = "BootstrapFewShot"
+max_labeled_demos = 4
+[budget]
+calls = 100
+[lane]
+kind = "local"
+)";
+
+Result<ProgramFile> parse(const std::string& text) { return parse_program_file(text, "P.toml", ".", Rewards::built_in()); }
+
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = good;
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(ProgramFile, ReadsItsParts) {
+  const auto file = parse(good);
+  ASSERT_TRUE(file) << file.error().text();
+  EXPECT_EQ(file->program.artifact().program_name(), "triage");
+  EXPECT_EQ(file->data.file, "rows.csv");
+  EXPECT_EQ(file->optimizer.places.at("max_labeled_demos"), "P.toml:17:1");
+  EXPECT_EQ(file->metric_place, "P.toml:14:1");
+  EXPECT_EQ(file->budget.calls, 100);
+}
+
+struct Wrong {
+  const char *from, *to;
+  const char *place, *message, *remedy;
+};
+
+TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
+  const Wrong rows[] = {
+      {"max_tokens = 8", "max_tokens = \"8\"", "P.toml:10:1", "'max_tokens' is an integer", ""},
+      {"max_tokens = 8", "max_tokens = 0", "P.toml:10:1", "max_tokens is at least 1", ""},
+      {"max_tokens = 8", "max_token = 8", "P.toml:10:1", "unknown key 'max_token' in [config]", "did you mean 'max_tokens'?"},
+      {"max_tokens = 8", "temperature = -1", "P.toml:10:1", "a temperature is not negative", ""},
+      {"max_tokens = 8", "seed_policy = \"fix\"", "P.toml:10:1", "unknown seed_policy 'fix'", "fixed, per_rollout or none"},
+      {"kind = \"local\"", "kind = \"locl\"", "P.toml:21:1", "unknown lane 'locl'", "local or pylon"},
+      {"signature = \"Triage\"", "signature = \"Triag\"", "P.toml:8:1", "there is no signature 'Triag'", "did you mean 'Triage'?"},
+      {"signature = \"Triage\"", "signature = \"Triage\"\nin = { ticket = \"input.ticket\" }", "P.toml:9:1",
+       "a program of one step takes its signature's inputs as they are",
+       "leave 'in' out, or give [program] a signature and 'out' to make it a flow"},
+      {"name = \"triage\"", "name = \"triage\"\nsignature = \"Other\"", "P.toml:4:1",
+       "the program's only step has the signature Triage, not Other", "leave [program] signature out, or give 'out' too to make it a flow"},
+      {"calls = 100", "calls = -1", "P.toml:19:1", "a budget is not negative", ""},
+  };
+  for (const Wrong& row : rows) {
+    const auto file = parse(with(row.from, row.to));
+    ASSERT_FALSE(file) << row.to;
+    EXPECT_EQ(file.error().path, row.place) << row.to;
+    EXPECT_EQ(file.error().message, row.message);
+    EXPECT_EQ(file.error().remedy, row.remedy);
+  }
+}
+
+TEST(ProgramFile, RefusesWhatIsNoProgramAtAll) {
+  for (const std::string& text :
+       {std::string(), std::string("\xff"), std::string("= 3"), std::string("format = 1"), std::string(2 << 20, ' ')})
+    EXPECT_FALSE(parse(text));
+}
+
+}  // namespace
+}  // namespace assay
