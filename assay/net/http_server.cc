@@ -71,9 +71,11 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
     parser_->body_limit(limits_.body_bytes_max);
     idle_ = true;
+    seat_->set_idle(true);
     stream_.expires_after(limits_.header_wait);
     http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](AsioError error, std::size_t) {
       self->idle_ = false;
+      self->seat_->set_idle(false);
       if (error) return self->refuse(error);
       self->read_body();
     });

@@ -29,7 +29,7 @@ namespace assay {
 struct HttpServerLimits {
   std::size_t header_bytes_max = 16 * 1024;                ///< beyond: 431
   std::size_t body_bytes_max = std::size_t{1} << 20;       ///< beyond: 413
-  std::size_t connections_max = 256;                       ///< beyond: 503 and closed
+  std::size_t connections_max = 256;  ///< beyond: the one that has waited longest for a request is cut, else 503 and closed
   std::chrono::milliseconds header_wait{10'000};  ///< from the first moment of waiting to the end of the header, also between requests
   std::chrono::milliseconds body_wait{30'000};  ///< for the whole body
   std::chrono::milliseconds write_wait{30'000};  ///< for one write that the peer does not take

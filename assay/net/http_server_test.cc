@@ -132,14 +132,26 @@ TEST_F(HttpServerTest, RefusesOneConnectionMoreThanTheLimitAndServesAgainAfter) 
   limits.connections_max = 2;
   start(limits);
   RawClient first(server_->port()), second(server_->port());
-  first.say("GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  first.say("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(first.hear(12), "HTTP/1.1 200");
-  second.say("GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  second.say("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(second.hear(12), "HTTP/1.1 200");
   RawClient third(server_->port());
   EXPECT_EQ(third.hear(12), "HTTP/1.1 503");
   first.close();
   EXPECT_TRUE(eventually([&] { return get("/echo").has_value() && get("/echo")->status == 200; }));
+}
+
+TEST_F(HttpServerTest, ServesARequestAlthoughPeersThatSayNothingFillIt) {
+  HttpServerLimits limits;
+  limits.connections_max = 4;
+  start(limits);
+  std::vector<std::unique_ptr<RawClient>> silent;
+  for (int i = 0; i < 40; ++i) {
+    silent.push_back(std::make_unique<RawClient>(server_->port()));
+    if (i % 2 == 0) silent.back()->say("GET /echo HTTP/1.1\r\nHost:");
+    EXPECT_TRUE(eventually([&] { return get("/echo").has_value() && get("/echo")->status == 200; })) << i;
+  }
 }
 
 TEST_F(HttpServerTest, StreamsEventsAndNoticesThatTheClientHasGone) {

@@ -6,10 +6,28 @@ namespace assay::net {
 
 std::shared_ptr<Connections::Seat> Connections::take(const std::shared_ptr<Connections>& all, std::size_t most) {
   const std::lock_guard lock(all->mutex_);
-  if (all->open_.size() >= most) return nullptr;
+  if (all->open_.size() >= most && (all->open_.size() >= most + leaving_max || !all->cut_oldest_idle())) return nullptr;
   const std::uint64_t number = all->next_++;
   all->open_.emplace(number, Entry{});
   return std::make_shared<Seat>(all, number);
+}
+
+bool Connections::cut_oldest_idle() {
+  auto oldest = open_.end();
+  for (auto at = open_.begin(); at != open_.end(); ++at) {
+    if (at->second.idle && at->second.executor && (oldest == open_.end() || at->first < oldest->first)) oldest = at;
+  }
+  if (oldest == open_.end()) return false;
+  oldest->second.idle = false;
+  asio::post(oldest->second.executor, [connection = oldest->second.connection] {
+    if (const auto alive = connection.lock()) alive->cut();
+  });
+  return true;
+}
+
+void Connections::set_idle(std::uint64_t number, bool idle) {
+  const std::lock_guard lock(mutex_);
+  if (const auto at = open_.find(number); at != open_.end()) at->second.idle = idle;
 }
 
 void Connections::tell_all(void (Connection::*what)()) {

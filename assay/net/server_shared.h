@@ -33,6 +33,7 @@ class Connections {
   struct Entry {
     std::weak_ptr<Connection> connection;
     asio::any_io_executor executor;
+    bool idle = false;  // it waits for a request
   };
   // A connection's membership; gone with the connection.
   class Seat {
@@ -44,13 +45,15 @@ class Connections {
     void hold(std::weak_ptr<Connection> connection, asio::any_io_executor executor) {
       all_->set(number_, {std::move(connection), std::move(executor)});
     }
+    void set_idle(bool idle) { all_->set_idle(number_, idle); }
 
    private:
     std::shared_ptr<Connections> all_;
     std::uint64_t number_;
   };
 
-  // Null when `most` are open.
+  // Null when `most` are open and none of them can be sent away for it: of those that wait for a request the oldest is cut.
+  // Those that are leaving are not counted, up to `leaving_max` of them.
   static std::shared_ptr<Seat> take(const std::shared_ptr<Connections>& all, std::size_t most);
   void tell_all(void (Connection::*what)());
   void cut_all_here();  // when no thread runs any more: detaches every outbox before the event loop goes
@@ -59,11 +62,14 @@ class Connections {
  private:
   void erase(std::uint64_t number);
   void set(std::uint64_t number, Entry entry);
+  void set_idle(std::uint64_t number, bool idle);
+  bool cut_oldest_idle();  // with mutex_ held
 
   std::mutex mutex_;
   std::condition_variable none_;
   std::unordered_map<std::uint64_t, Entry> open_;
   std::uint64_t next_ = 0;
+  static constexpr std::size_t leaving_max = 64;
 };
 
 using Seat = std::shared_ptr<Connections::Seat>;
