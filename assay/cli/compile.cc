@@ -67,6 +67,24 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out("  journal   " + journal);
 }
 
+// The command that goes on: whatever decides the compile, and where it runs, must be the same.
+std::string resume_line(const CompileOptions& options, const std::string& journal) {
+  const CommonOptions& common = options.common;
+  std::string out = fmt::format("assay compile {} --resume --journal {}", shell_word(options.program), shell_word(journal));
+  if (common.seed) out += fmt::format(" --seed {}", *common.seed);
+  const std::pair<const char*, const std::string*> texts[] = {{"--out", &options.out},          {"--lane", &common.lane},
+                                                              {"--model", &common.model},       {"--fallback-lane", &common.fallback_lane},
+                                                              {"--relay", &common.relay},       {"--issuer", &common.issuer},
+                                                              {"--provider", &common.provider}, {"--privacy", &common.privacy},
+                                                              {"--prices", &common.prices}};
+  for (const auto& [option, value] : texts) {
+    if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
+  }
+  if (common.key != "default") out += " --key " + shell_word(common.key);
+  if (options.allow_overlap) out += " --allow-overlap";
+  return out;
+}
+
 void compile(const CompileOptions& options, Cli& cli) {
   auto opened = open_program(options.program, "", false, cli);
   if (!opened) return cli.fail_with(opened.error());
@@ -114,7 +132,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
     Error error = outcome.error();
-    const std::string go_on = fmt::format("assay compile {} --resume --journal {}", options.program, *journal);
+    const std::string go_on = resume_line(options, *journal);
     error.remedy += error.remedy.empty() ? "go on with: " + go_on : "; go on with: " + go_on;
     cli.fail_with(error);
     return;

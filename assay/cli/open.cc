@@ -171,6 +171,14 @@ Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world)
   return require_compatible(opened.manifest()->compatibility, offered);
 }
 
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+";
+  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 std::string msats_text(std::int64_t msats) { return fmt::format("{}.{:03} sat", msats / 1000, msats % 1000); }
 
 std::string interval_text(const std::optional<Interval>& interval) {

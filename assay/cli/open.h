@@ -70,6 +70,9 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
 /// Is what the module needs here? Errors: `refused`, with all that is missing.
 Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world);
 
+/// A word as a shell reads it back, quoted where it must be.
+std::string shell_word(const std::string& word);
+
 std::string msats_text(std::int64_t msats);
 std::string interval_text(const std::optional<Interval>& interval);
 

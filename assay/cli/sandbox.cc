@@ -27,11 +27,7 @@ struct SandboxCommandLine {
 std::string shell_line(const std::vector<std::string>& words) {
   if (words.size() == 1) return words[0];
   std::string out;
-  for (const std::string& word : words) {
-    out += out.empty() ? "'" : " '";
-    for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    out += "'";
-  }
+  for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_word(word);
   return out;
 }
 

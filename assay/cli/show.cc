@@ -10,6 +10,12 @@
 namespace assay {
 namespace {
 
+std::string indented(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c == '\n' ? "\n    " : std::string(1, c);
+  return out;
+}
+
 void show_module(const ModuleFile& module, Cli& cli) {
   Terminal& t = cli.terminal;
   const CompiledModuleManifest& m = module.manifest;
@@ -27,7 +33,7 @@ void show_module(const ModuleFile& module, Cli& cli) {
   for (const auto& [path, predictor] : module.artifact.predictors()) {
     const Json& signature = predictor.at("signature");
     t.out(fmt::format("  {}  {} ({} demos)", t.bold(path), signature.at("name").as_string(), predictor.at("demos").as_list().size()));
-    t.out("    " + printable(signature.at("instructions").as_string()));
+    t.out("    " + indented(signature.at("instructions").as_string()));
     for (const Json& demo : predictor.at("demos").as_list()) {
       t.out(t.dim(fmt::format("    {} -> {}", canonical(demo.at("inputs")).value_or(""), canonical(demo.at("outputs")).value_or(""))));
     }
