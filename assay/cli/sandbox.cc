@@ -167,8 +167,8 @@ void run(const SandboxCommandLine& options, Cli& cli) {
     const std::string out = printable(one.out.stored), err = printable(one.err.stored);
     if (!out.empty()) cli.terminal.out(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
     if (!err.empty()) cli.terminal.note(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
-    cli.terminal.note(
-        fmt::format("{}: exit {} in {} ms, {} MiB", name(one.verdict), one.exit_code, one.duration_ms, one.max_rss_kb / 1024));
+    const std::string memory = one.max_rss_kb > 0 ? fmt::format(", {} MiB", one.max_rss_kb / 1024) : "";
+    cli.terminal.note(fmt::format("{}: exit {} in {} ms{}", name(one.verdict), one.exit_code, one.duration_ms, memory));
   }
   cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level,
                                 ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -194,7 +196,12 @@ TEST(SandboxSurvivors, AreDeadWhenTheCommandHasEnded) {
   EXPECT_EQ(processes_with(marker), 0);
   // Control: outside, the same sleep goes on after its shell.
   ASSERT_EQ(std::system(fmt::format("(setsid sleep {} >/dev/null 2>&1 &) ; exit 0", marker).c_str()), 0);
-  EXPECT_GE(processes_with(marker), 1);
+  int outside = 0;
+  for (int tries = 0; tries < 500 && outside == 0; ++tries) {  // the shell ends before its child has become the sleep
+    outside = processes_with(marker);
+    if (outside == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_GE(outside, 1);
   kill_processes_with(marker);
 }
 

@@ -107,7 +107,7 @@ struct SandboxCommandRun {
   std::int64_t duration_ms = 0;
   std::int64_t cpu_user_us = 0;
   std::int64_t cpu_system_us = 0;
-  std::int64_t max_rss_kb = 0;  ///< largest process of the command
+  std::int64_t max_rss_kb = 0;  ///< largest process of the command; 0: not known, less than the process that started it held
   SandboxStream out;
   SandboxStream err;
 };
