@@ -76,7 +76,8 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
                                                               {"--model", &common.model},       {"--fallback-lane", &common.fallback_lane},
                                                               {"--relay", &common.relay},       {"--issuer", &common.issuer},
                                                               {"--provider", &common.provider}, {"--privacy", &common.privacy},
-                                                              {"--prices", &common.prices}};
+                                                              {"--prices", &common.prices},     {"--endpoint", &common.endpoint},
+                                                              {"--dialect", &common.dialect},   {"--key-env", &common.key_env}};
   for (const auto& [option, value] : texts) {
     if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
   }

@@ -1,13 +1,16 @@
 #include "assay/cli/lanes.h"
 
+#include <cstdlib>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
+#include "assay/lm/http_lane.h"
 #include "assay/lm/local_lane.h"
 #include "assay/market/ledger_wallet.h"
 #include "assay/market/pylon_lane.h"
+#include "assay/net/url.h"
 #include "assay_models.h"
 
 namespace assay {
@@ -57,6 +60,38 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
   return lane;
 }
 
+// The key is named, never given: what stands on a command line or in a file is read by others. OpenAI's own variable is for OpenAI only.
+Result<std::string> key_of(const std::string& variable, const std::string& endpoint) {
+  if (!variable.empty()) {
+    const char* value = std::getenv(variable.c_str());
+    if (value != nullptr && *value != '\0') return std::string(value);
+    return fail(ErrorCode::usage, fmt::format("the environment variable {} is not set", variable), "export it, or leave --key-env out",
+                "--key-env");
+  }
+  const auto url = parse_url(endpoint);
+  if (url && url->tls() && url->host == "api.openai.com") {
+    if (const char* value = std::getenv("OPENAI_API_KEY"); value != nullptr) return std::string(value);
+  }
+  return std::string();
+}
+
+Result<std::shared_ptr<LM>> open_http(const CommonOptions& options, const LaneSpec& spec, Cli& cli) {
+  HttpLaneOptions how;
+  how.base_url = options.endpoint.empty() ? spec.endpoint : options.endpoint;
+  if (how.base_url.empty())
+    return fail(ErrorCode::usage, "an openai lane needs an endpoint", "--endpoint http://127.0.0.1:8080/v1", "--lane openai");
+  how.model = options.model.empty() ? spec.model : options.model;
+  ASSAY_TRY(how.api_key, key_of(options.key_env.empty() ? spec.key_env : options.key_env, how.base_url));
+  if (const std::string& dialect = options.dialect.empty() ? spec.dialect : options.dialect; !dialect.empty()) {
+    ASSAY_TRY(how.dialect, parse_dialect(dialect));
+  }
+  how.context_tokens = spec.context;
+  how.privacy = spec.privacy;
+  if (const std::int64_t threads = options.threads > 0 ? options.threads : spec.threads; threads > 0) how.concurrency = threads;
+  ASSAY_TRY(std::shared_ptr<LM> lane, HttpLane::open(how, cli.clock, cli.entropy));
+  return lane;
+}
+
 }  // namespace
 
 Result<std::vector<KnownModel>> known_models() {
@@ -80,7 +115,8 @@ Result<std::shared_ptr<LM>> open_lane(const CommonOptions& options, const LaneSp
   const std::string kind = options.lane.empty() ? spec.kind : options.lane;
   if (kind == "local") return open_local(options, spec, cli);
   if (kind == "pylon") return open_pylon(options, spec, cli);
-  return fail(ErrorCode::usage, fmt::format("unknown lane '{}'", kind), "local or pylon", "--lane");
+  if (kind == "openai") return open_http(options, spec, cli);
+  return fail(ErrorCode::usage, fmt::format("unknown lane '{}'", kind), "local, pylon or openai", "--lane");
 }
 
 }  // namespace assay

@@ -16,9 +16,13 @@ namespace assay {
 void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N");
   command.add_option("--privacy", options.privacy, "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default)");
-  command.add_option("--lane", options.lane, "local (default) or pylon");
-  command.add_option("--model", options.model, "Model of the lane: a name of assay doctor's list, or a GGUF file");
-  command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local or pylon");
+  command.add_option("--lane", options.lane, "local (default), pylon, or openai: a server with OpenAI's chat interface");
+  command.add_option("--model", options.model,
+                     "Model of the lane: a name of assay doctor's list, a GGUF file, or the server's name for it");
+  command.add_option("--endpoint", options.endpoint, "Base URL of an openai lane, e.g. http://127.0.0.1:8080/v1");
+  command.add_option("--key-env", options.key_env, "Environment variable that holds the key of an openai lane");
+  command.add_option("--dialect", options.dialect, "Of an openai lane: openai (default), or llama.cpp, which can constrain answers");
+  command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local, pylon or openai");
   command.add_option("--threads", options.threads, "Calls at once (default: one a processor on the local lane)");
   command.add_option("--key", options.key, "Name of the signing key; none: nothing is signed")->capture_default_str();
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
@@ -59,7 +63,7 @@ Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::strin
 
 }  // namespace
 
-bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find_first_of("./") == std::string::npos; }
+bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find('.') == std::string::npos; }
 
 Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust) {
   const Store store(default_store_folder());

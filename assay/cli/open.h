@@ -12,7 +12,8 @@
 namespace assay {
 
 struct CommonOptions {
-  std::string budget, privacy, lane, model, fallback_lane, key = "default", record, relay, issuer, provider, prices;
+  std::string budget, privacy, lane, model, fallback_lane, key = "default", record, relay, issuer, provider, prices, endpoint, dialect,
+                                                           key_env;
   std::optional<std::int64_t> seed;
   std::int64_t threads = 0;  ///< answers at once
   bool content = false;
@@ -32,7 +33,7 @@ struct OpenedProgram {
 /// Verifies a module and checks trust before it is loaded. Errors: `mismatch` (bad), `refused` (unknown signer).
 Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli);
 
-/// True for what can only be an id or a ref of the store: no such file, and no dot or slash in it.
+/// True for what can only be an id or a ref of the store: no such file, and no dot in it.
 bool is_stored_name(const std::string& path);
 Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust);
 

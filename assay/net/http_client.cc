@@ -7,6 +7,7 @@
 #include <boost/beast/http/write.hpp>
 
 #include "assay/net/asio.h"
+#include "assay/net/outgoing.h"
 #include "assay/net/tls.h"
 
 namespace assay {
@@ -15,35 +16,7 @@ namespace {
 namespace http = net::beast::http;
 using net::AsioError;
 using net::Blocking;
-using Outgoing = http::request<http::string_body>;
-
-bool is_reserved(std::string_view name) {
-  return net::beast::iequals(name, "host") || net::beast::iequals(name, "content-length") || net::beast::iequals(name, "connection") ||
-         net::beast::iequals(name, "transfer-encoding");
-}
-
-Result<Outgoing> outgoing(const HttpRequest& request, const Url& url) {
-  if (!valid_header(request.method, "")) return fail(ErrorCode::usage, "the HTTP method is not a token");
-  Outgoing out;
-  out.version(11);
-  out.method_string(request.method);
-  out.target(url.target);
-  out.set(http::field::host, url.authority());
-  for (const auto& [name, value] : request.headers) {
-    if (!valid_header(name, value) || is_reserved(name)) {
-      return fail(ErrorCode::usage, "a request header is not allowed: " + (valid_header(name, "") ? name : "(unreadable name)"),
-                  "no control characters; Host, Content-Length, Transfer-Encoding and Connection are set by the client");
-    }
-    out.insert(name, value);
-  }
-  if (out.find(http::field::user_agent) == out.end()) out.set(http::field::user_agent, "assay");
-  out.keep_alive(false);
-  out.body() = request.body;
-  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH") {
-    out.content_length(request.body.size());
-  }
-  return out;
-}
+using net::Outgoing;
 
 // Sends and receives over a connected stream; `close` ends whatever is under way.
 template <class Stream, class Close>
@@ -87,7 +60,7 @@ Result<HttpResponse> send_tls(Blocking& blocking, net::asio::io_context& context
 Result<HttpResponse> send(const HttpRequest& request, const HttpLimits& limits, const Wait& wait, Clock& clock) {
   ASSAY_TRY(const Url url, parse_url(request.url));
   if (url.websocket()) return fail(ErrorCode::usage, "an HTTP request was given a WebSocket URL", "use http:// or https://");
-  ASSAY_TRY(Outgoing out, outgoing(request, url));
+  ASSAY_TRY(Outgoing out, net::outgoing(request, url, false));
   net::asio::io_context context;
   Blocking blocking(context, wait, clock);
   if (url.tls()) return send_tls(blocking, context, url, out, limits);

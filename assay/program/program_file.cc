@@ -247,12 +247,32 @@ Result<BudgetLimits> read_budget(const TomlTable& root) {
   return out;
 }
 
+Result<void> read_privacy(const TomlTable& table, std::string_view key, std::vector<PrivacyMode>& out) {
+  if (!table.has(key)) return {};
+  std::vector<std::string> modes;
+  ASSAY_CHECK(table.texts(key, modes));
+  out.clear();
+  for (const std::string& text : modes) {
+    const auto mode = parse_privacy(text);
+    if (!mode) return table.error(key, mode.error().message, mode.error().remedy);
+    out.push_back(*mode);
+  }
+  return {};
+}
+
 Result<void> read_lane(const TomlTable& root, LaneSpec& out) {
   if (!root.has("lane")) return {};
   ASSAY_TRY(const TomlTable table, root.table("lane"));
-  ASSAY_CHECK(table.only({"kind", "model", "endpoint", "threads"}));
+  ASSAY_CHECK(table.only({"kind", "model", "endpoint", "dialect", "key_env", "context", "privacy", "threads"}));
   ASSAY_CHECK(table.text("kind", out.kind));
-  if (out.kind != "local" && out.kind != "pylon") return table.error("kind", fmt::format("unknown lane '{}'", out.kind), "local or pylon");
+  if (out.kind != "local" && out.kind != "pylon" && out.kind != "openai")
+    return table.error("kind", fmt::format("unknown lane '{}'", out.kind), "local, pylon or openai");
+  ASSAY_CHECK(table.text("dialect", out.dialect));
+  if (!out.dialect.empty() && out.dialect != "openai" && out.dialect != "llama.cpp")
+    return table.error("dialect", fmt::format("unknown dialect '{}'", out.dialect), "openai or llama.cpp");
+  ASSAY_CHECK(table.text("key_env", out.key_env));
+  ASSAY_CHECK(table.integer("context", out.context));
+  ASSAY_CHECK(read_privacy(table, "privacy", out.privacy));
   ASSAY_CHECK(table.text("model", out.model));
   ASSAY_CHECK(table.text("endpoint", out.endpoint));
   ASSAY_CHECK(table.integer("threads", out.threads));
@@ -269,16 +289,7 @@ Result<Compatibility> read_requires(const TomlTable& root) {
   ASSAY_CHECK(table.texts("required_tools", out.required_tools));
   ASSAY_CHECK(table.texts("required_lanes", out.required_lanes));
   ASSAY_CHECK(table.texts("capabilities", out.capabilities));
-  if (table.has("privacy_modes_allowed")) {
-    std::vector<std::string> modes;
-    ASSAY_CHECK(table.texts("privacy_modes_allowed", modes));
-    out.privacy_modes_allowed.clear();
-    for (const std::string& text : modes) {
-      const auto mode = parse_privacy(text);
-      if (!mode) return table.error("privacy_modes_allowed", mode.error().message, mode.error().remedy);
-      out.privacy_modes_allowed.push_back(*mode);
-    }
-  }
+  ASSAY_CHECK(read_privacy(table, "privacy_modes_allowed", out.privacy_modes_allowed));
   if (table.has("min_provider_reputation")) {
     double value = 0;
     ASSAY_CHECK(table.number("min_provider_reputation", value));

@@ -39,8 +39,12 @@ struct OptimizerSpec {
 struct LaneSpec {
   std::string kind = "local";
   std::string model;     ///< empty: the default model
-  std::string endpoint;  ///< relay of a pylon lane, address of an HTTP lane
-  std::int64_t threads = 0;  ///< 0: the machine's cores
+  std::string endpoint;  ///< relay of a pylon lane, base URL of an openai lane
+  std::string dialect;   ///< of an openai lane: "openai" (default) or "llama.cpp"
+  std::string key_env;   ///< of an openai lane: name of the environment variable that holds its key
+  std::int64_t context = 0;  ///< tokens that its model can read; 0: not known
+  std::vector<PrivacyMode> privacy;  ///< modes that an openai lane may see; empty: public_ok and no_pii
+  std::int64_t threads = 0;  ///< calls at once; 0: as the lane thinks
 };
 
 struct ProgramFile {

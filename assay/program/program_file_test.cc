@@ -59,7 +59,7 @@ TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
       {"max_tokens = 8", "max_token = 8", "P.toml:10:1", "unknown key 'max_token' in [config]", "did you mean 'max_tokens'?"},
       {"max_tokens = 8", "temperature = -1", "P.toml:10:1", "a temperature is not negative", ""},
       {"max_tokens = 8", "seed_policy = \"fix\"", "P.toml:10:1", "unknown seed_policy 'fix'", "fixed, per_rollout or none"},
-      {"kind = \"local\"", "kind = \"locl\"", "P.toml:21:1", "unknown lane 'locl'", "local or pylon"},
+      {"kind = \"local\"", "kind = \"locl\"", "P.toml:21:1", "unknown lane 'locl'", "local, pylon or openai"},
       {"signature = \"Triage\"", "signature = \"Triag\"", "P.toml:8:1", "there is no signature 'Triag'", "did you mean 'Triage'?"},
       {"signature = \"Triage\"", "signature = \"Triage\"\nin = { ticket = \"input.ticket\" }", "P.toml:9:1",
        "a program of one step takes its signature's inputs as they are",

@@ -1,0 +1,175 @@
+#include "assay/lm/http_lane.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "assay/net/http_session.h"
+#include "assay/net/url.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t first_pause_ns = 500'000'000;
+constexpr std::int64_t longest_pause_ns = 30'000'000'000;
+
+bool may_ask_again(int status) { return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500; }
+
+// Retry-After in seconds; a date, which some proxies send, counts as not given.
+std::optional<std::int64_t> retry_after_ns(const HttpHeaders& headers) {
+  const auto text = find_header(headers, "retry-after");
+  if (!text) return std::nullopt;
+  double seconds = 0;
+  const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (problem != std::errc{} || end != text->data() + text->size() || !(seconds >= 0 && seconds <= 86400)) return std::nullopt;
+  return static_cast<std::int64_t>(seconds * 1e9);
+}
+
+}  // namespace
+
+struct HttpLane::Impl {
+  Impl(HttpLaneOptions given, Clock& c, Entropy& e)
+      : options(std::move(given)), clock(c), entropy(e), session({.ca_file = options.ca_file}, c) {}
+
+  HttpLaneOptions options;
+  Clock& clock;
+  Entropy& entropy;
+  HttpSession session;
+  Lane lane;
+  std::string url;
+
+  std::string without_key(std::string text) const {
+    for (std::size_t at = options.api_key.empty() ? std::string::npos : text.find(options.api_key); at != std::string::npos;
+         at = text.find(options.api_key, at)) {  // ends: every round takes one out
+      text.replace(at, options.api_key.size(), "[key]");
+    }
+    return text;
+  }
+
+  std::int64_t jittered(std::int64_t attempt) {
+    const std::int64_t most = std::min(longest_pause_ns, first_pause_ns << std::min<std::int64_t>(attempt, 10));
+    const Bytes32 bytes = entropy.bytes32();
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < 8; ++i) word = (word << 8) | bytes[i];
+    return static_cast<std::int64_t>(word % static_cast<std::uint64_t>(most));
+  }
+
+  Error status_error(const HttpResponse& response) const {
+    const std::string why = without_key(chat_error_text(response.body));
+    const std::string said = fmt::format("{} answered {}{}", lane.engine, response.status, why.empty() ? "" : ": " + why);
+    switch (response.status) {
+      case 401:
+      case 403: return {ErrorCode::refused, said, "lane", "give the key: key_env = \"NAME\" in [lane], or --key-env NAME"};
+      case 404: return {ErrorCode::unavailable, said, "lane", "check the endpoint (it ends with /v1) and the model's name"};
+      case 413: return {ErrorCode::limit_exceeded, said, "lane", "shorten the prompt"};
+      case 400:
+      case 422:
+        return why.find("context") != std::string::npos ? Error{ErrorCode::limit_exceeded, said, "lane", "shorten the prompt"}
+                                                        : Error{ErrorCode::refused, said, "lane", "the server does not take this request"};
+      default: return {ErrorCode::unavailable, said, "lane", "try again later"};
+    }
+  }
+
+  struct Try {
+    Result<LmResponse> answer;
+    bool again = false;
+    std::optional<std::int64_t> pause_ns;
+  };
+
+  Try ask(const std::string& body, const Wait& wait) {
+    ChatAnswerReader reader;
+    Result<void> taken;
+    bool begun = false;
+    HttpRequest request{"POST", url, {{"Content-Type", "application/json"}, {"Accept", "text/event-stream, application/json"}}, body};
+    if (!options.api_key.empty()) request.headers.emplace_back("Authorization", "Bearer " + options.api_key);
+    const auto response = session.stream(
+        request,
+        [&](std::string_view bytes) {
+          begun = true;
+          taken = reader.take(bytes);
+          return taken.has_value();
+        },
+        wait);
+    if (!response) {
+      const bool again = response.error().code == ErrorCode::unavailable && !begun;
+      return {std::unexpected(response.error()), again, std::nullopt};
+    }
+    if (!taken) return {std::unexpected(taken.error()), false, std::nullopt};
+    if (response->status / 100 != 2)
+      return {std::unexpected(status_error(*response)), may_ask_again(response->status), retry_after_ns(response->headers)};
+    return {reader.finish(), false, std::nullopt};
+  }
+
+  Result<void> pause(std::int64_t ns, const Wait& wait, const Error& why) {
+    const std::int64_t until = clock.steady_ns() + ns;
+    if (until >= wait.deadline.at_ns) {
+      Error error = why;
+      error.message += fmt::format("; the next try would come in {:.1f} s, after the deadline", static_cast<double>(ns) / 1e9);
+      return std::unexpected(std::move(error));
+    }
+    if (clock.sleep_until(until, wait.stop)) return {};
+    return wait.check(clock, "the wait for " + lane.engine);
+  }
+};
+
+HttpLane::HttpLane(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpLane::~HttpLane() = default;
+
+Result<std::shared_ptr<HttpLane>> HttpLane::open(const HttpLaneOptions& options, Clock& clock, Entropy& entropy) {
+  std::string base = options.base_url;
+  while (base.ends_with('/')) base.pop_back();
+  auto url = parse_url(base);
+  if (!url) return std::unexpected(std::move(url.error()).in("lane.endpoint"));
+  if (url->websocket()) return fail(ErrorCode::usage, "an openai lane needs an http:// or https:// endpoint", {}, "lane.endpoint");
+  if (options.model.empty())
+    return fail(ErrorCode::usage, "an openai lane needs the name of a model", "model = \"…\", or --model", "lane.model");
+  if (!options.api_key.empty() && !url->tls() && !is_loopback_host(url->host)) {
+    return fail(ErrorCode::refused, fmt::format("the key would go to {} unencrypted", url->authority()), "use https://", "lane.endpoint");
+  }
+  if (!valid_header("Authorization", "Bearer " + options.api_key))
+    return fail(ErrorCode::usage, "the key holds characters that no header may hold", "is there a line break at its end?", "lane.key_env");
+  auto impl = std::make_unique<Impl>(options, clock, entropy);
+  impl->url = base + "/chat/completions";
+  impl->lane.kind = "openai";
+  impl->lane.model = options.model;
+  impl->lane.engine = fmt::format("{} ({})", url->scheme + "://" + url->authority(), name(options.dialect));
+  return std::shared_ptr<HttpLane>(new HttpLane(std::move(impl)));
+}
+
+const Lane& HttpLane::lane() const { return impl_->lane; }
+int HttpLane::concurrency() const { return static_cast<int>(std::clamp<std::int64_t>(impl_->options.concurrency, 1, 1024)); }
+
+std::vector<PrivacyMode> HttpLane::privacy_modes() const {
+  return impl_->options.privacy.empty() ? LM::privacy_modes() : sorted_privacy(impl_->options.privacy);
+}
+
+std::vector<std::string> HttpLane::capabilities() const {
+  std::vector<std::string> out;
+  if (impl_->options.context_tokens > 0) out.push_back(fmt::format("context:{}", impl_->options.context_tokens));
+  if (impl_->options.dialect == ChatDialect::llama_cpp) out.emplace_back("json_schema");
+  return out;
+}
+
+Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait) {
+  ASSAY_TRY(const std::string body, chat_body(request, impl_->options.model, impl_->options.dialect, true));
+  if (impl_->options.context_tokens > 0) {
+    const Json& most = request.config.at("max_tokens");
+    if (most.is_int() && most.as_int() >= impl_->options.context_tokens)
+      return fail(ErrorCode::limit_exceeded, fmt::format("max_tokens {} leaves no room for a prompt", most.as_int()), {},
+                  "config.max_tokens");
+  }
+  for (std::int64_t attempt = 0;; ++attempt) {  // ends: with an answer, an error, or the last attempt
+    const Wait limited{wait.deadline.sooner(Deadline::after(impl_->clock, std::chrono::seconds(impl_->options.attempt_seconds))),
+                       wait.stop};
+    Impl::Try tried = impl_->ask(body, limited);
+    if (tried.answer) {
+      if (attempt > 0) tried.answer->usage.more.set("attempts", attempt + 1);
+      return std::move(tried.answer);
+    }
+    if (!tried.again || attempt + 1 >= impl_->options.attempts) return std::unexpected(std::move(tried.answer).error());
+    ASSAY_CHECK(impl_->pause(tried.pause_ns.value_or(impl_->jittered(attempt)), wait, tried.answer.error()));
+  }
+}
+
+}  // namespace assay

@@ -1,0 +1,186 @@
+#include "assay/lm/openai_chat.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "assay/base/sha256.h"
+#include "assay/lm/gbnf.h"
+
+namespace assay {
+namespace {
+
+constexpr std::size_t error_text_max = 300;
+
+bool is_sent(std::string_view key) {
+  constexpr std::array<std::string_view, 9> known{"temperature",      "top_p",      "max_tokens",       "stop",        "frequency_penalty",
+                                                  "presence_penalty", "logit_bias", "reasoning_effort", "service_tier"};
+  return std::find(known.begin(), known.end(), key) != known.end();
+}
+
+// Those that its caller keeps to: seeds and repeated requests.
+bool is_callers(std::string_view key) { return key == "n" || key == "seed_policy" || key == "constrain"; }
+
+Result<void> put_config(JsonObject& body, const Json& config, ChatDialect dialect) {
+  if (config.is_null()) return {};
+  if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
+  for (const auto& [key, value] : config.as_object()) {
+    if (is_callers(key)) continue;
+    if (!is_sent(key) && !(dialect == ChatDialect::llama_cpp && (key == "top_k" || key == "min_p" || key == "repeat_penalty"))) {
+      return fail(ErrorCode::refused, fmt::format("this lane cannot keep to config key '{}'", key), "leave it out, or use another lane",
+                  "config." + key);
+    }
+    if (key == "stop" && value.is_list() && value.as_list().empty()) continue;
+    body.set(key, value);
+  }
+  return {};
+}
+
+Result<void> put_schema(JsonObject& body, const Json& schema, ChatDialect dialect) {
+  if (schema.is_null()) return {};
+  if (dialect != ChatDialect::llama_cpp) {
+    return fail(ErrorCode::refused, "this server cannot keep an answer to the signature",
+                "set constrain = false, or use a llama.cpp server with dialect = \"llama.cpp\"", "schema");
+  }
+  auto parts = answer_parts(schema);
+  if (!parts) return std::unexpected(std::move(parts.error()).in("schema"));
+  body.set("grammar", gbnf_of(*parts));
+  return {};
+}
+
+}  // namespace
+
+std::string_view name(ChatDialect dialect) { return dialect == ChatDialect::openai ? "openai" : "llama.cpp"; }
+
+Result<ChatDialect> parse_dialect(std::string_view text) {
+  for (const ChatDialect dialect : {ChatDialect::openai, ChatDialect::llama_cpp}) {
+    if (text == name(dialect)) return dialect;
+  }
+  return fail(ErrorCode::usage, fmt::format("unknown dialect '{}'", text), "openai or llama.cpp", "dialect");
+}
+
+Result<std::string> chat_body(const LmRequest& request, const std::string& model, ChatDialect dialect, bool stream) {
+  if (request.tools.is_object() && !request.tools.as_object().empty())
+    return fail(ErrorCode::refused, "this lane takes no native tools", "use a template that writes the tools into the prompt", "tools");
+  JsonList messages;
+  for (const Message& message : request.messages) messages.push_back(message.to_json());
+  if (messages.empty()) return fail(ErrorCode::malformed, "a request needs at least one message", {}, "messages");
+  JsonObject body{{"model", model}, {"messages", std::move(messages)}};
+  ASSAY_CHECK(put_config(body, request.config, dialect));
+  ASSAY_CHECK(put_schema(body, request.schema, dialect));
+  if (request.seed) {
+    // Servers take 32 bits; a new rollout is a new draw.
+    const std::string mixed = fmt::format("{}\n{}", *request.seed, request.rollout);
+    const Bytes32 digest = sha256(mixed);
+    body.set("seed", (std::int64_t{digest[0] & 0x7F} << 24) | (std::int64_t{digest[1]} << 16) | (std::int64_t{digest[2]} << 8) | digest[3]);
+  }
+  if (dialect == ChatDialect::llama_cpp) body.set("cache_prompt", true);
+  if (stream) {
+    body.set("stream", true);
+    body.set("stream_options", JsonObject{{"include_usage", true}});
+  }
+  return canonical(body);
+}
+
+Result<void> ChatAnswerReader::take(std::string_view bytes) {
+  if (done_) return {};
+  buffer_ += bytes;
+  if (!is_stream_) {
+    const std::size_t begin = buffer_.find_first_not_of(" \t\r\n");
+    if (begin == std::string::npos) return {};
+    is_stream_ = buffer_[begin] != '{';
+  }
+  if (!is_stream_) {
+    if (buffer_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer");
+    return {};
+  }
+  std::size_t from = 0;
+  for (std::size_t end = buffer_.find('\n'); end != std::string::npos; end = buffer_.find('\n', from)) {  // ends: from grows
+    ASSAY_CHECK(line(std::string_view(buffer_).substr(from, end - from)));
+    from = end + 1;
+  }
+  buffer_.erase(0, from);
+  if (buffer_.size() > limits_.event_bytes_max) return fail(ErrorCode::limit_exceeded, "one event of the answer is too long", "", "answer");
+  return {};
+}
+
+Result<void> ChatAnswerReader::line(std::string_view text) {
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  if (!text.starts_with("data:")) return {};  // comments, event names, empty lines
+  text.remove_prefix(5);
+  if (text.starts_with(' ')) text.remove_prefix(1);
+  if (done_) return {};
+  if (text == "[DONE]") {
+    done_ = true;
+    return {};
+  }
+  const auto json = read_json(text);
+  if (!json) return std::unexpected(Error(json.error()).in("answer"));
+  return event(*json);
+}
+
+Result<void> ChatAnswerReader::event(const Json& json) {
+  if (!json.is_object()) return fail(ErrorCode::malformed, "an event of the answer is no object", "", "answer");
+  if (!json.at("error").is_null()) {
+    const std::string why = chat_error_text(canonical(json).value_or(""));
+    return fail(ErrorCode::unavailable, "the server gave up: " + (why.empty() ? "without saying why" : why), "", "answer.error");
+  }
+  if (const Json& usage = json.at("usage"); usage.is_object()) {
+    ASSAY_TRY(usage_.prompt_tokens, int_member(usage, "prompt_tokens"));
+    ASSAY_TRY(usage_.completion_tokens, int_member(usage, "completion_tokens"));
+    if (usage_.prompt_tokens < 0 || usage_.completion_tokens < 0)
+      return fail(ErrorCode::malformed, "usage is negative", "", "answer.usage");
+    if (const Json& cached = usage.at("prompt_tokens_details").at("cached_tokens"); cached.is_int() && cached.as_int() >= 0)
+      usage_.more.set("cached_tokens", cached.as_int());
+    has_usage_ = true;
+  }
+  const Json& choices = json.at("choices");
+  if (choices.is_list() && !choices.as_list().empty()) return choice(choices.as_list().front());
+  return {};
+}
+
+Result<void> ChatAnswerReader::choice(const Json& choice) {
+  has_choice_ = true;
+  for (const char* where : {"delta", "message"}) {
+    if (const Json& text = choice.at(where).at("content"); text.is_string()) content_ += text.as_string();
+  }
+  if (content_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer.content");
+  if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = reason.as_string().substr(0, 64);
+  return {};
+}
+
+Result<LmResponse> ChatAnswerReader::finish() {
+  if (!is_stream_ && !buffer_.empty()) {
+    const auto json = read_json(buffer_);
+    if (!json) return std::unexpected(Error(json.error()).in("answer"));
+    buffer_.clear();
+    ASSAY_CHECK(event(*json));
+  }
+  if (!has_choice_)
+    return fail(ErrorCode::malformed, "the server's answer holds no choice", "is this an OpenAI-compatible endpoint?", "answer");
+  if (finish_reason_.empty()) return fail(ErrorCode::malformed, "the answer was cut off: no finish_reason came", "", "answer");
+  if (!has_usage_) {
+    return fail(ErrorCode::malformed, "the server does not say how many tokens it used, so that the call has no price",
+                "use a server that reports usage (stream_options.include_usage)", "answer.usage");
+  }
+  LmResponse out;
+  out.content = std::move(content_);
+  out.finish_reason = std::move(finish_reason_);
+  out.usage = std::move(usage_);
+  return out;
+}
+
+std::string chat_error_text(std::string_view body) {
+  const auto json = read_json(body.substr(0, std::min<std::size_t>(body.size(), 65536)));
+  if (!json) return "";
+  const Json& error = json->at("error");
+  const Json& text = error.is_object() ? error.at("message") : error;
+  if (!text.is_string()) return "";
+  std::string out;
+  for (const char c : to_utf8(std::string_view(text.as_string()).substr(0, error_text_max)))
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
+  return out;
+}
+
+}  // namespace assay

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""The lane `openai` against llama.cpp's own server: run, compile, replay, refuse, retry, cancel."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import assay_home  # noqa: E402
+from assay_home import Home, interop, wait_until  # noqa: E402
+
+TICKET = "ticket=Nobody can log in since this morning"
+
+
+def model_file():
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path(os.environ["HOME"]) / ".cache")
+    return cache / "assay/models/smollm2-135m-instruct.gguf"
+
+
+class HttpLane(Home):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        serve = assay_home.options.source / "interop/llamacpp/serve.py"
+        cls.server = subprocess.Popen([interop("llamacpp"), str(serve), str(model_file()), "--slots", "4"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL, text=True)
+        cls.endpoint = cls.server.stdout.readline().strip()
+        cls.lane = ["--lane", "openai", "--endpoint", cls.endpoint, "--model", "smollm2", "--dialect", "llama.cpp", "--privacy", "public_ok"]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stdin.close()
+        cls.server.stdout.close()
+        try:
+            cls.server.wait(20)
+        except subprocess.TimeoutExpired:
+            cls.server.kill()
+            cls.server.wait()
+        super().tearDownClass()
+
+    def setUp(self):
+        if not (self.home / "tt").exists():
+            self.assay("init", "tt")
+
+    def test_a_run_is_answered_recorded_and_replayed(self):
+        run = self.json("run", "tt/PROGRAM.toml", TICKET, *self.lane, "--record", "one.run.jsonl")
+        self.assertIn(run["output"]["urgency"], ("low", "high"))
+        self.assertGreater(run["usage"]["prompt_tokens"], 10)
+        self.assertIsNone(run["cost_msats"])  # no price for this lane: unpriced, never 0
+        self.assertTrue(self.json("verify", "--complete", "one.run.jsonl")["ok"])
+        replayed = self.json("replay", "one.run.jsonl", "--module", "tt/PROGRAM.toml")
+        self.assertTrue(replayed["identical"] and replayed["complete"])
+        start = json.loads((self.home / "one.run.jsonl").read_text().splitlines()[0])
+        self.assertEqual(start["data"]["lanes"][0]["kind"], "openai")
+
+    def test_constrained_answers_keep_to_the_signature(self):
+        """llama.cpp with our grammar may only answer what our own constraint admits."""
+        rows = (self.home / "tt/rows.csv").read_text().splitlines()[1:9]
+        inputs = self.write("rows.jsonl", "".join(json.dumps({"ticket": row.rsplit(",", 1)[0].strip('"')}) + "\n" for row in rows))
+        done = self.assay("run", "--json", "tt/PROGRAM.toml", "--inputs", inputs, *self.lane)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(lines[-1]["summary"]["failed"], 0)
+        self.assertTrue(all(line["output"]["urgency"] in ("low", "high") for line in lines[:-1]))
+
+    def test_a_compile_ends_with_a_module_and_replays(self):
+        compiled = self.json("compile", "tt/PROGRAM.toml", *self.lane, "--threads", 4, "-o", "http.module.json", "--journal", "http.compile.run.jsonl")
+        self.assertGreater(compiled["usage"]["calls"], 20)
+        replayed = self.json("replay", "http.compile.run.jsonl")
+        self.assertEqual(replayed["compiled_id"], compiled["compiled_id"])
+
+    def test_private_data_and_wrong_places_are_refused(self):
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.lane[:-2], want=6)  # the default mode stays in the process
+        self.assay("run", "tt/PROGRAM.toml", TICKET, "--lane", "openai", want=2)
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.lane[:-4], "--privacy", "public_ok", want=6)  # openai dialect: cannot constrain
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.lane, "--key-env", "NO_SUCH_KEY", want=2)
+        away = ["--lane", "openai", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--dialect", "llama.cpp", "--privacy", "public_ok"]
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *away, "--budget", "seconds=2", want=7)
+
+    def test_ctrl_c_ends_a_call_at_once(self):
+        text = (self.home / "tt/PROGRAM.toml").read_text().replace("max_tokens = 16", "max_tokens = 1500").replace("constrain = true", "constrain = false")
+        self.write("long/PROGRAM.toml", text)
+        command = [str(assay_home.options.assay), "run", "long/PROGRAM.toml", TICKET, *self.lane, "--record", "long.run.jsonl"]
+        process = subprocess.Popen(command, cwd=self.home, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        record = self.home / "long.run.jsonl"
+        self.assertTrue(wait_until(lambda: record.exists() and '"lm_request"' in record.read_text(), 30))
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), 130)
+        self.assertLess(time.monotonic() - begin, 5)
+
+
+if __name__ == "__main__":
+    assay_home.main()
