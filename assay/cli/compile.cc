@@ -99,6 +99,13 @@ void compile(const CompileOptions& options, Cli& cli) {
   if (!plan) return cli.fail_with(plan.error());
   auto world = open_world(options.common, *opened, cli);
   if (!world) return cli.fail_with(world.error());
+  if (file.proposer) {
+    CommonOptions own;
+    own.key = options.common.key;
+    auto proposer = open_lane(own, *file.proposer, cli);
+    if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
+    (*world)->settings.lanes[proposer_requirement] = std::move(*proposer);
+  }
   const std::string name = file.program.artifact().program_name();
   CommonOptions journal_options = options.common;
   if (!options.journal.empty()) journal_options.record = options.journal;

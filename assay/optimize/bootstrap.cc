@@ -6,6 +6,7 @@
 
 #include "assay/base/nearest.h"
 #include "assay/base/random.h"
+#include "assay/optimize/copro.h"
 #include "assay/optimize/stats.h"
 
 namespace assay {
@@ -224,9 +225,13 @@ Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const
     ASSAY_TRY(BootstrapConfig read, BootstrapConfig::read(config, true));
     return std::unique_ptr<Optimizer>(std::make_unique<BootstrapFewShotWithRandomSearch>(std::move(read)));
   }
-  const std::string near = nearest(name, {"BootstrapFewShot", "BootstrapFewShotWithRandomSearch"});
+  if (name == "COPRO") {
+    ASSAY_TRY(const CoproConfig read, CoproConfig::read(config));
+    return std::unique_ptr<Optimizer>(std::make_unique<Copro>(read));
+  }
+  const std::string near = nearest(name, {"BootstrapFewShot", "BootstrapFewShotWithRandomSearch", "COPRO"});
   return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name),
-              near.empty() ? "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch" : fmt::format("did you mean '{}'?", near),
+              near.empty() ? "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch, COPRO" : fmt::format("did you mean '{}'?", near),
               "optimizer.name");
 }
 

@@ -93,6 +93,11 @@ Result<void> record_decision(const Context& context, std::string_view what, Json
   return context.record("decision", JsonObject{{"what", what}, {"value", std::move(value)}});
 }
 
+std::shared_ptr<LM> proposer_of(const Settings& settings) {
+  const auto own = settings.lanes.find(proposer_requirement);
+  return own != settings.lanes.end() ? own->second : settings.lm;
+}
+
 Result<CompiledModuleManifest> make_manifest(const CompilePlan& plan, const CompileResult& result, const CompileWorld& world,
                                              const Totals& totals, const std::string& root, std::int64_t duration_ms) {
   CompiledModuleManifest manifest;
@@ -110,6 +115,13 @@ Result<CompiledModuleManifest> make_manifest(const CompilePlan& plan, const Comp
   task.lane_id = lane_id;
   task.model = lane.model;
   manifest.provenance.task = task;
+  if (result.proposes) {
+    const std::shared_ptr<LM> proposer = proposer_of(world.settings);
+    LaneRef named;
+    named.model = proposer->lane().model;
+    ASSAY_TRY(named.lane_id, proposer->lane().id());
+    manifest.provenance.proposer = named;
+  }
   manifest.provenance.assay.version = world.assay_version;
   manifest.provenance.assay.build = world.assay_build;
   manifest.provenance.journal_root = root;
@@ -130,6 +142,9 @@ Result<RunStart> run_start(const CompilePlan& plan, const CompileWorld& world) {
     ASSAY_TRY(start.price_book, world.effects.prices->id());
   }
   start.lanes = {world.settings.lm->lane().to_json()};
+  for (const auto& [requirement, lane] : world.settings.lanes) {
+    if (lane != world.settings.lm) start.lanes.push_back(lane->lane().to_json());
+  }
   start.privacy_mode = privacy_name(world.effects.privacy);
   start.assay_version = world.assay_version;
   start.assay_build = world.assay_build;
@@ -184,6 +199,7 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
                 .metric = plan.metric,
                 .seed = plan.seed,
                 .order_seed = plan.order_seed,
+                .proposer = proposer_of(context.settings()),
                 .evaluate = hooks.evaluate,
                 .say = hooks.say};
   ASSAY_TRY(const Candidate best, optimizer->compile(search));
@@ -200,10 +216,11 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
   ASSAY_TRY(const Evaluation compiled, evaluate(test.at("compiled"), best.program, plan.data.test, plan.metric, hooks.evaluate));
   search.tell(fmt::format("compiled  {} {:.3f}", plan.metric.ref.name, mean(compiled.scores())));
 
-  CompileResult result{best.program,        best.id, make_scorecard(plan, search, best, baseline, compiled, looks),
-                       optimizer->config(), {},      false};
+  CompileResult result{best.program, best.id, make_scorecard(plan, search, best, baseline, compiled, looks), optimizer->config(), {},
+                       false,        false};
   result.optimizer_config.set("seed", plan.seed);
   result.optimizer_config.set("order_seed", plan.order_seed);
+  result.proposes = optimizer->proposes();
   result.valset_id = DataSets::id({search.val.begin(), search.val.end()});
   result.promoted = result.scorecard.gain_interval->low > 0;
   ASSAY_TRY(Json card, to_json(result.scorecard));

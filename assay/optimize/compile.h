@@ -45,6 +45,7 @@ struct CompileResult {
   JsonObject optimizer_config;  ///< with every default filled in
   std::string valset_id;        ///< of the rows that the search used
   bool promoted = false;        ///< the gain's interval lies above zero
+  bool proposes = false;        ///< the optimizer asked a proposer
 };
 
 struct CompileHooks {

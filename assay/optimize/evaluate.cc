@@ -8,11 +8,6 @@
 namespace assay {
 namespace {
 
-// The program's own failures; everything else is the world's and ends the evaluation.
-bool is_program_failure(ErrorCode code) {
-  return code == ErrorCode::unreadable || code == ErrorCode::limit_exceeded || code == ErrorCode::mismatch;
-}
-
 Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const Row& row, const Metric& metric, bool keep_steps) {
   Context node = at.at(row.segment);
   const auto trace = std::make_shared<PredictorTrace>();
@@ -38,6 +33,10 @@ Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const
 }
 
 }  // namespace
+
+bool is_program_failure(ErrorCode code) {
+  return code == ErrorCode::unreadable || code == ErrorCode::limit_exceeded || code == ErrorCode::mismatch;
+}
 
 std::vector<double> Evaluation::scores() const {
   std::vector<double> out;

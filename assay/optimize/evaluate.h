@@ -40,6 +40,9 @@ struct EvaluateOptions {
   std::function<void(std::size_t done, std::size_t total)> progress;  ///< called from worker threads
 };
 
+/// True for what a program does wrong itself (scores 0); everything else is the world's and ends an evaluation.
+bool is_program_failure(ErrorCode code);
+
 Result<Evaluation> evaluate(const Context& at, const Program& program, std::span<const Row> rows, const Metric& metric,
                             const EvaluateOptions& options = {});
 

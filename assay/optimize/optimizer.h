@@ -33,6 +33,7 @@ struct Search {
   const Metric& metric;
   std::int64_t seed = 0;
   std::int64_t order_seed = 0;
+  std::shared_ptr<LM> proposer = {};  ///< lane that writes instructions; null: the task's own
   EvaluateOptions evaluate;
   std::function<void(const std::string&)> say;  ///< a line for people; may be empty
   std::int64_t rollouts = 0;                    ///< counted up by the optimizer
@@ -48,10 +49,14 @@ class Optimizer {
   virtual ~Optimizer() = default;
   virtual std::string name() const = 0;   ///< DSPy's class name
   virtual JsonObject config() const = 0;  ///< every hyper-parameter with its value
+  virtual bool proposes() const { return false; }  ///< asks `Search::proposer`, which the manifest then names
   virtual Result<Candidate> compile(Search& search) const = 0;
 };
 
-/// "BootstrapFewShot" or "BootstrapFewShotWithRandomSearch". Unknown hyper-parameters are refused by name.
+/// The requirement under which Settings::lanes holds the proposer's lane.
+inline constexpr const char* proposer_requirement = "lm:proposer";
+
+/// "BootstrapFewShot", "BootstrapFewShotWithRandomSearch" or "COPRO". Unknown hyper-parameters are refused by name.
 Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const JsonObject& config);
 
 /// Runs a candidate on the validation set, writes the `candidate` line and tells the callback.

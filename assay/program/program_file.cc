@@ -260,9 +260,9 @@ Result<void> read_privacy(const TomlTable& table, std::string_view key, std::vec
   return {};
 }
 
-Result<void> read_lane(const TomlTable& root, LaneSpec& out) {
-  if (!root.has("lane")) return {};
-  ASSAY_TRY(const TomlTable table, root.table("lane"));
+Result<void> read_lane(const TomlTable& root, std::string_view name, LaneSpec& out) {
+  if (!root.has(name)) return {};
+  ASSAY_TRY(const TomlTable table, root.table(name));
   ASSAY_CHECK(table.only({"kind", "model", "endpoint", "dialect", "key_env", "context", "privacy", "threads"}));
   ASSAY_CHECK(table.text("kind", out.kind));
   if (out.kind != "local" && out.kind != "pylon" && out.kind != "openai")
@@ -310,7 +310,8 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
                 fmt::format("{}:{}:{}", name, at.line, at.column));
   }
   const TomlTable root(parsed.table(), name, "the file");
-  ASSAY_CHECK(root.only({"format", "program", "signature", "step", "data", "metric", "optimizer", "budget", "lane", "requires"}));
+  ASSAY_CHECK(
+      root.only({"format", "program", "signature", "step", "data", "metric", "optimizer", "budget", "lane", "proposer", "requires"}));
   std::string format;
   ASSAY_CHECK(root.text("format", format));
   if (format != "assay.program/1") return root.error("format", fmt::format("expected format = \"assay.program/1\", found \"{}\"", format));
@@ -332,7 +333,8 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
     for (const std::string& key : optimizer.keys()) out.optimizer.places[key] = optimizer.where(key);
   }
   ASSAY_TRY(out.budget, read_budget(root));
-  ASSAY_CHECK(read_lane(root, out.lane));
+  ASSAY_CHECK(read_lane(root, "lane", out.lane));
+  if (root.has("proposer")) ASSAY_CHECK(read_lane(root, "proposer", out.proposer.emplace()));
   ASSAY_TRY(out.compatibility, read_requires(root));
   return out;
 }

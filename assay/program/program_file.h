@@ -56,6 +56,7 @@ struct ProgramFile {
   OptimizerSpec optimizer;
   BudgetLimits budget;
   LaneSpec lane;
+  std::optional<LaneSpec> proposer;  ///< lane that writes instructions for optimizers that ask one
   Compatibility compatibility;
 };
 
