@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "assay/sandbox/probe.h"
+
 namespace assay {
 namespace {
 
@@ -17,6 +19,13 @@ constexpr std::int64_t announce_again_ns = 6LL * 3600 * 1'000'000'000;
 constexpr std::int64_t late_seconds = 30;       // a payment may be seen a little after its invoice has expired
 constexpr std::int64_t back_seconds = 300;      // how far back requests are asked for after a (re)connect
 constexpr milliseconds slow_most{10'000};
+
+// A machine that cannot keep a job in must not take money for it.
+Result<void> check_sandbox(Clock& clock) {
+  const SandboxCapabilities can = probe_sandbox({Deadline::after(clock, std::chrono::seconds(20)), {}}, clock);
+  if (can.available) return {};
+  return fail(ErrorCode::unavailable, "no sandbox can be sold here: " + can.problem, can.remedy, "sandbox");
+}
 
 }  // namespace
 
@@ -295,6 +304,7 @@ Pylon::~Pylon() = default;
 Result<std::unique_ptr<Pylon>> Pylon::open(const PylonOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
   if (options.work.lanes.empty() && !options.work.sandbox)
     return fail(ErrorCode::usage, "a pylon with nothing to sell", "give it a lane or the sandbox");
+  if (options.work.sandbox) ASSAY_CHECK(check_sandbox(clock));
   const MarketPrices& p = options.work.prices;
   const bool free =
       p.text_base + p.prompt_per_mtok + p.completion_per_mtok + p.sandbox_base + p.sandbox_command + p.sandbox_cpu_second == 0;
