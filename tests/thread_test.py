@@ -193,6 +193,44 @@ class Thread(Home):
         self.assay("trace", "export", "source.run.jsonl", "--module", "tt/PROGRAM.toml", "-o", "source.json")
         self.assay("trace", "export", "source.run.jsonl", "--module", compiled_id, "-o", "stored.json")
 
+    def test_the_store_names_gives_and_cleans_up(self):
+        compiled_id = self.compiled["compiled_id"]
+        self.json("store", "ref", "triage/prod", compiled_id)
+        self.assertEqual(self.json("run", "triage/prod", TICKET)["usage"]["calls"], 1)
+        self.assay("store", "get", "triage/prod", "-o", "again.module.json")
+        self.assertTrue(self.json("verify", "again.module.json")["ok"])
+        module = json.loads(self.module.read_text())
+        self.assertIn(compiled_id, self.assay("store", "ls").stdout)
+        kept = self.json("store", "gc", "--older-than", -10)
+        self.assertEqual(kept["files"], [])  # the ref and records name it
+        elsewhere = {"XDG_DATA_HOME": str(self.home / "elsewhere")}
+        self.assertEqual(self.json("store", "put", self.module, environment=elsewhere)["id"], compiled_id)
+        self.assertEqual(self.json("store", "gc", environment=elsewhere)["ids"], [])  # too young
+        self.assertEqual(self.json("store", "gc", "--older-than", -10, environment=elsewhere)["ids"], [compiled_id])
+        self.assay("store", "get", compiled_id, environment=elsewhere)  # listed, not deleted
+        self.assay("store", "gc", "--older-than", -10, "--yes", environment=elsewhere)
+        self.assay("store", "get", compiled_id, want=7, environment=elsewhere)
+        self.assay("store", "unref", "triage/prod")
+        self.assay("run", "triage/prod", TICKET, want=7)
+        self.assertEqual(module["manifest"]["compiled_id"], compiled_id)
+
+    def test_somebody_elses_statement_is_signed_and_checked(self):
+        witness = {"HOME": str(self.home / "witness"), "XDG_CONFIG_HOME": str(self.home / "witness/config")}
+        (self.home / "witness").mkdir(exist_ok=True)
+        self.assay("attest", self.module, "--statement", "0.6 on our rows", "-o", "attested.module.json", environment=witness)
+        self.assertTrue(self.json("verify", "attested.module.json")["ok"])
+        text = (self.home / "attested.module.json").read_text()
+        forged = self.write("forged.module.json", text.replace("0.6 on our rows", "0.9 on our rows"))
+        self.assertIn("attestations[0]", self.json("verify", forged, want=3)["problems"][0])
+
+    def test_a_shell_completes_commands_and_options(self):
+        script = self.write("complete.sh", self.assay("completion", "bash").stdout + 'COMP_WORDS=(assay store g) COMP_CWORD=2; _assay; echo "${COMPREPLY[@]}"\n'
+                            'COMP_WORDS=(assay compile --jo) COMP_CWORD=2; _assay; echo "${COMPREPLY[@]}"\n')
+        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, cwd=self.home)
+        self.assertEqual(done.stdout.splitlines(), ["get gc", "--journal"], done.stderr)
+        self.assertIn("-a compile", self.assay("completion", "fish").stdout)
+        self.assay("completion", "tcsh", want=2)
+
     def test_budgets_and_privacy_stop_before_a_call(self):
         self.assay("run", self.module, TICKET, "--budget", "tokens=5", want=5)
         self.assay("run", self.module, TICKET, "--budget", "token=5", want=2)
@@ -233,7 +271,7 @@ class Thread(Home):
         self.assertIn("/artifact/predictors/classify/config/max_tokens", out)
 
     def test_every_command_has_help_with_an_example(self):
-        for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox".split():
+        for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox store attest models completion".split():
             self.assertIn("Examples:\n  assay " + command, self.assay(command, "--help").stdout)
         self.assay("no-such-command", want=2)
         self.assertIn("did you mean 'assay compile'?", self.assay("complie", want=2).stderr)

@@ -83,6 +83,10 @@ void add_hud(CLI::App& app, Cli& cli);
 void add_relay(CLI::App& app, Cli& cli);
 void add_pylon(CLI::App& app, Cli& cli);
 void add_sandbox(CLI::App& app, Cli& cli);
+void add_store(CLI::App& app, Cli& cli);
+void add_attest(CLI::App& app, Cli& cli);
+void add_models(CLI::App& app, Cli& cli);
+void add_completion(CLI::App& app, Cli& cli);
 
 /// The whole program: parses, runs, returns the exit code. main() passes the process's own clock and entropy.
 int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, std::stop_token stop);

@@ -1,7 +1,10 @@
 #include "assay/contract/store.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -42,7 +45,7 @@ Result<void> keep(const std::string& folder, const std::string& name, std::strin
 Result<std::string> fetch_text(const std::string& path, std::string_view name) {
   std::error_code ignored;
   if (!fs::exists(path, ignored))
-    return fail(ErrorCode::unavailable, "the store does not have it", "check the id, or `assay pull` it", path);
+    return fail(ErrorCode::unavailable, "the store does not have it", "check the id; `assay store ls` lists what there is", path);
   ASSAY_TRY(std::string text, read_file(path));
   const std::string found = sha256_hex(text);
   if (found != name) {
@@ -172,6 +175,94 @@ Result<std::vector<std::string>> Store::refs() const {
   std::erase_if(out, [](const std::string& name) { return !is_path(name); });
   std::sort(out.begin(), out.end());
   return out;
+}
+
+Result<void> Store::remove_ref(std::string_view name) {
+  ASSAY_CHECK(ref(name));
+  std::error_code error;
+  fs::remove(fmt::format("{}/refs/{}", folder_, name), error);
+  if (error)
+    return fail(ErrorCode::io, fmt::format("the ref cannot be removed: {}", error.message()), "check permissions", std::string(name));
+  return {};
+}
+
+namespace {
+
+// Ids, all that their manifests descend from included.
+Result<std::set<std::string>> with_lineage(const std::map<std::string, std::vector<std::string>>& parents,
+                                           const std::set<std::string>& named) {
+  std::set<std::string> reached;
+  std::vector<std::string> open(named.begin(), named.end());
+  while (!open.empty()) {  // ends: every id is entered once
+    const std::string id = std::move(open.back());
+    open.pop_back();
+    if (!reached.insert(id).second) continue;
+    if (const auto above = parents.find(id); above != parents.end()) open.insert(open.end(), above->second.begin(), above->second.end());
+  }
+  return reached;
+}
+
+class Sweep {
+ public:
+  Sweep(std::string folder, std::int64_t older_than) : folder_(std::move(folder)), older_than_(older_than) {}
+
+  bool add(const std::string& file) {
+    struct stat info{};
+    if (::stat((folder_ + "/" + file).c_str(), &info) != 0 || info.st_mtim.tv_sec > older_than_) return false;
+    out_.files.push_back(file);
+    out_.bytes += info.st_size;
+    return true;
+  }
+  Garbage out_;
+
+ private:
+  std::string folder_;
+  std::int64_t older_than_;
+};
+
+}  // namespace
+
+Result<Garbage> Store::garbage(const std::set<std::string>& also_named, std::int64_t now_unix_seconds, std::int64_t grace_seconds) const {
+  std::set<std::string> named = also_named;
+  ASSAY_TRY(const std::vector<std::string> names, refs());
+  for (const std::string& name : names) {
+    ASSAY_TRY(const CompiledId id, ref(name));  // a ref that cannot be read stops the sweep: better too much than too little
+    named.insert(id.hex());
+  }
+  ASSAY_TRY(const std::vector<std::string> manifests, hashes_in(folder_ + "/manifests"));
+  std::map<std::string, std::vector<std::string>> parents;
+  std::map<std::string, std::string> id_of;  // manifest → artifact
+  for (const std::string& hash : manifests) {
+    ASSAY_TRY(const std::string text, read_file(fmt::format("{}/manifests/{}.json", folder_, hash)));
+    const auto json = read_json(text);
+    if (!json || !json->at("compiled_id").is_string()) continue;  // damaged: it names nothing, and is nobody's
+    id_of[hash] = json->at("compiled_id").as_string();
+    if (const Json& parent = json->at("provenance").at("parent"); parent.is_string()) parents[id_of[hash]].push_back(parent.as_string());
+  }
+  ASSAY_TRY(const std::set<std::string> kept, with_lineage(parents, named));
+  Sweep sweep(folder_, now_unix_seconds - grace_seconds);
+  std::set<std::string> young;  // artifacts that a manifest in its grace still needs
+  for (const std::string& hash : manifests) {
+    if (id_of.contains(hash) && kept.contains(id_of[hash])) continue;
+    if (!sweep.add(fmt::format("manifests/{}.json", hash)) && id_of.contains(hash)) young.insert(id_of[hash]);
+    else sweep.add(fmt::format("attestations/{}.json", hash));
+  }
+  ASSAY_TRY(const std::vector<std::string> artifacts, hashes_in(folder_ + "/artifacts"));
+  for (const std::string& id : artifacts) {
+    if (kept.contains(id) || young.contains(id)) continue;
+    if (sweep.add(fmt::format("artifacts/{}.json", id))) sweep.out_.ids.push_back(id);
+  }
+  return std::move(sweep.out_);
+}
+
+Result<void> Store::remove(const Garbage& garbage) {
+  for (const std::string& file : garbage.files) {
+    std::error_code error;
+    fs::remove(folder_ + "/" + file, error);
+    if (error)
+      return fail(ErrorCode::io, fmt::format("it cannot be removed: {}", error.message()), "check permissions", folder_ + "/" + file);
+  }
+  return {};
 }
 
 Result<CompiledId> Store::resolve(std::string_view id_or_ref) const {

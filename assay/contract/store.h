@@ -10,6 +10,7 @@
 ///
 /// Thread safety: many processes may use one folder; a reader sees a file whole or not at all.
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,13 @@
 #include "assay/contract/module_file.h"
 
 namespace assay {
+
+/// Files that may go, as paths under the store's folder, ascending.
+struct Garbage {
+  std::vector<std::string> ids;  ///< of artifacts
+  std::vector<std::string> files;
+  std::int64_t bytes = 0;
+};
 
 class Store {
  public:
@@ -39,6 +47,13 @@ class Store {
   Result<std::vector<std::string>> refs() const;
   /// An id (64 hex digits, "sha256:" allowed) or a ref's name.
   Result<CompiledId> resolve(std::string_view id_or_ref) const;
+  Result<void> remove_ref(std::string_view name);
+
+  /// What nothing names: neither a ref, nor `also_named` (ids in run records), nor the lineage (provenance.parent) of what they name.
+  /// Files younger than `grace_seconds` are left out: another process may be about to name them.
+  Result<Garbage> garbage(const std::set<std::string>& also_named, std::int64_t now_unix_seconds, std::int64_t grace_seconds = 3600) const;
+  /// Deletes just those files, manifests before artifacts: a manifest that is there always finds its artifact.
+  Result<void> remove(const Garbage& garbage);
 
  private:
   std::string folder_;

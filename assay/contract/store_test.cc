@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "assay/base/clock.h"
 #include "assay/base/test_files.h"
 #include "assay/contract/samples_test.h"
 
@@ -121,6 +122,54 @@ TEST(Store, RefsPointToIdsAndResolve) {
     EXPECT_EQ(store.set_ref(bad, sample_id).error().code, ErrorCode::usage) << bad;
     EXPECT_EQ(store.ref(bad).error().code, ErrorCode::usage) << bad;
   }
+}
+
+// --- gc ---
+
+constexpr std::int64_t hour = 3600;
+
+std::int64_t now() { return system_clock().unix_ns() / 1'000'000'000; }
+
+ModuleFile other_program(const std::optional<std::string>& parent = {}) {
+  ZeroEntropy zeros;
+  Json artifact = sample_artifact().json();
+  artifact.as_object().find("program")->set("version", parent ? "3" : "2");
+  CompiledModuleManifest manifest = sample_manifest();
+  manifest.provenance.parent = parent;
+  return seal_module(Artifact::read(artifact).value(), manifest, sample_key(), zeros).value();
+}
+
+TEST(StoreGarbage, IsWhatNoRefRecordOrLineageNames) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.put(sample_module()));
+  ASSERT_TRUE(store.put(other_program()));
+  const ModuleFile child = other_program(std::string(sample_compiled_id));
+  ASSERT_TRUE(store.put(child));
+  const Garbage all = store.garbage({}, now() + 2 * hour).value();
+  EXPECT_EQ(all.ids.size(), 3U);
+  EXPECT_EQ(all.files.size(), 6U);
+  EXPECT_GT(all.bytes, 1000);
+
+  ASSERT_TRUE(store.set_ref("triage/prod", CompiledId::parse(child.id()).value()));  // and so its parent, the sample
+  const Garbage rest = store.garbage({}, now() + 2 * hour).value();
+  EXPECT_EQ(rest.ids, std::vector<std::string>{other_program().id()});
+  EXPECT_TRUE(store.garbage({other_program().id()}, now() + 2 * hour)->files.empty());  // a record names it
+
+  ASSERT_TRUE(store.remove(rest));
+  EXPECT_EQ(store.list()->size(), 2U);
+  EXPECT_TRUE(store.get(sample_id, trusting_sample()));
+  ASSERT_TRUE(store.remove_ref("triage/prod"));
+  EXPECT_FALSE(store.ref("triage/prod"));
+  EXPECT_EQ(store.garbage({}, now() + 2 * hour)->ids.size(), 2U);
+}
+
+TEST(StoreGarbage, LeavesYoungFilesAlone) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.put(sample_module()));
+  EXPECT_TRUE(store.garbage({}, now())->files.empty());
+  EXPECT_EQ(store.garbage({}, now() + 1, 0)->files.size(), 2U);
 }
 
 }  // namespace
