@@ -223,6 +223,17 @@ class Thread(Home):
         forged = self.write("forged.module.json", text.replace("0.6 on our rows", "0.9 on our rows"))
         self.assertIn("attestations[0]", self.json("verify", forged, want=3)["problems"][0])
 
+    def test_processes_share_a_budget_ledger(self):
+        spent = self.json("run", self.module, TICKET, "--ledger", "team.ledger", "--budget", "calls=3")
+        runs = [subprocess.Popen([str(assay_home.options.assay), "run", str(self.module), TICKET, "--ledger", "team.ledger"], cwd=self.home, env=self.environment,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+        self.assertEqual(sorted(run.wait(120) for run in runs), [0, 0, 5, 5])  # two calls were left
+        state = self.json("budget", "team.ledger")
+        self.assertEqual((state["spent"]["calls"], state["free"]["calls"]), (3, 0))
+        self.assertGreaterEqual(state["spent"]["msats"], spent["cost_msats"])
+        self.assay("run", self.module, TICKET, "--ledger", "team.ledger", "--budget", "calls=9", want=6)  # limits are not raised by asking
+        self.assay("budget", "missing.ledger", want=1)
+
     def test_a_shell_completes_commands_and_options(self):
         script = self.write("complete.sh", self.assay("completion", "bash").stdout + 'COMP_WORDS=(assay store g) COMP_CWORD=2; _assay; echo "${COMPREPLY[@]}"\n'
                             'COMP_WORDS=(assay compile --jo) COMP_CWORD=2; _assay; echo "${COMPREPLY[@]}"\n')
@@ -271,7 +282,7 @@ class Thread(Home):
         self.assertIn("/artifact/predictors/classify/config/max_tokens", out)
 
     def test_every_command_has_help_with_an_example(self):
-        for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox store attest models completion".split():
+        for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox store budget attest models completion".split():
             self.assertIn("Examples:\n  assay " + command, self.assay(command, "--help").stdout)
         self.assay("no-such-command", want=2)
         self.assertIn("did you mean 'assay compile'?", self.assay("complie", want=2).stderr)

@@ -163,9 +163,9 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
       "Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 "
       "interrupted");
-  for (const auto add :
-       {add_init,  add_compile, add_run, add_eval,  add_verify, add_replay,  add_show,  add_diff,   add_key,    add_trust,
-        add_trace, add_doctor,  add_hud, add_relay, add_pylon,  add_sandbox, add_store, add_attest, add_models, add_completion}) {
+  for (const auto add : {add_init,  add_compile, add_run,   add_eval,   add_verify, add_replay, add_show,
+                         add_diff,  add_key,     add_trust, add_trace,  add_doctor, add_hud,    add_relay,
+                         add_pylon, add_sandbox, add_store, add_budget, add_attest, add_models, add_completion}) {
     add(app, cli);
   }
   try {

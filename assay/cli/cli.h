@@ -84,6 +84,7 @@ void add_relay(CLI::App& app, Cli& cli);
 void add_pylon(CLI::App& app, Cli& cli);
 void add_sandbox(CLI::App& app, Cli& cli);
 void add_store(CLI::App& app, Cli& cli);
+void add_budget(CLI::App& app, Cli& cli);
 void add_attest(CLI::App& app, Cli& cli);
 void add_models(CLI::App& app, Cli& cli);
 void add_completion(CLI::App& app, Cli& cli);

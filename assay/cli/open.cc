@@ -10,11 +10,13 @@
 #include "assay/contract/compatibility.h"
 #include "assay/contract/key_file.h"
 #include "assay/contract/store.h"
+#include "assay/trace/budget_ledger.h"
 
 namespace assay {
 
 void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N");
+  command.add_option("--ledger", options.ledger, "Budget ledger that processes share; --budget sets its limits when it is made");
   command.add_option("--privacy", options.privacy, "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default)");
   command.add_option("--lane", options.lane, "local (default), pylon, or openai: a server with OpenAI's chat interface");
   command.add_option("--model", options.model,
@@ -142,7 +144,13 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   const LaneSpec spec = opened.file ? opened.file->lane : LaneSpec{};
   ASSAY_TRY(world->prices, open_prices(options));
   ASSAY_TRY(const BudgetLimits limits, open_budget(options, opened.file ? opened.file->budget : BudgetLimits{}));
-  world->budget = std::make_unique<Budget>(limits);
+  if (options.ledger.empty()) {
+    world->budget = std::make_unique<Budget>(limits);
+  } else {
+    // The program file's limits are those of one process; the ledger's come from the command line or stand in it already.
+    ASSAY_TRY(const BudgetLimits shared, open_budget(options, {}));
+    ASSAY_TRY(world->budget, BudgetLedger::open(options.ledger, shared, cli.entropy));
+  }
   ASSAY_TRY(world->key, open_signer(options, cli));
   ASSAY_TRY(world->effects.privacy, open_privacy(options));
   ASSAY_TRY(world->lane, open_lane(options, spec, cli));

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "assay/nostr/database.h"
+#include "assay/base/database.h"
 
 namespace assay {
 

@@ -21,9 +21,9 @@
 #include <string_view>
 
 #include "assay/base/clock.h"
+#include "assay/base/database.h"
 #include "assay/base/keys.h"
 #include "assay/market/wallet.h"
-#include "assay/nostr/database.h"
 
 namespace assay {
 

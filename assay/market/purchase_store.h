@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "assay/base/database.h"
 #include "assay/base/json.h"
-#include "assay/nostr/database.h"
 
 namespace assay {
 

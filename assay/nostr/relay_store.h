@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "assay/nostr/database.h"
+#include "assay/base/database.h"
 #include "assay/nostr/event.h"
 #include "assay/nostr/filter.h"
 

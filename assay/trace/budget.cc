@@ -109,25 +109,32 @@ Json BudgetLimits::to_json() const {
   return out;
 }
 
-Budget::Reservation::Reservation(Reservation&& other) noexcept : budget_(std::exchange(other.budget_, nullptr)), amount_(other.amount_) {}
+void add_amount(Amount& sum, const Amount& amount) { add(sum, amount); }
+
+Result<void> check_fits(const BudgetLimits& limits, const Amount& spent, const Amount& reserved, const Amount& asked) {
+  ASSAY_CHECK(check_line({"calls", limits.calls, spent.calls, reserved.calls, asked.calls}));
+  ASSAY_CHECK(check_line({"tokens", limits.tokens, spent.tokens, reserved.tokens, asked.tokens}));
+  return check_line({"msats", limits.msats, spent.msats, reserved.msats, asked.msats});
+}
+
+Budget::Reservation::Reservation(Reservation&& other) noexcept
+    : budget_(std::exchange(other.budget_, nullptr)), id_(other.id_), amount_(other.amount_) {}
 
 Budget::Reservation::~Reservation() {
-  if (budget_ != nullptr) budget_->release(amount_, {});
+  if (budget_ != nullptr) budget_->release(id_, amount_, {});
 }
 
 void Budget::Reservation::settle(const Amount& used) {
-  if (budget_ != nullptr) std::exchange(budget_, nullptr)->release(amount_, used);
+  if (budget_ != nullptr) std::exchange(budget_, nullptr)->release(id_, amount_, used);
 }
 
 Result<Budget::Reservation> Budget::reserve(const Amount& worst_case) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_CHECK(check_line({"calls", limits_.calls, spent_.calls, reserved_.calls, worst_case.calls}));
-  ASSAY_CHECK(check_line({"tokens", limits_.tokens, spent_.tokens, reserved_.tokens, worst_case.tokens}));
-  ASSAY_CHECK(check_line({"msats", limits_.msats, spent_.msats, reserved_.msats, worst_case.msats}));
+  ASSAY_CHECK(check_fits(limits_, spent_, reserved_, worst_case));
   reserved_.calls += worst_case.calls;
   reserved_.tokens += worst_case.tokens;
   reserved_.msats += worst_case.msats;
-  return Reservation(this, worst_case);
+  return granted(0, worst_case);
 }
 
 void Budget::charge(const Amount& spent_before) {
@@ -145,7 +152,7 @@ Amount Budget::reserved() const {
   return reserved_;
 }
 
-void Budget::release(const Amount& reserved, const Amount& used) {
+void Budget::release(std::int64_t /*id*/, const Amount& reserved, const Amount& used) {
   const std::scoped_lock lock(mutex_);
   subtract(reserved_, reserved);
   add(spent_, used);

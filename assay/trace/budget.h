@@ -23,6 +23,12 @@ struct Amount {
   std::int64_t calls = 0, tokens = 0, msats = 0;
 };
 
+/// Does `asked` fit beside what is spent and reserved? Errors: `over_budget` with limit, spent, reserved and asked.
+struct BudgetLimits;
+Result<void> check_fits(const BudgetLimits& limits, const Amount& spent, const Amount& reserved, const Amount& asked);
+/// Sums stop at 2^53−1.
+void add_amount(Amount& sum, const Amount& amount);
+
 /// Empty members are unlimited.
 struct BudgetLimits {
   std::optional<std::int64_t> calls, tokens, msats;
@@ -33,9 +39,13 @@ struct BudgetLimits {
   Json to_json() const;
 };
 
+/// The budget of one process. BudgetLedger (budget_ledger.h) is one that processes share.
 class Budget {
  public:
   explicit Budget(BudgetLimits limits = {}) : limits_(limits) {}
+  virtual ~Budget() = default;
+  Budget(const Budget&) = delete;
+  Budget& operator=(const Budget&) = delete;
 
   class Reservation {
    public:
@@ -47,23 +57,28 @@ class Budget {
 
    private:
     friend class Budget;
-    Reservation(Budget* budget, Amount amount) : budget_(budget), amount_(amount) {}
+    Reservation(Budget* budget, std::int64_t id, Amount amount) : budget_(budget), id_(id), amount_(amount) {}
     Budget* budget_;
+    std::int64_t id_;
     Amount amount_;
   };
 
   /// Errors: `over_budget` with limit, spent, reserved and asked.
-  Result<Reservation> reserve(const Amount& worst_case);
+  virtual Result<Reservation> reserve(const Amount& worst_case);
   /// Counts what was spent before this process: a resumed compile stays under the limits it began with.
-  void charge(const Amount& spent_before);
-  Amount spent() const;
-  Amount reserved() const;  ///< by calls in flight
+  virtual void charge(const Amount& spent_before);
+  virtual Amount spent() const;
+  virtual Amount reserved() const;  ///< by calls in flight
   const BudgetLimits& limits() const { return limits_; }
 
- private:
-  void release(const Amount& reserved, const Amount& used);
+ protected:
+  Reservation granted(std::int64_t id, const Amount& amount) { return Reservation(this, id, amount); }
+  /// Gives `reserved` back and counts `used` as spent.
+  virtual void release(std::int64_t id, const Amount& reserved, const Amount& used);
 
   BudgetLimits limits_;
+
+ private:
   mutable std::mutex mutex_;
   Amount spent_, reserved_;
 };

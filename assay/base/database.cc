@@ -1,4 +1,4 @@
-#include "assay/nostr/database.h"
+#include "assay/base/database.h"
 
 #include <sqlite3.h>
 
