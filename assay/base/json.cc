@@ -131,11 +131,6 @@ std::string pointer_token(std::string_view key) {
   return out;
 }
 
-Result<std::string> hash(const Json& value, const JsonLimits& limits) {
-  ASSAY_TRY(const std::string text, canonical(value, limits));
-  return sha256_hex(text);
-}
-
 Result<const Json*> member(const Json& object, std::string_view key, Json::Kind kind) {
   if (!object.is_object()) return fail(ErrorCode::malformed, "expected an object, found " + std::string(kind_name(object.kind())));
   const Json* found = object.as_object().find(key);
