@@ -63,16 +63,21 @@ def line_of(name, samples, unit, goals, runs, smoke):
         line.update(peer=goal["peer"], peer_version=(version.stdout or version.stderr).strip(), peer_command=" ".join(goal["peer_command"]))
         theirs = peer_samples(goal, runs, smoke)
         if theirs:
-            line.update(peer_value=statistics.median(theirs), ratio=value / statistics.median(theirs))
+            line.update(peer_value=statistics.median(theirs), ratio=ahead(value, statistics.median(theirs), line["better"]))
     elif goal["goal"]:
-        line["ratio"] = value / goal["goal"]
+        line["ratio"] = ahead(value, goal["goal"], line["better"])
     return line
+
+
+def ahead(ours, theirs, better):
+    """Above 1: we are ahead."""
+    return theirs / ours if better == "less" else ours / theirs
 
 
 def as_row(line):
     against = ""
     if line["ratio"]:
-        against = f"{line['ratio']:.2f} × {line['peer'] or 'the goal'}"
+        against = f"{line['ratio']:.2f} × as good as {line['peer'] or 'the goal'}"
     return f"{line['name']:36} {line['value']:>10.3f} {line['unit']:4} ± {line['iqr']:.3f}   {against}"
 
 

@@ -1,0 +1,84 @@
+// Records: what a line costs to append, how fast a record is verified, how many recorded calls a second are replayed.
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "assay/base/files.h"
+#include "assay/lm/scripted_lane.h"
+#include "assay/program/module.h"
+#include "assay/program/run.h"
+
+namespace {
+
+using namespace assay;
+
+std::string file_of(const char* name) { return std::filesystem::temp_directory_path() / name; }
+
+void record_append(benchmark::State& state) {
+  const std::string path = file_of("assay-append-bench.run.jsonl");
+  std::remove(path.c_str());
+  const auto recorder = RunRecorder::create({.path = path, .keep_entries = false}, RunStart{}, system_clock(), system_entropy()).value();
+  const Json line = JsonObject{{"name", "step"}, {"data", JsonObject{{"text", "a line of some length, as an event has it"}, {"count", 42}}}};
+  for (auto _ : state) {
+    if (!recorder->append("event", "classify", line)) return state.SkipWithError("append failed");
+  }
+  std::remove(path.c_str());
+}
+BENCHMARK(record_append)->Unit(benchmark::kMicrosecond);
+
+constexpr std::int64_t calls = 2000;
+
+// Refine with two attempts of two predictors is one run with many calls; here one predictor asked again and again.
+struct Recorded {
+  Program program;
+  std::string text;
+  RunRecord record;
+};
+
+const Recorded& recorded() {
+  static const Recorded made = [] {
+    const Signature signature = Signature::parse("text -> section: Literal['games','mail','sound']", "Triage", "Choose a section.").value();
+    RewardFunction never = [](const Json&, const Prediction&) { return 0.0; };
+    Rewards rewards = Rewards::built_in();
+    const Reward reward{{"never", "1", std::string(64, '0')}, never};
+    rewards.add(reward);
+    const auto module = Refine(Predict("classify", signature)).with_retries(calls).with_threshold(1).with_reward(reward);
+    Program program = program_of("triage", "1", module, rewards).value();
+    const std::string path = file_of("assay-replay-bench.run.jsonl");
+    std::remove(path.c_str());
+    RunWorld world;
+    world.effects.clock = &system_clock();
+    world.effects.entropy = &system_entropy();
+    world.settings.lm = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("Section: mail", 40, 3); });
+    world.record_path = path;
+    (void)run_program(program, JsonObject{{"text", "reads mail from a server, in a terminal"}}, world).value();
+    std::string text = read_file(path).value();
+    std::remove(path.c_str());
+    RunRecord record = read_record(text).value();
+    return Recorded{std::move(program), std::move(text), std::move(record)};
+  }();
+  return made;
+}
+
+void record_verify(benchmark::State& state) {
+  const std::string& text = recorded().text;
+  for (auto _ : state) {
+    if (verify_record(text).state != RecordState::complete) return state.SkipWithError("the record is not good");
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.counters["MB_per_s"] =
+      benchmark::Counter(static_cast<double>(text.size()) / 1e6, benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(record_verify)->Unit(benchmark::kMillisecond);
+
+void record_replay_2000_calls(benchmark::State& state) {
+  const Recorded& run = recorded();
+  for (auto _ : state) {
+    const auto report = replay_run(run.program, run.record);
+    if (!report || !report->identical || report->calls != calls) return state.SkipWithError("the replay is not identical");
+  }
+}
+BENCHMARK(record_replay_2000_calls)->Unit(benchmark::kMillisecond);
+
+}  // namespace
