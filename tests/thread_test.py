@@ -174,6 +174,55 @@ class Thread(Home):
         totals["cost_msats"] += 1
         self.assertIn(f"its price and usage give {response['cost_msats'] - 1} msats", problems("forged-cost.run.jsonl"))
 
+    def test_calls_that_the_program_never_made_are_found(self):
+        self.assay("run", self.module, TICKET, "--record", "ghost.run.jsonl")
+        entries = [json.loads(line) for line in (self.home / "ghost.run.jsonl").read_text().splitlines()]
+        at = next(i for i, e in enumerate(entries) if e["type"] == "lm_response")
+        request, response = entries[at - 1], entries[at]
+
+        def replay(name, extra, count):
+            forged = json.loads(json.dumps(entries[:at + 1] + extra + entries[at + 1:]))
+            usage = response["data"]["usage"]
+            totals = forged[-1]["data"]["totals"]
+            for key, value in (("calls", 1), ("prompt_tokens", usage["prompt_tokens"]), ("completion_tokens", usage["completion_tokens"]),
+                               ("cost_msats", response["data"]["cost_msats"])):
+                totals[key] += value * count
+            lines = [json.dumps(e, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for e in forged]
+            path = self.write(name, "\n".join(reseal(lines, 1)) + "\n")
+            return self.json("replay", path, "--module", self.module, want=4)["divergence"]["reason"]
+
+        self.assertIn("belongs to no request", replay("twice.run.jsonl", [response], 1))
+        self.assertIn("that the program does not make", replay("more.run.jsonl", [request, response], 1))
+        elsewhere = [dict(request, node="ghost"), dict(response, node="ghost")]
+        self.assertIn("that the program does not make", replay("elsewhere.run.jsonl", elsewhere, 1))
+
+    def test_a_resume_keeps_its_terms_and_charges_what_was_never_answered(self):
+        shutil.copytree(self.home / "tt", self.home / "terms", dirs_exist_ok=True)
+        self.assay("compile", "terms/PROGRAM.toml", "--journal", "terms.run.jsonl", "--budget", "calls=6", want=5)
+        prices = {"format": "assay.prices/1", "prices": [{"lane_kind": "local", "model": "*", "prompt_msats_per_mtok": 7, "completion_msats_per_mtok": 7,
+                  "source": "this test", "date": "2026-11-25"}]}
+        self.write("other.json", json.dumps(prices))
+        self.assay("compile", "terms/PROGRAM.toml", "--journal", "terms.run.jsonl", "--resume", "--prices", "other.json", want=6)
+        self.assay("compile", "terms/PROGRAM.toml", "--journal", "terms.run.jsonl", "--resume", "--privacy", "public_ok", want=6)
+        lines = (self.home / "terms.run.jsonl").read_text().splitlines(keepends=True)
+        last = max(i for i, line in enumerate(lines) if '"type":"lm_request"' in line)
+        self.write("crashed.run.jsonl", "".join(lines[:last + 1]))  # as a crash leaves it: asked, and no answer
+        made = "".join(lines[:last + 1]).count('"type":"lm_request"')
+        self.assay("compile", "terms/PROGRAM.toml", "--journal", "crashed.run.jsonl", "--resume", "--budget", f"calls={made}", want=5)
+        self.assertEqual((self.home / "crashed.run.jsonl").read_text().count('"type":"lm_request"'), made)
+
+    def test_what_is_bad_is_shown_as_bad_and_nothing_is_overwritten(self):
+        text = self.module.read_text()
+        changed = self.write("shown.module.json", text.replace("Decide how urgent", "Decide how urgenT", 1))
+        self.assertIn("BAD MODULE", self.assay("show", changed, want=3).stderr)
+        self.assay("run", self.module, TICKET, "--record", "kept.run.jsonl")
+        self.assay("trace", "export", "kept.run.jsonl", "-o", "kept.run.jsonl", want=2)
+        report = self.json("verify", "missing.run.jsonl", changed, "kept.run.jsonl", want=3)
+        self.assertEqual([f["ok"] for f in report["files"]], [False, False, True])
+        self.assay("verify", "missing.run.jsonl", "kept.run.jsonl", want=1)
+        self.assay("run", self.module, TICKET, "--threads", 1000000, want=2)
+        self.assay("run", self.module, TICKET, "--inputs", "kept.run.jsonl", want=2)
+
     def test_without_a_key_nothing_is_signed_and_no_key_is_made(self):
         home = self.home / "keyless"
         home.mkdir(exist_ok=True)
@@ -324,6 +373,9 @@ class Sandboxed(Home):
         receipt = (self.home / "receipt.json").read_text()
         self.write("forged.json", receipt.replace('"status":"failed"', '"status":"success"'))
         self.assay("verify", "forged.json", want=3)
+        self.assay("sandbox", "run", "--lane", "bogus", "--", "true", want=2)
+        self.assay("sandbox", "run", "--relay", "ws://127.0.0.1:1", "--", "true", want=2)
+        self.json("sandbox", "run", "--env", "A=1", "--env", "B=2", "--", "test $A$B = 12")
         self.json("sandbox", "run", "--record", "box.run.jsonl", "--", "echo hello")
         self.assertEqual(self.json("verify", "--complete", "box.run.jsonl")["files"][0]["state"], "complete")
         self.assay("trace", "export", "box.run.jsonl", "-o", "box.json")

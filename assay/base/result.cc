@@ -27,6 +27,8 @@ Error Error::in(std::string_view outer) && {
     path.replace(0, place.size(), outer);
   } else if (path.empty()) {
     path = outer;
+  } else if (path.starts_with("line ")) {
+    path.insert(0, std::string(outer) + " ");
   } else if (path.front() == '[' || path.front() == ':' || path.front() == '/') {
     path.insert(0, outer);
   } else {

@@ -33,16 +33,23 @@ std::string assay_build() {
 #endif
 }
 
-std::string printable(std::string_view bytes) {
+namespace {
+
+std::string cleaned(std::string_view bytes, bool keep_marks) {
   std::string out = to_utf8(bytes);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto c = static_cast<unsigned char>(out[i]);
-    if ((c < 0x20 && c != '\n' && c != '\t' && c != mark_bold && c != mark_dim && c != mark_plain) || c == 0x7f) out[i] = '?';
+    const bool mark = keep_marks && (c == mark_bold || c == mark_dim || c == mark_plain);
+    if ((c < 0x20 && c != '\n' && c != '\t' && !mark) || c == 0x7f) out[i] = '?';
     // C1 controls (U+0080 … U+009F) move a terminal's cursor too.
     if (c == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0) out.replace(i, 2, "?");
   }
   return out;
 }
+
+}  // namespace
+
+std::string printable(std::string_view bytes) { return cleaned(bytes, false); }
 
 Terminal::Terminal() {
   const bool plain = std::getenv("NO_COLOR") != nullptr;
@@ -73,7 +80,7 @@ void Terminal::out(std::string_view text) {
   clear_bar();
   // Results may quote hostile text. Only our own marks for bold and dim become escapes, after all others are gone.
   std::string line;
-  for (const char c : printable(text)) {
+  for (const char c : cleaned(text, out_tty_)) {
     if (c == mark_bold) line += "\033[1m";
     else if (c == mark_dim) line += "\033[2m";
     else if (c == mark_plain) line += "\033[0m";
@@ -92,8 +99,7 @@ void Terminal::note(std::string_view text) {
   if (json) return;
   const std::lock_guard lock(mutex_);
   clear_bar();
-  std::fwrite(text.data(), 1, text.size(), stderr);
-  std::fputc('\n', stderr);
+  std::fputs((printable(text) + "\n").c_str(), stderr);  // it may quote a provider
 }
 
 bool Terminal::ask(std::string_view question) {
@@ -128,10 +134,10 @@ void Terminal::progress(std::string_view label, std::size_t done, std::size_t to
 }
 
 std::string Terminal::bold(std::string_view text) const {
-  return out_tty_ ? fmt::format("{}{}{}", mark_bold, text, mark_plain) : std::string(text);
+  return out_tty_ ? fmt::format("{}{}{}", mark_bold, printable(text), mark_plain) : std::string(text);
 }
 std::string Terminal::dim(std::string_view text) const {
-  return out_tty_ ? fmt::format("{}{}{}", mark_dim, text, mark_plain) : std::string(text);
+  return out_tty_ ? fmt::format("{}{}{}", mark_dim, printable(text), mark_plain) : std::string(text);
 }
 
 void Terminal::error(const Error& error) {

@@ -74,13 +74,14 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   if (common.seed) out += fmt::format(" --seed {}", *common.seed);
   const std::pair<const char*, const std::string*> texts[] = {{"--out", &options.out},          {"--lane", &common.lane},
                                                               {"--model", &common.model},       {"--fallback-lane", &common.fallback_lane},
-                                                              {"--relay", &common.relay},       {"--issuer", &common.issuer},
+                                                              {"--relay", &common.relay},       {"--issuer", &common.issuer},       {"--issuer-node", &common.issuer_node},
                                                               {"--provider", &common.provider}, {"--privacy", &common.privacy},
                                                               {"--prices", &common.prices},     {"--endpoint", &common.endpoint},
                                                               {"--dialect", &common.dialect},   {"--key-env", &common.key_env}};
   for (const auto& [option, value] : texts) {
     if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
   }
+  if (!common.ledger.empty()) out += " --ledger " + shell_word(common.ledger);
   if (common.key != "default") out += " --key " + shell_word(common.key);
   if (options.allow_overlap) out += " --allow-overlap";
   return out;
@@ -140,7 +141,9 @@ void compile(const CompileOptions& options, Cli& cli) {
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
     Error error = outcome.error();
-    const std::string go_on = resume_line(options, *journal);
+    std::string go_on = resume_line(options, *journal);
+    // A spent budget is to be raised; after anything else the same one goes on.
+    if (error.code != ErrorCode::over_budget && !options.common.budget.empty()) go_on += " --budget " + shell_word(options.common.budget);
     error.remedy += error.remedy.empty() ? "go on with: " + go_on : "; go on with: " + go_on;
     cli.fail_with(error);
     return;

@@ -113,7 +113,6 @@ void add_eval(CLI::App& app, Cli& cli) {
   command->add_option("program", options->program, "*.module.json, PROGRAM.toml, or an id of the store")->required();
   command->add_option("--data", options->data, "CSV or JSONL rows (default: the program file's validation set)");
   command->add_option("--map", options->map, "FIELD=COLUMN where --data names a field of the program otherwise")
-      ->expected(1)
       ->allow_extra_args(false);
   command->add_option("--set", options->set, "Set of the program file: val (default) or train");
   command->add_option("--metric", options->metric, "accuracy or token_f1 (default: the program file's, else accuracy)");

@@ -19,8 +19,10 @@ namespace {
 Result<std::shared_ptr<LM>> open_local(const CommonOptions& options, const LaneSpec& spec, Cli& cli) {
   const std::string wanted = options.model.empty() ? spec.model : options.model;
   LocalLaneOptions how;
+  // Each slot holds a context of its own in memory, and more than the processors gain nothing.
+  const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
   const std::int64_t slots = options.threads > 0 ? options.threads : spec.threads;
-  how.model.slots = static_cast<int>(std::min<std::int64_t>(slots, 256));
+  how.model.slots = static_cast<int>(std::min<std::int64_t>(slots, 2 * cores));
   if (wanted.ends_with(".gguf")) {
     how.model.path = wanted;
   } else {
@@ -52,10 +54,7 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
                        .folder = folder,
                        .provider = options.provider,
                        .model = options.model.empty() ? spec.model : options.model};
-  if (!options.issuer.empty()) {
-    ASSAY_TRY(how.wallet, LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = ""}, .folder = folder}, key, cli.clock,
-                                                cli.entropy, wait));
-  }
+  ASSAY_TRY(how.wallet, open_wallet(options, folder, key, wait, cli));
   ASSAY_TRY(std::shared_ptr<LM> lane, PylonLane::open(how, cli.clock, cli.entropy, wait));
   return lane;
 }
@@ -93,6 +92,32 @@ Result<std::shared_ptr<LM>> open_http(const CommonOptions& options, const LaneSp
 }
 
 }  // namespace
+
+Result<std::shared_ptr<Wallet>> open_wallet(const CommonOptions& options, const std::string& folder, const SecretKey& key, const Wait& wait,
+                                            Cli& cli) {
+  if (options.issuer.empty()) return std::shared_ptr<Wallet>();
+  const std::string path = folder + "/issuers.json";
+  Json known = JsonObject{};
+  if (const auto text = read_file(path, std::size_t{1} << 20)) {
+    ASSAY_TRY(known, read_json(*text));
+    if (!known.is_object()) return fail(ErrorCode::malformed, "the list of issuers is no object", "remove the file", path);
+  }
+  std::string node = options.issuer_node;
+  if (const Json& kept = known.at(options.issuer); node.empty() && kept.is_string()) node = kept.as_string();
+  auto wallet = LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = node}, .folder = folder}, key, cli.clock, cli.entropy, wait);
+  if (!wallet) {
+    if (wallet.error().code == ErrorCode::mismatch && options.issuer_node.empty())
+      wallet.error().remedy = "another program may hold the port; if the issuer was replaced, name its node with --issuer-node";
+    return std::unexpected(std::move(wallet.error()));
+  }
+  if (known.at(options.issuer) != Json((*wallet)->node_id())) {
+    known.set(options.issuer, (*wallet)->node_id());
+    ASSAY_TRY(const std::string text, canonical(known));
+    ASSAY_CHECK(make_folders(folder, 0700));
+    ASSAY_CHECK(write_file(path, text + "\n", 0600));
+  }
+  return std::shared_ptr<Wallet>(std::move(*wallet));
+}
 
 Result<std::vector<KnownModel>> known_models() {
   ASSAY_TRY(const Json catalogue, read_json(models_json));

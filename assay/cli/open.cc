@@ -25,13 +25,15 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--key-env", options.key_env, "Environment variable that holds the key of an openai lane");
   command.add_option("--dialect", options.dialect, "Of an openai lane: openai (default), or llama.cpp, which can constrain answers");
   command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local, pylon or openai");
-  command.add_option("--threads", options.threads, "Calls at once (default: one a processor on the local lane)");
+  command.add_option("--threads", options.threads, "Calls at once, 1 to 256 (default: one a processor on the local lane)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{256}));
   command.add_option("--key", options.key, "Name of the signing key; none: nothing is signed")->capture_default_str();
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
   command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");
   command.add_option("--prices", options.prices, "Price book (JSON) instead of the built-in one");
   command.add_option("--relay", options.relay, "Relay of a pylon lane, ws://…");
   command.add_option("--issuer", options.issuer, "Ledger that pays for a pylon lane, http://…");
+  command.add_option("--issuer-node", options.issuer_node, "The issuer's node id (default: the one that answered there first)");
   command.add_option("--provider", options.provider, "Only this provider (public key)");
 }
 

@@ -14,7 +14,7 @@ namespace assay {
 struct CommonOptions {
   std::string budget, ledger, privacy, key = "default", record, prices;
   std::string lane, model, fallback_lane;
-  std::string relay, issuer, provider;      ///< of a pylon lane
+  std::string relay, issuer, issuer_node, provider;  ///< of a pylon lane
   std::string endpoint, dialect, key_env;   ///< of an openai lane
   std::optional<std::int64_t> seed;
   std::int64_t threads = 0;  ///< answers at once

@@ -4,18 +4,18 @@
 #include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
-#include "assay/cli/open.h"
+#include "assay/cli/lanes.h"
 #include "assay/cli/serve.h"
 #include "assay/market/buyer.h"
 #include "assay/market/issuer.h"
-#include "assay/market/ledger_wallet.h"
 #include "assay/market/pylon.h"
 
 namespace assay {
 namespace {
 
 struct PylonCommand {
-  std::string data, log;
+  std::string data, log, id;
+  std::int64_t seconds = 120;
   std::uint16_t port = 7070;
   bool lm = false, sandbox = false, only_addressed = false;
   std::string profile = "small";
@@ -43,14 +43,10 @@ void serve(const PylonCommand& options, Cli& cli) {
   const std::string folder = options.data.empty() ? data_folder() + "/pylon/" + key->public_hex().substr(0, 16) : options.data;
   PylonOptions how{.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = folder, .work = {}, .limits = {}};
   const Wait start = cli.wait(std::chrono::seconds(30));
-  if (!options.common.issuer.empty()) {
-    auto wallet = LedgerWallet::connect({.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = folder}, *key, cli.clock,
-                                        cli.entropy, start);
-    if (!wallet) return cli.fail_with(wallet.error());
-    how.wallet = *wallet;
-  } else {
-    how.work.prices = {0, 0, 0, 0, 0, 0};  // without a ledger there is no money: everything is given away
-  }
+  auto wallet = open_wallet(options.common, folder, *key, start, cli);
+  if (!wallet) return cli.fail_with(wallet.error());
+  how.wallet = std::move(*wallet);
+  if (how.wallet == nullptr) how.work.prices = {0, 0, 0, 0, 0, 0};  // without a ledger there is no money: everything is given away
   if (options.lm) {
     CommonOptions local = options.common;
     local.lane = "local";
@@ -76,7 +72,7 @@ void list(const PylonCommand& options, Cli& cli) {
   if (!key) return cli.fail_with(key.error());
   const Wait wait = cli.wait(std::chrono::seconds(20));
   const auto buyer =
-      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = data_folder() + "/buyer", .limits = {}},
+      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = buyer_folder(), .limits = {}},
                   cli.clock, cli.entropy, wait);
   if (!buyer) return cli.fail_with(buyer.error());
   const auto providers = (*buyer)->providers({}, wait);
@@ -93,6 +89,63 @@ void list(const PylonCommand& options, Cli& cli) {
     cli.terminal.out(provider.pubkey + " " + sells);
     cli.terminal.out_json(JsonObject{{"pubkey", provider.pubkey}, {"models", models}, {"prices", provider.prices.to_json()}});
   }
+}
+
+// Purchases that were paid, or may have been, and brought nothing yet; and how providers behaved.
+void purchases(Cli& cli) {
+  const auto store = PurchaseStore::open(buyer_folder());
+  if (!store) return cli.fail_with(store.error());
+  const auto open = (*store)->unfinished();
+  if (!open) return cli.fail_with(open.error());
+  if (open->empty()) cli.terminal.note("no purchase waits for its result");
+  for (const Purchase& purchase : *open) {
+    cli.terminal.out(fmt::format("{}  {}  {} msats to {}", purchase.request_id, name(purchase.state), purchase.amount_msats, purchase.provider));
+    cli.terminal.out_json(JsonObject{{"request_id", purchase.request_id},
+                                     {"state", name(purchase.state)},
+                                     {"amount_msats", purchase.amount_msats},
+                                     {"provider", purchase.provider},
+                                     {"at", purchase.at}});
+  }
+  const auto reputations = (*store)->reputations();
+  if (!reputations) return cli.fail_with(reputations.error());
+  for (const Reputation& provider : *reputations) {
+    cli.terminal.out(fmt::format("provider {}  {} good, {} failed{}", provider.provider, provider.completed, provider.failed_checks,
+                                 provider.last_reason.empty() ? "" : ": " + provider.last_reason));
+    cli.terminal.out_json(JsonObject{{"provider", provider.provider},
+                                     {"completed", provider.completed},
+                                     {"failed_checks", provider.failed_checks},
+                                     {"last_reason", provider.last_reason}});
+  }
+}
+
+void resume(const PylonCommand& options, Cli& cli) {
+  if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "name a relay", "--relay", "--relay ws://127.0.0.1:7447"});
+  const auto key = open_key(options.common, cli);
+  if (!key) return cli.fail_with(key.error());
+  const Wait wait = cli.wait(std::chrono::seconds(options.seconds));
+  auto wallet = open_wallet(options.common, buyer_folder(), *key, wait, cli);
+  if (!wallet) return cli.fail_with(wallet.error());
+  const auto buyer = Buyer::open(
+      {.relay_url = options.common.relay, .key = *key, .wallet = std::move(*wallet), .folder = buyer_folder(), .limits = {}}, cli.clock,
+      cli.entropy, wait);
+  if (!buyer) return cli.fail_with(buyer.error());
+  const auto bought = (*buyer)->resume(options.id, wait);
+  if (!bought) return cli.fail_with(bought.error());
+  cli.terminal.out(canonical(bought->payload).value_or(""));
+  cli.terminal.out_json(JsonObject{{"request_id", bought->request_id},
+                                   {"result_id", bought->result_id},
+                                   {"provider", bought->provider},
+                                   {"paid_msats", bought->paid_msats},
+                                   {"payload", bought->payload},
+                                   {"receipt", bought->receipt}});
+}
+
+void forgive(const PylonCommand& options, Cli& cli) {
+  if (!is_hex(options.id, 64)) return cli.fail_with({ErrorCode::usage, "a provider is a public key of 64 hex digits", "", "assay pylon purchases"});
+  const auto store = PurchaseStore::open(buyer_folder());
+  if (!store) return cli.fail_with(store.error());
+  if (const auto done = (*store)->forgive(options.id); !done) return cli.fail_with(done.error());
+  cli.terminal.out_json(JsonObject{{"forgiven", options.id}});
 }
 
 }  // namespace
@@ -117,10 +170,24 @@ void add_pylon(CLI::App& app, Cli& cli) {
   selling->add_option("--data", options->data, "Folder of its jobs and payments (default: the data folder)");
   selling->add_option("--relay", options->common.relay, "Relay, ws://…");
   selling->add_option("--issuer", options->common.issuer, "Ledger that pays, http://…; none: everything is free");
+  selling->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id (default: the one that answered there first)");
   selling->add_option("--key", options->common.key, "Name of the provider's key")->capture_default_str();
   selling->add_option("--model", options->common.model, "Model of the local lane");
   selling->add_option("--threads", options->common.threads, "Answers at once (default: one a processor)");
   selling->callback([options, &cli] { serve(*options, cli); });
+  CLI::App* looking = command->add_subcommand("purchases", "What was paid and brought nothing yet, and how providers behaved");
+  looking->callback([&cli] { purchases(cli); });
+  CLI::App* fetching = command->add_subcommand("resume", "Fetch the result of a purchase; nothing is paid twice");
+  fetching->add_option("id", options->id, "request id, as assay pylon purchases lists it")->required();
+  fetching->add_option("--relay", options->common.relay, "Relay, ws://…");
+  fetching->add_option("--issuer", options->common.issuer, "Ledger that the purchase is paid from, http://…");
+  fetching->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id");
+  fetching->add_option("--key", options->common.key, "Name of the own key")->capture_default_str();
+  fetching->add_option("--seconds", options->seconds, "How long to wait")->capture_default_str()->check(CLI::Range(1, 3600));
+  fetching->callback([options, &cli] { resume(*options, cli); });
+  CLI::App* pardoning = command->add_subcommand("forgive", "Pay a provider again that failed a check or a deadline");
+  pardoning->add_option("provider", options->id, "its public key")->required();
+  pardoning->callback([options, &cli] { forgive(*options, cli); });
   CLI::App* listing = command->add_subcommand("ls", "List who sells what on a relay");
   listing->add_option("--relay", options->common.relay, "Relay, ws://…");
   listing->add_option("--key", options->common.key, "Name of the own key")->capture_default_str();

@@ -85,6 +85,9 @@ void run(const RunOptions& options, Cli& cli) {
   if (!opened) return cli.fail_with(opened.error());
   const auto inputs = all_inputs(options, opened->program.signature());
   if (!inputs) return cli.fail_with(inputs.error());
+  if (!options.inputs_file.empty() && !options.fields.empty()) {
+    return cli.fail_with({ErrorCode::usage, "inputs are given on the command line and in a file", "--inputs", "keep one of the two"});
+  }
   if (inputs->size() > 1 && !options.common.record.empty()) {
     return cli.fail_with(
         {ErrorCode::usage, "one --record cannot hold several runs", "--record", "leave it out: each run gets a record of its own"});

@@ -5,10 +5,8 @@
 #include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
-#include "assay/cli/open.h"
-#include "assay/market/ledger_wallet.h"
+#include "assay/cli/lanes.h"
 #include "assay/market/pylon_sandbox.h"
-#include "assay/market/receipt.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/sandbox/sandbox.h"
 
@@ -57,7 +55,6 @@ struct Ran {
   SandboxRunResponse response;
   Json receipt;
   std::optional<std::int64_t> paid_msats;
-  Json payment = {};          // data of the record's payment line; null when nothing was paid
   std::string provider = {};  // public key of who ran it, if bought
 };
 
@@ -69,15 +66,13 @@ Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest&
   return Ran{std::move(response), std::move(receipt), std::nullopt};
 }
 
-Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
+Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile,
+                const std::function<void(const Json&)>& on_paid, Cli& cli) {
   if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
   ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
   PylonSandboxProvider provider{options.common.relay, key, profile};
   provider.folder = buyer_folder();  // one folder for all that is bought: one budget, one memory of providers
-  if (!options.common.issuer.empty()) {
-    const LedgerWalletOptions how{.issuer = {.url = options.common.issuer, .node_id = ""}, .folder = buyer_folder()};
-    ASSAY_TRY(provider.wallet, LedgerWallet::connect(how, key, cli.clock, cli.entropy, cli.wait(std::chrono::seconds(30))));
-  }
+  ASSAY_TRY(provider.wallet, open_wallet(options.common, buyer_folder(), key, cli.wait(std::chrono::seconds(30)), cli));
   provider.provider = options.common.provider;
   provider.bid_msats = options.bid_msats;
   provider.stop = cli.stop;
@@ -87,9 +82,9 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   provider.on_bought = [&ran](const Bought& bought) {
     ran.receipt = bought.provider_receipt;
     ran.paid_msats = bought.paid_msats;
-    ran.payment = payment_line(bought.receipt);
     ran.provider = bought.provider;
   };
+  provider.on_paid = on_paid;
   provider.progress = [&cli](std::string_view line) { cli.terminal.note(line); };
   ASSAY_TRY(ran.response, provider.run(request));
   return ran;
@@ -113,6 +108,11 @@ class JobRecord {
     return out;
   }
 
+  // Money stands in the record when it moves, whatever comes of it.
+  void paid(const Json& payment) {
+    if (auto written = add("payment", payment); !written) problem_ = std::move(written);
+  }
+
   Result<void> end(const SandboxRunRequest& request, const Result<Ran>& ran) {
     if (!ran) {
       const Error& error = ran.error();
@@ -121,6 +121,7 @@ class JobRecord {
     } else {
       ASSAY_CHECK(add_job(request, *ran));
     }
+    ASSAY_CHECK(problem_);
     ASSAY_CHECK(recorder_->finish(std::nullopt));
     return {};
   }
@@ -136,7 +137,6 @@ class JobRecord {
     JsonObject job{{"job_type", "oa.sandbox_run.v1"}, {"request_hash", request_hash}, {"response_hash", response_hash}};
     job.set("verdict", name(ran.response.status));
     if (!ran.provider.empty()) job.set("provider", ran.provider);
-    if (ran.payment.is_object()) ASSAY_CHECK(add("payment", ran.payment));
     ASSAY_CHECK(add("sandbox", std::move(job)));
     return add("node_end",
                JsonObject{{"outputs", JsonObject{{"response", recorded_value(response)}}}, {"status", "ok"}, {"error", nullptr}});
@@ -144,6 +144,7 @@ class JobRecord {
 
   std::optional<SecretKey> key_;
   std::unique_ptr<RunRecorder> recorder_;
+  Result<void> problem_;
 };
 
 void run(const SandboxCommandLine& options, Cli& cli) {
@@ -151,14 +152,22 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   if (!request) return cli.fail_with(request.error());
   const auto profile = sandbox_profile(options.profile);
   if (!profile) return cli.fail_with(profile.error());
-  const bool bought = options.common.lane == "pylon";
+  const std::string& lane = options.common.lane;
+  if (!lane.empty() && lane != "local" && lane != "pylon")
+    return cli.fail_with({ErrorCode::usage, fmt::format("unknown lane '{}'", lane), "--lane", "local or pylon"});
+  const bool bought = lane == "pylon";
+  if (!bought && !(options.common.relay + options.common.issuer + options.common.provider).empty())
+    return cli.fail_with({ErrorCode::usage, "--relay, --issuer and --provider are for buying", "--lane", "--lane pylon"});
   std::unique_ptr<JobRecord> record;
   if (!options.common.record.empty()) {
     auto begun = JobRecord::begin(options, *request, cli);
     if (!begun) return cli.fail_with(begun.error());
     record = std::move(*begun);
   }
-  const auto ran = bought ? buy(options, *request, *profile, cli) : run_here(options, *request, *profile, cli);
+  const auto on_paid = [&record](const Json& payment) {
+    if (record) record->paid(payment);
+  };
+  const auto ran = bought ? buy(options, *request, *profile, on_paid, cli) : run_here(options, *request, *profile, cli);
   if (record) {
     if (const auto ended = record->end(*request, ran); !ended) return cli.fail_with(ended.error());
   }
@@ -198,12 +207,13 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("--profile", options->profile, "small, medium or large")->capture_default_str();
   running->add_option("--memory", options->memory_mb, "MiB")->capture_default_str();
   running->add_option("--timeout", options->timeout_secs, "Seconds")->capture_default_str();
-  running->add_option("--env", options->env, "NAME=VALUE for the job")->expected(1)->allow_extra_args(false);
+  running->add_option("--env", options->env, "NAME=VALUE for the job")->allow_extra_args(false);
   running->add_option("--receipt", options->receipt, "File for the signed receipt");
   running->add_option("--record", options->common.record, "Run record of the job (default: none)");
   running->add_option("--lane", options->common.lane, "local (default) or pylon: bought from a provider");
   running->add_option("--relay", options->common.relay, "Relay, ws://…");
   running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");
+  running->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id (default: the one that answered there first)");
   running->add_option("--provider", options->common.provider, "Only this provider (public key)");
   running->add_option("--bid", options->bid_msats, "Most that is paid, in msats")->capture_default_str();
   running->add_option("--key", options->common.key, "Name of the signing key")->capture_default_str();

@@ -78,9 +78,25 @@ Result<ModuleFile> from_store(const std::string& name) {
   return stored_module(name, trust);
 }
 
-Result<ModuleFile> from_file(const std::string& path) {
+// A module that is not what it says is shown for what it is.
+Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   ASSAY_TRY(const std::string text, read_file(path));
-  return read_module(text);
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  const ModuleVerdict verdict = verify_module(text, trust);
+  if (!verdict.module) {
+    auto module = read_module(text);
+    if (!module) return std::unexpected(std::move(module.error()).in(path));
+    return module;
+  }
+  if (verdict.state == ModuleState::bad) {
+    for (const Error& problem : verdict.problems)
+      cli.fail_with({ErrorCode::mismatch, "BAD MODULE: " + problem.message, problem.path, "do not run it; get it again from where it came"});
+  } else if (!verdict.intact()) {
+    cli.terminal.note("nobody signed this module");
+  } else if (verdict.state == ModuleState::intact_unknown_signer) {
+    cli.terminal.note(fmt::format("its signer {} is not trusted here", verdict.signer));
+  }
+  return *verdict.module;
 }
 
 void show(const std::string& path, Cli& cli) {
@@ -103,8 +119,8 @@ void show(const std::string& path, Cli& cli) {
         fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
     return cli.terminal.out_json(file->program.artifact().json());
   }
-  const auto module = is_stored_name(path) ? from_store(path) : from_file(path);
-  if (!module) return cli.fail_with(Error(module.error()).in(path));
+  const auto module = is_stored_name(path) ? from_store(path) : from_file(path, cli);
+  if (!module) return cli.fail_with(module.error());
   show_module(*module, cli);
   if (const auto json = to_json(module->manifest))
     cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}});

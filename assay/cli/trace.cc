@@ -1,5 +1,7 @@
 // assay trace: export a record as OpenTelemetry spans; publish it to a relay; fetch a published one.
 // Exit: 0 done · 1 failed · 3 broken record · 7 collector or relay away.
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -70,8 +72,11 @@ void export_trace(const TraceOptions& options, Cli& cli) {
   if (options.format != "otlp-json" && options.format != "otlp-proto") {
     return cli.fail_with({ErrorCode::usage, fmt::format("unknown format '{}'", options.format), "--format", "otlp-json or otlp-proto"});
   }
+  std::error_code ignored;
+  if (!options.out.empty() && std::filesystem::equivalent(options.out, options.record, ignored))
+    return cli.fail_with({ErrorCode::usage, "the export would overwrite the record", options.out, "name another file with -o"});
   const std::string bytes = options.format == "otlp-json" ? otlp_json(spans) : otlp_protobuf(spans);
-  if (options.out.empty()) {
+  if (options.out.empty() || options.out == "-") {
     cli.terminal.raw(options.format == "otlp-json" ? bytes + "\n" : bytes);
     return;
   }

@@ -6,6 +6,7 @@
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
 #include "assay/contract/module_file.h"
+#include "assay/lm/recorded_answers.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/trace/record_costs.h"
 
@@ -87,7 +88,14 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
   for (const RecordProblem& problem : verdict.problems) report.problems.push_back(problem.message);  // it names its line
   report.ok = verdict.state != RecordState::broken;
   if (report.ok) {
-    if (const auto record = read_record(text)) verify_costs(*record, against.prices, report);
+    if (const auto record = read_record(text)) {
+      verify_costs(*record, against.prices, report);
+      // Requests: are they what their hashes say, and of lanes that the record names?
+      if (const auto answers = RecordedAnswers::of(*record); !answers) {
+        report.ok = false;
+        report.problems.push_back(problem_text(answers.error()));
+      }
+    }
   }
   if (options.complete && (verdict.state != RecordState::complete || !verdict.is_signed)) {
     report.ok = false;
@@ -140,7 +148,7 @@ Result<FileReport> verify_file(const VerifyOptions& options, const std::string& 
     ASSAY_TRY(const std::string text, write_module(module));
     return verify_as_module(options, file, text, against.trust);
   }
-  ASSAY_TRY(const std::string text, read_file(file));
+  ASSAY_TRY(const std::string text, read_file(file, file.ends_with(".jsonl") ? record_bytes_max : std::size_t{256} << 20));
   if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, against);
   if (file.ends_with(".toml")) return verify_as_program(options, file);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
@@ -177,11 +185,16 @@ void verify(const VerifyOptions& options, Cli& cli) {
   const auto against = open_against(options);
   if (!against) return cli.fail_with(against.error());
   JsonList files, problems;
-  bool ok = true;
+  bool ok = true, bad = false;
+  std::optional<Error> unreadable;
   for (const std::string& file : options.files) {
     auto report = verify_file(options, file, *against);
-    if (!report) return cli.fail_with(report.error());
+    if (!report) {  // the other files are looked at all the same
+      unreadable = unreadable ? unreadable : std::optional(report.error());
+      report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {problem_text(report.error())}};
+    }
     ok = ok && report->ok;
+    bad = bad || (!report->ok && report->state != "unreadable");
     cli.terminal.out(fmt::format(
         "{}  {}  {}{}", report->ok ? "ok " : "BAD", report->state, report->file,
         (report->signer.empty() ? "" : "  signer " + report->signer) + (report->note.empty() ? "" : "  (" + report->note + ")")));
@@ -192,7 +205,8 @@ void verify(const VerifyOptions& options, Cli& cli) {
     files.push_back(report->to_json());
   }
   cli.terminal.out_json(JsonObject{{"ok", ok}, {"problems", problems}, {"files", files}});
-  if (!ok) cli.exit_status = exit_code(ErrorCode::mismatch);
+  if (bad) cli.exit_status = exit_code(ErrorCode::mismatch);
+  else if (unreadable) cli.exit_status = exit_code(unreadable->code);
 }
 
 }  // namespace

@@ -155,7 +155,7 @@ Result<CompiledId> Store::ref(std::string_view name) const {
   const std::string path = fmt::format("{}/refs/{}", folder_, name);
   std::error_code ignored;
   if (!fs::exists(path, ignored))
-    return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store refs` lists them");
+    return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store ls` lists them");
   ASSAY_TRY(std::string text, read_file(path, 4096));
   if (text.ends_with('\n')) text.pop_back();
   auto id = CompiledId::parse(text);

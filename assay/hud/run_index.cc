@@ -255,24 +255,28 @@ JsonList RunIndex::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<const File*> order;
   for (const auto& [path, file] : files_) order.push_back(&file);
+  // Of copies with one run id the one that holds is shown, and the others beside it if they do not.
   std::sort(order.begin(), order.end(), [](const File* a, const File* b) {
-    return std::tie(b->summary.started_unix_ns, a->path) < std::tie(a->summary.started_unix_ns, b->path);
+    const bool a_broken = !a->problem.empty(), b_broken = !b->problem.empty();
+    return std::tie(b->summary.started_unix_ns, a_broken, a->path) < std::tie(a->summary.started_unix_ns, b_broken, b->path);
   });
   std::set<std::string_view> seen;
   JsonList rows;
   for (const File* file : order) {
     if (file->next_seq == 0 && file->problem.empty()) continue;  // not a line yet
-    if (seen.insert(file->id).second) rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary}));
+    if (seen.insert(file->id).second || !file->problem.empty()) rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary}));
   }
   return rows;
 }
 
 std::optional<RunIndex::Found> RunIndex::find(std::string_view id) const {
   const std::lock_guard lock(mutex_);
+  const File* found = nullptr;
   for (const auto& [path, file] : files_) {
-    if (file.id == id) return Found{file.id, file.path, state_of(file), file.problem, file.summary};
+    if (file.id == id && (found == nullptr || (!found->problem.empty() && file.problem.empty()))) found = &file;
   }
-  return std::nullopt;
+  if (found == nullptr) return std::nullopt;
+  return Found{found->id, found->path, state_of(*found), found->problem, found->summary};
 }
 
 RunIndex::Counts RunIndex::counts() const {

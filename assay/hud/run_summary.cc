@@ -152,6 +152,8 @@ void RunSummary::add(const RecordEntry& entry) {
   last_t = std::max(last_t, entry.t);
   if (StageSummary* stage = stage_of(entry)) stage->last_t = std::max(stage->last_t, entry.t);
   if (type == "run_start") return start(entry);
+  fold.add(type, entry.node, entry.data);
+  totals = fold.totals();
   if (type == "node_start") {
     ++nodes;
     ++open_nodes;
@@ -160,7 +162,6 @@ void RunSummary::add(const RecordEntry& entry) {
   } else if (type == "lm_response" || type == "cache_hit") {
     const auto usage = usage_of(entry);
     if (!usage) return;
-    totals.add(*usage);
     if (StageSummary* stage = stage_of(entry)) stage->totals.add(*usage);
   } else if (type == "score") {
     if (metric.empty()) metric = text_member(entry.data, "metric");

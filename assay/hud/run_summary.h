@@ -20,6 +20,7 @@
 #include "assay/base/json.h"
 #include "assay/trace/graph.h"
 #include "assay/trace/record.h"
+#include "assay/trace/record_line.h"
 #include "assay/trace/usage.h"
 
 namespace assay {
@@ -50,6 +51,7 @@ struct RunSummary {
   std::int64_t lines = 0, nodes = 0, open_nodes = 0, errors = 0, repairs = 0, resumes = 0;
   std::vector<std::string> models;
   Totals totals;
+  TotalsFold fold;
   std::string metric;                       ///< name in the first `score` line
   std::map<std::string, StageSummary> stages;  ///< at most stages_max
   std::vector<CandidateSummary> candidates;    ///< at most candidates_max

@@ -7,6 +7,7 @@
 /// Thread safety: `complete` may be called from many threads at once.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,7 +53,6 @@ struct LmResponse {
   std::string content;        ///< bytes as they came; the record keeps invalid UTF-8 as {"$base64"}
   std::string finish_reason;  ///< "stop", "length", …
   LmUsage usage;
-  Json payment = {};          ///< of a bought answer: data of its `payment` line (schemas/run.schema.json); else null
 };
 
 class LM {
@@ -61,6 +61,12 @@ class LM {
   virtual const Lane& lane() const = 0;
   /// Errors: `unavailable`, `timed_out`, `cancelled`, `limit_exceeded` (context overflow, refused before generating), `refused`.
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
+  /// As `complete`, for lanes that pay: `on_paid` is told of each payment as soon as it is made, or may have been made (data of a record's
+  /// `payment` line), whatever becomes of the answer. On the caller's thread.
+  using OnPaid = std::function<void(const Json& payment)>;
+  virtual Result<LmResponse> complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& /*on_paid*/) {
+    return complete(request, wait);
+  }
   /// Most prompt tokens the request can use: exact where the tokenizer is known, else UTF-8 bytes + 16 a message.
   virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
   /// Most msats the call can cost, where the lane itself knows: a budget reserves it before the call. Empty: the price book's word.

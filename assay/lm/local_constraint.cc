@@ -131,11 +131,26 @@ class Planner {
   bool open_ = false;
 };
 
+// Only these shapes can be kept to for a whole answer; another one is refused, not taken for free text.
+Result<void> check_whole_schema(const Json& schema) {
+  if (schema.is_null()) return {};
+  const auto no = [](std::string pointer) {
+    return fail(ErrorCode::refused, "this schema cannot be kept to", R"(one text: {"type":"string"}, with "enum" or "x-parts")", std::move(pointer));
+  };
+  if (!schema.is_object()) return no("");
+  if (const Json& type = schema.at("type"); !type.is_null() && type != Json("string") && type != Json("boolean")) return no("/type");
+  for (const auto& [key, value] : schema.as_object()) {
+    if (key != "type" && key != "enum" && key != "x-parts" && key != "description") return no("/" + pointer_token(key));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const ConstraintLimits& limits) {
   std::vector<AnswerPart> parts;
   const Json& list = schema.at("x-parts");
+  ASSAY_CHECK(check_whole_schema(schema));
   if (list.is_null()) {
     ASSAY_TRY(AnswerPart part, field_part(schema, {}, limits));
     parts.push_back(std::move(part));

@@ -35,10 +35,18 @@ TEST(AnswerParts, ReadsAnEnumAsOneChoiceWithoutDuplicates) {
 }
 
 TEST(AnswerParts, TakesWhatIsNoEnumerationAsFreeText) {
-  for (const char* schema : {"null", R"({"type":"string"})", R"({"type":"integer"})"}) {
+  for (const char* schema : {"null", R"({"type":"string"})", R"({})"}) {
     const auto parts = answer_parts(schema_of(schema)).value();
     ASSERT_EQ(parts.size(), 1u);
     EXPECT_EQ(parts[0].kind, AnswerPart::Kind::text);
+  }
+}
+
+TEST(AnswerParts, RefusesASchemaThatItCannotKeepTo) {
+  for (const char* schema : {R"({"type":"integer"})", R"({"type":"object","required":["a"]})", R"({"nonsense":1})", R"({"type":"string","minLength":4})"}) {
+    const auto parts = answer_parts(schema_of(schema));
+    ASSERT_FALSE(parts) << schema;
+    EXPECT_EQ(parts.error().code, ErrorCode::refused) << schema;
   }
 }
 

@@ -130,6 +130,9 @@ class CallReader {
  public:
   CallReader(const std::map<std::string, Lane>& lanes, const Blobs& blobs) : lanes_(lanes), blobs_(blobs) {}
 
+  std::int64_t unasked_line = 0;  // of the first answer that belongs to no request; 0: none
+  std::string unasked_path;
+
   template <class Calls>
   Result<void> read(const RecordEntry& entry, Calls& calls) {
     if (entry.type == "lm_request") {
@@ -169,7 +172,10 @@ class CallReader {
   template <class Calls>
   Result<void> answer(const RecordEntry& entry, Calls& calls) {
     const auto waiting = waiting_.find({entry.node, entry.data.at("request_hash").as_string()});
-    if (waiting == waiting_.end() || waiting->second.empty()) return {};  // an answer that nobody asked for answers nobody
+    if (waiting == waiting_.end() || waiting->second.empty()) {  // an answer that nobody asked for answers nobody
+      if (entry.type == "lm_response" && unasked_line == 0) unasked_line = entry.seq + 1, unasked_path = entry.node;
+      return {};
+    }
     auto& call = calls[entry.node][waiting->second.front()];
     waiting->second.pop_front();
     call.answered = true;
@@ -212,7 +218,19 @@ Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& re
     if (auto read = reader.read(*entry, answers->calls_); !read)
       return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry->seq + 1)));
   }
+  if (reader.unasked_line > 0)
+    answers->unasked_ = Leftover{reader.unasked_path, fmt::format("the answer in line {} belongs to no request", reader.unasked_line)};
   return answers;
+}
+
+std::optional<RecordedAnswers::Leftover> RecordedAnswers::leftover() {
+  const std::scoped_lock lock(mutex_);
+  if (unasked_) return unasked_;
+  for (const auto& [path, calls] : calls_) {
+    const auto unused = std::count_if(calls.begin(), calls.end(), [](const Call& call) { return !call.used; });
+    if (unused > 0) return Leftover{path, fmt::format("the record has {} LM call(s) here that the program does not make", unused)};
+  }
+  return std::nullopt;
 }
 
 Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRequest& request) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,12 @@ class RecordedAnswers {
   /// Errors: `diverged`; the path is the node's, the message names the first JSON pointer at which the request differs from
   /// the nearest recorded one at that path, with both values.
   Result<RecordedAnswer> next(const std::string& path, const LmRequest& request);
+  /// What the record holds and the replay did not ask for: a call of the first path that has one, or an answer to no request. Path and
+  /// text; nothing when all was used.
+  struct Leftover {
+    std::string path, what;
+  };
+  std::optional<Leftover> leftover();
 
  private:
   struct Call {
@@ -46,6 +53,7 @@ class RecordedAnswers {
   std::mutex mutex_;
   std::map<std::string, std::vector<Call>> calls_;  // path → calls in order
   std::map<std::string, Lane> lanes_;               // lane_id → lane
+  std::optional<Leftover> unasked_;                 // the first answer that belongs to no request
 };
 
 }  // namespace assay

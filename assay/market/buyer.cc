@@ -1,5 +1,7 @@
 #include "assay/market/buyer.h"
 
+#include <set>
+
 #include <fmt/format.h>
 
 #include "assay/market/deal.h"
@@ -26,6 +28,7 @@ struct Buyer::Impl {
   std::shared_ptr<RelayClient> relay;
   std::mutex budget_mutex;
   std::int64_t reserved = 0;  // bids of requests that have not paid yet
+  std::set<std::string> in_hand;  // request ids that this process waits for
 
   std::int64_t now() const { return clock.unix_ns() / 1'000'000'000; }
 
@@ -42,7 +45,7 @@ struct Buyer::Impl {
     ASSAY_TRY(const Reputation reputation, store->reputation(provider));
     if (!reputation.trusted()) {
       return fail(ErrorCode::refused, fmt::format("provider {} failed a check before: {}", provider, reputation.last_reason),
-                  "choose another provider, or forgive this one");
+                  fmt::format("choose another provider, or: assay pylon forgive {}", provider));
     }
     if (options.min_reputation && reputation.score().value_or(-1) < *options.min_reputation) {
       return fail(ErrorCode::refused,
@@ -88,7 +91,28 @@ struct Buyer::Impl {
     reserved -= bid;
   }
 
+  // A purchase of the same job from the same provider that was paid, or may have been, and brought nothing; not one in hand here.
+  Result<std::optional<Purchase>> left_over(const Order& order) {
+    if (!order.provider || order.bid_msats == 0) return std::optional<Purchase>();
+    ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
+    ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
+    const std::scoped_lock lock(budget_mutex);
+    for (const Purchase& purchase : open) {
+      const bool same = purchase.job == job && purchase.provider == *order.provider && purchase.encrypted == order.encrypt;
+      if (same && now() - purchase.at < purchase_pick_up_seconds && in_hand.insert(purchase.request_id).second) return std::optional(purchase);
+    }
+    return std::optional<Purchase>();
+  }
+
   Result<Bought> request(const Order& order, const Wait& wait) {
+    ASSAY_TRY(const std::optional<Purchase> earlier, left_over(order));
+    if (earlier) {
+      if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
+      auto out = resume(earlier->request_id, wait, order.progress, order.on_paid);
+      const std::scoped_lock lock(budget_mutex);
+      in_hand.erase(earlier->request_id);
+      return out;
+    }
     ASSAY_CHECK(check_order(order));
     ASSAY_CHECK(reserve(order.bid_msats));
     auto out = send(order, wait);
@@ -116,7 +140,16 @@ struct Buyer::Impl {
     purchase.provider = order.provider.value_or("");
     purchase.at = now();
     ASSAY_CHECK(store->add(purchase));
-    return trade(Deal(parts(), order.job, purchase, order.bid_msats, order.progress), &event, wait);
+    hold(purchase.request_id, true);
+    auto out = trade(Deal(parts(), order.job, purchase, order.bid_msats, {order.progress, order.on_paid}), &event, wait);
+    hold(purchase.request_id, false);
+    return out;
+  }
+
+  void hold(const std::string& request_id, bool is_held) {
+    const std::scoped_lock lock(budget_mutex);
+    if (is_held) in_hand.insert(request_id);
+    else in_hand.erase(request_id);
   }
 
   DealParts parts() {
@@ -145,7 +178,8 @@ struct Buyer::Impl {
     }
   }
 
-  Result<Bought> resume(const std::string& request_id, const Wait& wait) {
+  Result<Bought> resume(const std::string& request_id, const Wait& wait, std::function<void(std::string_view)> progress = {},
+                        std::function<void(const Json&)> on_paid = {}) {
     ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
     if (!purchase) return fail(ErrorCode::usage, "no purchase of that request id here");
     if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
@@ -153,9 +187,11 @@ struct Buyer::Impl {
     }
     ASSAY_TRY(const Json job_json, read_json(purchase->job));
     ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
-    Deal deal(parts(), std::move(job), *purchase, purchase->amount_msats, {});
+    Deal deal(parts(), std::move(job), *purchase, purchase->amount_msats, {std::move(progress), std::move(on_paid)});
     ASSAY_CHECK(deal.pick_up(wait));
-    return trade(std::move(deal), nullptr, wait);
+    auto out = trade(std::move(deal), nullptr, wait);
+    if (out) out->resumed = purchase->state == PurchaseState::paid;
+    return out;
   }
 };
 
@@ -204,6 +240,8 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
     }
   }
   if (best) return std::move(*best);
+  if (!refused.empty() && !query.pubkey.empty())
+    return fail(ErrorCode::refused, refused, fmt::format("choose another provider, or: assay pylon forgive {}", query.pubkey));
   return fail(ErrorCode::unavailable,
               fmt::format("no provider on {} sells {}{}{}", impl_->options.relay_url, query.job_type, refused.empty() ? "" : ": ", refused),
               "start one with `assay pylon serve`");

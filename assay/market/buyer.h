@@ -46,6 +46,8 @@ struct Order {
   bool encrypt = true;                   ///< to the provider; needs one
   std::string sandbox_profile = {};
   std::function<void(std::string_view)> progress = {};  ///< "quoted 150 msats", "paid", "processing", …
+  /// Data of a run record's `payment` line, as soon as the payment is made ("state": "settled") or may have been made ("unknown").
+  std::function<void(const Json&)> on_paid = {};
 };
 
 struct Bought {
@@ -54,6 +56,7 @@ struct Bought {
   Json provider_receipt;        ///< a sandbox job's, signed by the provider; else null
   std::int64_t paid_msats = 0;
   Json receipt;                 ///< assay.receipt/1 of kind payment, signed by the buyer; null if free
+  bool resumed = false;         ///< paid by an earlier request for the same job, which had got no result
 };
 
 class Buyer {
@@ -65,7 +68,8 @@ class Buyer {
 
   /// Errors: `over_budget` (the bid does not fit the budget: nothing is sent), `refused` (the provider says no, or may not be
   /// paid), `mismatch` (a check failed: the provider is noted and not paid again), `unavailable`, `timed_out`, `cancelled`.
-  /// After payment the error's message begins with "paid": then `resume` may still fetch the result.
+  /// After payment the error's message begins with "paid": then `resume` may still fetch the result. Asking for the same job of the same
+  /// provider again within an hour does that by itself, instead of paying twice.
   Result<Bought> request(const Order& order, const Wait& wait);
   Result<std::vector<Purchase>> unfinished();
   /// Asks the wallet about the payment again if need be, and waits for the result of that request.

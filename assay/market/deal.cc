@@ -7,17 +7,28 @@
 
 namespace assay {
 
-Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, std::function<void(std::string_view)> progress)
+Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, DealNews news)
     : parts_(std::move(parts)),
       job_(std::move(job)),
       purchase_(std::move(purchase)),
       bid_msats_(bid_msats),
       named_(!purchase_.provider.empty()),
       resumed_(purchase_.state != PurchaseState::requested),
-      progress_(std::move(progress)) {}
+      news_(std::move(news)) {}
 
 void Deal::tell(const std::string& what) const {
-  if (progress_) progress_(what);
+  if (news_.progress) news_.progress(what);
+}
+
+void Deal::tell_payment(std::string_view state) const {
+  if (!news_.on_paid) return;
+  news_.on_paid(JsonObject{{"payment_hash", purchase_.payment_hash},
+                           {"amount_msats", purchase_.amount_msats},
+                           {"state", state},
+                           {"provider", purchase_.provider},
+                           {"job_id", purchase_.request_id},
+                           {"job_type", job_.job_type},
+                           {"job_hash", job_.job_hash}});
 }
 
 Filter Deal::filter() const {
@@ -121,13 +132,21 @@ Result<void> Deal::pay(const Wait& wait) {
     // Refused by wallet or issuer: nothing moved. Anything else is in flight, and `resume` asks again.
     const bool nothing_moved = paid.error().code == ErrorCode::refused || paid.error().code == ErrorCode::over_budget ||
                                paid.error().code == ErrorCode::limit_exceeded;
-    if (nothing_moved) ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
-    return std::unexpected(std::move(paid).error().in("payment"));
+    Error error = std::move(paid).error();
+    if (nothing_moved) {
+      ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+    } else {
+      tell_payment("unknown");
+      error.message = "the payment may still be made: " + error.message;
+      error.remedy = fmt::format("ask for the same again, which pays nothing twice, or: assay pylon resume {}", purchase_.request_id);
+    }
+    return std::unexpected(std::move(error).in("payment"));
   }
   ASSAY_CHECK(check_preimage(paid->preimage, purchase_.payment_hash));
   ASSAY_CHECK(parts_.store.paid(purchase_.request_id, paid->preimage, now()));
   purchase_.preimage = paid->preimage;
   purchase_.state = PurchaseState::paid;
+  tell_payment("settled");
   tell("paid");
   return {};
 }
@@ -214,7 +233,7 @@ std::unexpected<Error> Deal::ended(Error error) {
     if (error.code == ErrorCode::timed_out && !resumed_)
       (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
     error.message = "paid, and no result yet: " + error.message;
-    error.remedy = fmt::format("a late result can be fetched: resume {}", purchase_.request_id);
+    error.remedy = fmt::format("a late result can be fetched: assay pylon resume {}", purchase_.request_id);
   } else if (purchase_.state == PurchaseState::requested) {
     (void)parts_.store.failed(purchase_.request_id, now());
   }

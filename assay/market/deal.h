@@ -25,10 +25,16 @@ struct DealParts {
   std::function<Result<void>(const std::string&)> check_reputation;
 };
 
+/// What its caller hears of on the way; both may be empty.
+struct DealNews {
+  std::function<void(std::string_view)> progress;
+  std::function<void(const Json& payment)> on_paid;
+};
+
 class Deal {
  public:
   /// `purchase.provider` empty: anyone may quote. `purchase.state` says where to go on.
-  Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, std::function<void(std::string_view)> progress);
+  Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, DealNews news);
 
   Filter filter() const;
   /// Makes sure that what was being paid is paid. Moves no money twice.
@@ -50,6 +56,7 @@ class Deal {
   Result<void> check_payload(const JobEnvelope& response, const Json& provider_receipt) const;
   std::unexpected<Error> failed_check(const std::string& provider, Error error);
   void tell(const std::string& what) const;
+  void tell_payment(std::string_view state) const;
   std::int64_t now() const { return parts_.clock.unix_ns() / 1'000'000'000; }
 
   DealParts parts_;
@@ -59,7 +66,7 @@ class Deal {
   bool named_;   // the buyer chose the provider itself
   bool resumed_;
   bool over_ = false;
-  std::function<void(std::string_view)> progress_;
+  DealNews news_;
 };
 
 }  // namespace assay

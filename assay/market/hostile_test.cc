@@ -97,8 +97,17 @@ TEST_P(HostileProvider, IsFoundOut) {
   EXPECT_TRUE(shop->store().receipts().value().empty());
   if (!attack.trusted_after) {  // not paid again: nothing is even sent
     const std::uint64_t stored = relay_->counts().stored;
-    EXPECT_EQ(shop->request(hello_order(), wait()).error().code, ErrorCode::refused);
+    Order another = hello_order();
+    LmRequest other = hello();
+    other.rollout = 1;
+    another.job = text_job(other, {}).value();
+    EXPECT_EQ(shop->request(another, wait()).error().code, ErrorCode::refused);
     EXPECT_EQ(relay_->counts().stored, stored);
+    // The very same job again waits for what was paid already, and pays nothing.
+    const auto again = shop->request(hello_order(), wait(milliseconds(300)));
+    ASSERT_FALSE(again);
+    EXPECT_TRUE(again.error().code == ErrorCode::refused || again.error().message.starts_with("paid")) << again.error().text();
+    EXPECT_EQ(held(buyer_key_), 100'000 - attack.spent);
   }
 }
 

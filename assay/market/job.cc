@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
+#include "assay/lm/local_constraint.h"
 
 namespace assay {
 namespace {
@@ -169,6 +170,7 @@ Result<TextJob> read_text_job(const Json& payload) {
   out.request.schema = payload.at("schema");
   if (!out.request.schema.is_null() && !out.request.schema.is_object())
     return fail(ErrorCode::malformed, "expected an object or null", {}, "schema");
+  if (const auto parts = answer_parts(out.request.schema); !parts) return unsupported("schema");
   const Json& tools = payload.at("tools");
   if (!tools.is_null() && (!tools.is_object() || !tools.as_object().empty())) return unsupported("tools");
   if (!payload.at("rollout").is_null()) {

@@ -192,6 +192,9 @@ Result<std::string> event_json_text(const Json& value) {
 std::string printable_text(std::string_view text, std::size_t bytes_max) {
   std::string out = to_utf8(text.substr(0, bytes_max));
   std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
+  for (std::size_t at = out.find('\xC2'); at != std::string::npos; at = out.find('\xC2', at + 1)) {  // U+0080 … U+009F move cursors too
+    if (at + 1 < out.size() && static_cast<unsigned char>(out[at + 1]) < 0xA0) out.replace(at, 2, "?");
+  }
   return out;
 }
 

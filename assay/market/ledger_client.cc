@@ -31,7 +31,12 @@ Result<Json> read_answer(const HttpResponse& response) {
     return fail(ErrorCode::unavailable, fmt::format("the issuer's address answers with status {} and no object", response.status),
                 "check the issuer's URL");
   }
-  if (response.status != 200) return std::unexpected(error_of(body->at("error")));
+  if (response.status != 200) {
+    // Not signed: anyone on the port could say it. It says nothing of what became of a payment.
+    Error error = error_of(body->at("error"));
+    error.code = ErrorCode::unavailable;
+    return std::unexpected(std::move(error));
+  }
   return std::move(*body);
 }
 

@@ -42,8 +42,11 @@ Result<std::shared_ptr<LedgerWallet>> LedgerWallet::connect(const LedgerWalletOp
 Result<void> LedgerWallet::finish_in_flight(const Wait& wait) {
   ASSAY_TRY(const std::vector<StoredPayment> open, store_->in_flight());
   for (const StoredPayment& payment : open) {
-    const auto done = ask_to_pay(payment.invoice, payment.payment_hash, payment.amount_msats, wait);
-    if (!done && unknown_outcome(done.error().code)) return std::unexpected(done.error());
+    const auto invoice = read_bolt11(payment.invoice);
+    if (!invoice || invoice->payee != client_.node_id()) continue;  // another issuer's: only that one can say what became of it
+    if (auto in_time = wait.check(clock_, "payments in flight"); !in_time) return in_time;
+    // Whatever cannot be settled now stays in flight, counts as spent, and locks nothing else.
+    (void)ask_to_pay(payment.invoice, payment.payment_hash, payment.amount_msats, wait);
   }
   return {};
 }

@@ -17,6 +17,9 @@
 
 namespace assay {
 
+/// How long an order for the same job goes on with a purchase that has no result yet.
+inline constexpr std::int64_t purchase_pick_up_seconds = 3600;
+
 enum class PurchaseState { requested, paying, paid, done, failed };
 std::string_view name(PurchaseState state);
 

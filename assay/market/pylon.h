@@ -28,10 +28,10 @@
 namespace assay {
 
 struct PylonLimits {
-  std::int64_t quoted_max = 64;         ///< unpaid quotes at once; more requests get `error: busy`
+  std::int64_t quoted_max = 256;        ///< unpaid quotes at once; more requests get `error: busy`
   std::int64_t queued_max = 64;         ///< paid and not done
   unsigned running_max = 1;             ///< jobs at once
-  std::int64_t quote_seconds = 120;     ///< an invoice's life
+  std::int64_t quote_seconds = 60;      ///< an invoice's life
   std::int64_t poll_ms = 200;           ///< between looks at unpaid invoices
 };
 

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "assay/market/receipt.h"
-
 namespace assay {
 namespace {
 
@@ -46,8 +44,9 @@ Result<std::optional<std::int64_t>> PylonLane::cost_msats_max(const LmRequest& r
   return std::optional(std::min(price, options_.bid_msats));
 }
 
-Result<LmResponse> PylonLane::complete(const LmRequest& request, const Wait& wait) {
+Result<LmResponse> PylonLane::complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& on_paid) {
   Order order;
+  order.on_paid = on_paid;
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;
   ASSAY_TRY(const std::optional<std::int64_t> bid, cost_msats_max(request));
@@ -56,8 +55,13 @@ Result<LmResponse> PylonLane::complete(const LmRequest& request, const Wait& wai
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);
   ASSAY_TRY(TextAnswer answer, read_text_answer(bought.payload));
-  LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage), payment_line(bought.receipt)};
-  out.usage.cost_msats = bought.paid_msats;
+  LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage)};
+  ASSAY_TRY(const std::int64_t most, prompt_tokens_max(request));
+  if (out.usage.prompt_tokens > 2 * most + usual_prompt_tokens)  // what a chat template may add is allowed for
+    return fail(ErrorCode::mismatch, fmt::format("{} prompt tokens are claimed for a prompt of at most {}", out.usage.prompt_tokens, most),
+                "choose another provider", "usage");
+  out.usage.more.erase("cost_msats");  // what it costs is what was paid
+  out.usage.cost_msats = bought.resumed ? 0 : bought.paid_msats;
   out.usage.from_cache = false;
   return out;
 }

@@ -39,7 +39,8 @@ class PylonLane final : public LM {
   static Result<std::shared_ptr<PylonLane>> open(const PylonLaneOptions& options, Clock& clock, Entropy& entropy, const Wait& wait);
 
   const Lane& lane() const override { return lane_; }
-  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override;
+  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_paid(request, wait, {}); }
+  Result<LmResponse> complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& on_paid) override;
   std::vector<PrivacyMode> privacy_modes() const override { return {PrivacyMode::NoPii, PrivacyMode::PublicOk}; }
   std::vector<std::string> capabilities() const override { return model_.capabilities; }
   /// The most a call can cost: the announced price of the longest prompt and answer, at most the bid. Never more is offered.

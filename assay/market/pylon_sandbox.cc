@@ -1,5 +1,7 @@
 #include "assay/market/pylon_sandbox.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
@@ -19,7 +21,9 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   const auto price = [&](const ProviderInfo& info) { return info.prices.sandbox(request); };
   ASSAY_TRY(const ProviderInfo seller, buyer->choose({sandbox_job_type, provider, ""}, price, wait));
   order.provider = seller.pubkey;
-  order.bid_msats = wallet ? bid_msats : 0;
+  ASSAY_TRY(const std::int64_t announced, price(seller));
+  order.bid_msats = wallet ? std::min(bid_msats, announced) : 0;  // who was chosen by a price is held to it
+  order.on_paid = on_paid;
   order.sandbox_profile = std::string(profile.name);
   order.progress = progress;
   ASSAY_TRY(const Bought bought, buyer->request(order, wait));

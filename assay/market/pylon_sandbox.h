@@ -38,6 +38,7 @@ struct PylonSandboxProvider {
   Entropy* entropy = &system_entropy();
   std::function<void(const Bought&)> on_bought = {};   ///< receipts, for a record
   std::function<void(std::string_view)> progress = {};
+  std::function<void(const Json&)> on_paid = {};       ///< data of a record's `payment` line, as soon as money moved or may have
 
   /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
   Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;

@@ -27,14 +27,6 @@ Result<Json> make_payment_receipt(const PaymentFacts& facts, const SecretKey& bu
   return sign_object(Json(std::move(out)), buyer, entropy);
 }
 
-Json payment_line(const Json& receipt) {
-  if (!receipt.is_object()) return {};
-  return JsonObject{{"payment_hash", receipt.at("payment_hash")}, {"amount_msats", receipt.at("amount_msats")},
-                    {"provider", receipt.at("provider")},         {"job_id", receipt.at("request_id")},
-                    {"result_id", receipt.at("result_id")},       {"job_type", receipt.at("job_type")},
-                    {"job_hash", receipt.at("job_hash")}};
-}
-
 Result<PaymentFacts> verify_payment_receipt(const Json& receipt) {
   PaymentFacts out;
   ASSAY_TRY(const std::string format, string_member(receipt, "format"));

@@ -25,9 +25,6 @@ struct PaymentFacts {
 /// Errors: `mismatch` (the preimage is not that of the payment hash).
 Result<Json> make_payment_receipt(const PaymentFacts& facts, const SecretKey& buyer, Entropy& entropy, Clock& clock);
 
-/// What a run record keeps of a payment (`payment` line, schemas/run.schema.json): the receipt without its proof. Null for null.
-Json payment_line(const Json& receipt);
-
 /// Errors: `malformed`, `mismatch`.
 Result<PaymentFacts> verify_payment_receipt(const Json& receipt);
 

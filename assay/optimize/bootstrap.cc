@@ -116,14 +116,21 @@ DemoPlan draw_plan(const Search& search, const BootstrapConfig& config, std::int
   return plan;
 }
 
+Result<void> check_balance(const BootstrapConfig& config, const Program& program) {
+  if (config.balance.empty() || program.signature().output(config.balance) != nullptr) return {};
+  std::vector<std::string_view> known;
+  for (const Field& field : program.signature().outputs) known.push_back(field.name);
+  const std::string near = nearest(config.balance, known);
+  return fail(ErrorCode::usage, fmt::format("balance names '{}', which is no output of the program", config.balance),
+              near.empty() ? "name an output" : fmt::format("did you mean '{}'?", near), "optimizer.balance");
+}
+
 // Takes the front part of the validation set that the config asks for, and checks the rest of the config against the program.
 Result<void> begin_search(Search& search, const BootstrapConfig& config) {
   if (config.val_rows > 0 && static_cast<std::size_t>(config.val_rows) < search.val.size()) {
     search.val = search.val.first(static_cast<std::size_t>(config.val_rows));
   }
-  if (config.balance.empty() || search.student.signature().output(config.balance) != nullptr) return {};
-  return fail(ErrorCode::usage, fmt::format("balance names '{}', which is no output of the program", config.balance), "",
-              "optimizer.balance");
+  return check_balance(config, search.student);
 }
 
 std::unexpected<Error> refuse_parameter(const std::string& key, bool random_search) {
@@ -187,6 +194,9 @@ Result<std::vector<double>> score_candidate(Search& search, Candidate& candidate
   search.tell(fmt::format("{}  {} {:.3f}  ({})", candidate.id, search.metric.ref.name, mean(scores), candidate.note));
   return scores;
 }
+
+Result<void> BootstrapFewShot::check(const Program& program) const { return check_balance(config_, program); }
+Result<void> BootstrapFewShotWithRandomSearch::check(const Program& program) const { return check_balance(config_, program); }
 
 Result<Candidate> BootstrapFewShot::compile(Search& search) const {
   ASSAY_CHECK(begin_search(search, config_));

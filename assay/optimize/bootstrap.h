@@ -29,6 +29,7 @@ class BootstrapFewShot final : public Optimizer {
   explicit BootstrapFewShot(BootstrapConfig config) : config_(std::move(config)) {}
   std::string name() const override { return "BootstrapFewShot"; }
   JsonObject config() const override { return config_.to_json(false); }
+  Result<void> check(const Program& program) const override;
   Result<Candidate> compile(Search& search) const override;
 
  private:
@@ -40,6 +41,7 @@ class BootstrapFewShotWithRandomSearch final : public Optimizer {
   explicit BootstrapFewShotWithRandomSearch(BootstrapConfig config) : config_(std::move(config)) {}
   std::string name() const override { return "BootstrapFewShotWithRandomSearch"; }
   JsonObject config() const override { return config_.to_json(true); }
+  Result<void> check(const Program& program) const override;
   Result<Candidate> compile(Search& search) const override;
 
  private:

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -151,6 +153,57 @@ Result<RunStart> run_start(const CompilePlan& plan, const CompileWorld& world) {
   return start;
 }
 
+// A record has one price book, one privacy mode and the lanes of its first line: another pass cannot have others.
+Result<void> same_terms(const Json& start, const CompilePlan& plan, const CompileWorld& world) {
+  ASSAY_TRY(RunStart now, run_start(plan, world));
+  const std::tuple<const char*, Json, const char*> terms[] = {{"price_book", Json(now.price_book), "the price book (--prices)"},
+                                                              {"privacy_mode", Json(now.privacy_mode), "the privacy mode (--privacy)"},
+                                                              {"lanes", Json(now.lanes), "the lane or its model (--lane, --model)"}};
+  for (const auto& [member, value, what] : terms) {
+    const bool by_default = value == Json("");  // the recorder fills these in
+    if (!by_default && start.at(member) != value)
+      return fail(ErrorCode::refused, fmt::format("{} differs from that of the journal", what), "give the same again, or begin another journal",
+                  fmt::format("{}.{}", world.journal_path, member));
+  }
+  return {};
+}
+
+// Calls that were sent and never answered, as a crash leaves them: what became of them is not known, so they count in full.
+Amount unanswered(const std::vector<RecordEntry>& entries, const PriceBook* prices) {
+  std::map<std::pair<std::string, std::string>, std::vector<const RecordEntry*>> open;
+  std::map<std::string, std::int64_t> blob_bytes;
+  std::map<std::string, std::pair<std::string, std::string>> lanes;  // id → kind, model
+  for (const Json& lane : entries.front().data.at("lanes").as_list()) {
+    if (const auto id = hash(lane)) lanes[*id] = {lane.at("kind").as_string(), lane.at("model").as_string()};
+  }
+  for (const RecordEntry& entry : entries) {
+    const Json& request_hash = entry.data.at("request_hash");
+    if (entry.type == "blob") blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
+    if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
+    if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
+    if (const auto call = open.find({entry.node, request_hash.as_string()}); call != open.end() && !call->second.empty()) call->second.pop_back();
+  }
+  Amount sum;
+  for (const auto& [key, calls] : open) {
+    for (const RecordEntry* entry : calls) {
+      const Json& request = entry->data.at("request");
+      LmUsage usage;
+      for (const Json& message : request.at("messages").is_list() ? request.at("messages").as_list() : JsonList{}) {
+        const Json& content = message.at("content");
+        usage.prompt_tokens += 16;
+        if (content.is_string()) usage.prompt_tokens += static_cast<std::int64_t>(content.as_string().size());
+        else if (content.at("$blob").is_string()) usage.prompt_tokens += blob_bytes[content.at("$blob").as_string()];
+      }
+      if (const Json& most = request.at("config").at("max_tokens"); most.is_int()) usage.completion_tokens = most.as_int();
+      Amount amount{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = 0};
+      if (const auto lane = lanes.find(entry->data.at("lane_id").as_string()); prices != nullptr && lane != lanes.end())
+        amount.msats = prices->cost(lane->second.first, lane->second.second, usage).value_or(0);
+      add_amount(sum, amount);
+    }
+  }
+  return sum;
+}
+
 // What an earlier pass of this compile did: its answers are not paid twice, what it spent counts, its look at the test set is this one.
 struct EarlierPass {
   std::optional<std::int64_t> test_looks;
@@ -163,18 +216,22 @@ Result<EarlierPass> take_over(const CompilePlan& plan, const CompileWorld& world
     return fail(ErrorCode::refused, "the journal is of another compile: its program, data or settings differ",
                 "name another journal, or leave --resume out", world.journal_path);
   }
+  ASSAY_CHECK(same_terms(before.entries.front().data, plan, world));
   ASSAY_CHECK(cache.preload(before.entries));
   EarlierPass out;
-  Totals totals;
+  TotalsFold fold;
   for (const RecordEntry& entry : before.entries) {
-    if (const auto usage = usage_of_line(entry.type, entry.data)) totals.add(*usage);
+    fold.add(entry.type, entry.node, entry.data);
     if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) {
       ASSAY_TRY(out.test_looks, int_member(entry.data, "value"));
     }
   }
-  if (world.effects.budget != nullptr)
-    world.effects.budget->charge(
-        {.calls = totals.calls, .tokens = totals.prompt_tokens + totals.completion_tokens, .msats = totals.cost_msats});
+  const Totals& totals = fold.totals();
+  if (world.effects.budget != nullptr) {
+    Amount spent{.calls = totals.calls, .tokens = totals.prompt_tokens + totals.completion_tokens, .msats = totals.cost_msats};
+    add_amount(spent, unanswered(before.entries, world.effects.prices));
+    world.effects.budget->charge(spent);
+  }
   return out;
 }
 

@@ -39,6 +39,7 @@ Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, cons
   if (!metric) return std::unexpected(std::move(metric).error().in(file.metric_place.empty() ? "metric.name" : file.metric_place));
   const auto optimizer = make_optimizer(file.optimizer.name, file.optimizer.config);
   if (!optimizer) return std::unexpected(in_file(optimizer.error(), file.optimizer));
+  if (auto fits = (*optimizer)->check(file.program); !fits) return std::unexpected(in_file(std::move(fits.error()), file.optimizer));
   const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
   for (const auto& [name, rows] : sets) {
     if (rows->empty())

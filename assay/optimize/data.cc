@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
+#include "assay/base/nearest.h"
 #include "assay/contract/dataset.h"
 #include "assay/program/schema.h"
 
@@ -231,6 +232,14 @@ std::int64_t DataSets::overlaps() const {
 
 Result<DataSets> load_data(const DataSpec& spec, const std::string& folder, const Signature& signature) {
   DataSets sets;
+  for (const auto& [field, column] : spec.fields) {
+    if (signature.input(field) != nullptr || signature.output(field) != nullptr) continue;
+    std::vector<std::string_view> known;
+    for (const Field* each : all_fields(signature)) known.push_back(each->name);
+    const std::string near = nearest(field, known);
+    return fail(ErrorCode::malformed, fmt::format("the program has no field '{}'", field),
+                near.empty() ? "fields on the left, columns of the file on the right" : fmt::format("did you mean '{}'?", near), "data.fields");
+  }
   if (!spec.file.empty()) {
     ASSAY_TRY(const std::string path, data_path(folder, spec.file));
     ASSAY_TRY(std::vector<Row> rows, read_rows(path, signature, spec.fields));

@@ -49,6 +49,8 @@ class Optimizer {
   virtual ~Optimizer() = default;
   virtual std::string name() const = 0;   ///< DSPy's class name
   virtual JsonObject config() const = 0;  ///< every hyper-parameter with its value
+  /// What of its configuration does not fit the program. Errors: `usage`, path "optimizer.KEY".
+  virtual Result<void> check(const Program&) const { return {}; }
   virtual bool proposes() const { return false; }  ///< asks `Search::proposer`, which the manifest then names
   virtual Result<Candidate> compile(Search& search) const = 0;
 };

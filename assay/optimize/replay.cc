@@ -35,6 +35,7 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   report.divergence = compare_passes(pass, last_pass(replayed), !result);
   // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
   if (!result && (!report.divergence || report.divergence->node == result.error().path)) report.divergence = divergence_of(result.error());
+  if (result && !report.divergence) report.divergence = leftover_of(*settings.answers);
   if (result) report.compiled_id = result->program.id();
   report.identical = !report.divergence;
   return report;

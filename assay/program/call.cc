@@ -97,13 +97,8 @@ Result<void> record_error(const Call& call, const Error& error) {
                                               {"request_hash", call.request_hash}});
 }
 
-struct WorstCase {
-  Amount amount;
-  bool is_bought = false;  // the lane pays for it: what becomes of a call that fails is not known
-};
-
 // The most the call can use: reserved before it is sent.
-Result<WorstCase> worst_case(const Context& node, const LM& lm, const LmRequest& request) {
+Result<Amount> worst_case(const Context& node, const LM& lm, const LmRequest& request) {
   Amount amount{.calls = 1};
   ASSAY_TRY(const std::int64_t prompt, lm.prompt_tokens_max(request));
   const Json& most = request.config.at("max_tokens");
@@ -114,27 +109,53 @@ Result<WorstCase> worst_case(const Context& node, const LM& lm, const LmRequest&
   ASSAY_TRY(const std::optional<std::int64_t> known, lm.cost_msats_max(request));
   if (known) amount.msats = *known;
   else if (node.effects().prices != nullptr) amount.msats = node.effects().prices->cost(lm.lane().kind, lm.lane().model, usage).value_or(0);
-  return WorstCase{amount, known.value_or(0) > 0};
+  return amount;
 }
 
-// Asks the lane: the request stands in the record before it is sent, the response after.
+// A lane is anyone's code: what it throws is its error, and the call still ends.
+Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, const LM::OnPaid& on_paid) {
+  try {
+    return lm.complete_paid(request, wait, on_paid);
+  } catch (const std::exception& thrown) {
+    return fail(ErrorCode::internal, fmt::format("the lane {} threw: {}", lm.lane().model, to_utf8(thrown.what())), "mend the lane");
+  } catch (...) {
+    return fail(ErrorCode::internal, fmt::format("the lane {} threw something that is no exception", lm.lane().model), "mend the lane");
+  }
+}
+
+// A deadline that a budget of seconds set is a spent budget; that money is spent is said first.
+Error lane_error(const Effects& effects, Error error) {
+  if (error.code != ErrorCode::timed_out) return error;
+  auto in_time = check_time(effects);
+  if (in_time || in_time.error().code != ErrorCode::over_budget) return error;
+  if (error.message.starts_with("paid")) {
+    in_time.error().message = error.message + "; " + in_time.error().message;
+    in_time.error().remedy = error.remedy;
+  }
+  return std::move(in_time).error();
+}
+
+// Asks the lane: the request stands in the record before it is sent, a payment when it is made, the response after.
 Result<LmResponse> ask(const Call& call, LM& lm) {
   const Effects& effects = call.node.effects();
   std::optional<Budget::Reservation> reservation;
-  WorstCase worst;
+  Amount worst;
   if (effects.budget != nullptr) {
     ASSAY_TRY(worst, worst_case(call.node, lm, call.request));
-    ASSAY_TRY(Budget::Reservation reserved, effects.budget->reserve(worst.amount));
+    ASSAY_TRY(Budget::Reservation reserved, effects.budget->reserve(worst));
     reservation.emplace(std::move(reserved));
   }
   ASSAY_CHECK(record_request(call));
   const std::int64_t begin = effects.clock->steady_ns();
-  auto answer = lm.complete(call.request, effects.wait);
+  Result<void> recorded;
+  std::int64_t paid = 0;
+  auto answer = ask_lane(lm, call.request, effects.wait, [&](const Json& payment) {
+    if (const Json& amount = payment.at("amount_msats"); amount.is_int()) paid += amount.as_int();
+    if (auto written = call.node.record("payment", payment); !written) recorded = std::move(written);
+  });
   if (!answer) {
-    if (answer.error().code == ErrorCode::timed_out) {
-      if (auto in_time = check_time(effects); !in_time) answer = std::unexpected(in_time.error());
-    }
-    if (reservation && worst.is_bought) reservation->settle(worst.amount);  // it may have been paid: charged in full
+    if (reservation && paid > 0) reservation->settle({.calls = 1, .tokens = worst.tokens, .msats = paid});
+    answer = std::unexpected(lane_error(effects, std::move(answer.error())));
     ASSAY_CHECK(record_error(call, answer.error()));
     return answer;
   }
@@ -143,26 +164,32 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   if (reservation)
     reservation->settle({.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)});
-  if (answer->payment.is_object()) ASSAY_CHECK(call.node.record("payment", answer->payment));
+  ASSAY_CHECK(recorded);
   ASSAY_CHECK(record_response(call, *answer));
   return answer;
+}
+
+// The lines that the recorded call left, and its answer or error.
+Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
+  if (recorded.failed) {
+    ASSAY_CHECK(record_request(call));
+    ASSAY_CHECK(record_error(call, recorded.error));
+    return std::unexpected(recorded.error);
+  }
+  if (recorded.response.usage.from_cache) {
+    ASSAY_CHECK(record_hit(call, recorded.response));
+  } else {
+    ASSAY_CHECK(record_request(call));
+    ASSAY_CHECK(record_response(call, recorded.response));
+  }
+  return recorded.response;
 }
 
 Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
   ASSAY_TRY(RecordedAnswer recorded, node.settings().answers->next(node.path(), request));
   ASSAY_TRY(const Call call, begin_call(node, recorded.lane, request));
   tell_start(call);
-  Result<LmResponse> answer = std::move(recorded.response);
-  if (recorded.failed) {
-    ASSAY_CHECK(record_request(call));
-    ASSAY_CHECK(record_error(call, recorded.error));
-    answer = std::unexpected(recorded.error);
-  } else if (answer->usage.from_cache) {
-    ASSAY_CHECK(record_hit(call, *answer));
-  } else {
-    ASSAY_CHECK(record_request(call));
-    ASSAY_CHECK(record_response(call, *answer));
-  }
+  Result<LmResponse> answer = retell(call, recorded);
   tell_end(call, answer);
   if (answer) node.add_usage(answer->usage);
   return answer;

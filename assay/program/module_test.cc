@@ -118,12 +118,13 @@ class PaidLM final : public LM {
   const Lane& lane() const override { return lane_; }
   Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest&) const override { return std::optional(most_msats_); }
   std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
-  Result<LmResponse> complete(const LmRequest&, const Wait&) override {
+  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_paid(request, wait, {}); }
+  Result<LmResponse> complete_paid(const LmRequest&, const Wait&, const OnPaid& on_paid) override {
     ++calls;
+    on_paid(JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 300}});
     if (gone) return fail(ErrorCode::timed_out, "paid, but no result came");
     ASSAY_TRY(LmResponse response, ScriptedLM::answer("A: yes"));
     response.usage.cost_msats = 300;
-    response.payment = JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 300}};
     return response;
   }
   int calls = 0;
@@ -157,16 +158,34 @@ TEST(Predict, ReservesWhatALaneSaysItCanCostAndRecordsThePayment) {
   EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const OperatorEvent& event) { return event.type == "payment"; }));
 }
 
-TEST(Predict, ChargesABoughtCallThatFailsInFull) {
+TEST(Predict, WhatWasPaidForNothingIsSpentAndRecorded) {
   World world;
   const auto lane = std::make_shared<PaidLM>(500);
   lane->gone = true;
   world.settings.lm = lane;
-  Budget budget({.msats = 900});
+  Budget budget({.msats = 700});
   world.effects.budget = &budget;
-  EXPECT_FALSE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}));
-  EXPECT_EQ(budget.spent().msats, 500);  // it may have been paid
+  const Program program = program_of("ask", "1", Predict("ask", yes_no()), Rewards::built_in()).value();
+  const auto outcome = run_program(program, JsonObject{{"q", "?"}}, RunWorld{.effects = world.effects, .settings = world.settings});
+  ASSERT_TRUE(outcome);
+  EXPECT_FALSE(outcome->prediction);
+  EXPECT_EQ(outcome->totals.cost_msats, 300);
+  EXPECT_EQ(budget.spent().msats, 300);
   EXPECT_EQ(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}).error().code, ErrorCode::over_budget);
+}
+
+TEST(Predict, ALaneThatThrowsEndsItsCallWithAnError) {
+  World world;
+  world.settings.lm = std::make_shared<ScriptedLM>([](const LmRequest&) -> Result<LmResponse> { throw std::runtime_error("boom"); });
+  const auto p = Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}});
+  ASSERT_FALSE(p);
+  EXPECT_EQ(p.error().code, ErrorCode::internal);
+  EXPECT_EQ(p.error().message, "the lane scripted threw: boom");
+  EXPECT_TRUE(world.events->balanced());
+  EXPECT_EQ(world.events->lm_errors, std::vector<std::string>{"internal"});
+  world.settings.lm = std::make_shared<ScriptedLM>([](const LmRequest&) -> Result<LmResponse> { throw 7; });
+  EXPECT_FALSE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}}));
+  EXPECT_TRUE(world.events->balanced());
 }
 
 TEST(Predict, NeverAsksBeyondItsBudgetOrPrivacy) {

@@ -276,6 +276,7 @@ Result<void> read_lane(const TomlTable& root, std::string_view name, LaneSpec& o
   ASSAY_CHECK(table.text("model", out.model));
   ASSAY_CHECK(table.text("endpoint", out.endpoint));
   ASSAY_CHECK(table.integer("threads", out.threads));
+  if (out.threads < 0 || out.threads > 256) return table.error("threads", "threads lie between 0 (as the lane thinks) and 256");
   return {};
 }
 

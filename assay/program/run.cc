@@ -75,6 +75,12 @@ std::string what_of(const RecordEntry& entry) {
 
 }  // namespace
 
+std::optional<Divergence> leftover_of(RecordedAnswers& answers) {
+  const auto left = answers.leftover();
+  if (!left) return std::nullopt;
+  return Divergence{left->path, "lm_request", "", "", left->what};
+}
+
 Divergence divergence_of(const Error& error) { return {error.path, "lm_request", "", "", error.message}; }
 
 std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) {
@@ -87,6 +93,7 @@ std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) {
 
 std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, std::span<const RecordEntry> replayed, bool partial) {
   const Keyed want = keyed(recorded), found = keyed(replayed);
+  const bool ended = !partial && !recorded.empty() && recorded.back().type == "run_end";
   std::optional<Divergence> first;
   std::int64_t first_seq = INT64_MAX;
   const auto note = [&](std::int64_t seq, Divergence divergence) {
@@ -109,9 +116,14 @@ std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, 
   }
   for (const auto& [key, entries] : found) {  // more than was recorded, at a node that was recorded
     const auto at = want.find(key);
-    if (at == want.end() || entries.size() <= at->second.size()) continue;
-    const RecordEntry& extra = *entries[at->second.size()];
-    note(at->second.back()->seq + 1, {extra.node, what_of(extra), "", text_of(extra.data)});
+    const std::size_t there = at == want.end() ? 0 : at->second.size();
+    if (entries.size() <= there) continue;
+    const RecordEntry& extra = *entries[there];
+    // A whole line of these cannot be left out; the id is derived from the rest, so its own line may be missing.
+    const bool must_stand = extra.type == "score" || extra.type == "candidate" ||
+                            (extra.type == "decision" && extra.data.at("what") != Json("compiled_id"));
+    if (at == want.end() && (!must_stand || !ended)) continue;
+    note(at == want.end() ? INT64_MAX - 1 : at->second.back()->seq + 1, {extra.node, what_of(extra), "", text_of(extra.data)});
   }
   return first;
 }
@@ -187,6 +199,7 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
     const std::string want = last.data.at("output_hash").as_string();
     if (report.output_hash.value_or("") != want) report.divergence = Divergence{"", "output_hash", want, report.output_hash.value_or("")};
   }
+  if (!report.divergence) report.divergence = leftover_of(*settings.answers);
   report.identical = !report.divergence;
   return report;
 }

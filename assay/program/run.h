@@ -47,6 +47,8 @@ struct Divergence {
   std::string reason = {};         ///< of an LM request that the record does not answer: how it differs; both texts are "" then
 };
 
+/// What the record holds and a replay that ran to its end did not ask for.
+std::optional<Divergence> leftover_of(RecordedAnswers& answers);
 /// From a `diverged` error of RecordedAnswers.
 Divergence divergence_of(const Error& error);
 

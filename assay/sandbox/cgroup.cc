@@ -1,6 +1,7 @@
 #include "assay/sandbox/cgroup.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,7 +10,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -111,7 +114,24 @@ Cgroup::~Cgroup() {
   }
 }
 
+namespace {
+
+// Groups of launchers that were killed: empty by now, and their process is gone. One that is not empty cannot be removed anyway.
+void sweep(const std::string& parent) {
+  constexpr std::string_view prefix = "assay-job-";
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(parent, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    const long pid = std::strtol(name.c_str() + prefix.size(), nullptr, 10);
+    if (pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) ::rmdir(at->path().c_str());
+  }
+}
+
+}  // namespace
+
 Result<std::string> Cgroup::add_folder(const std::string& parent, pid_t pid) {
+  sweep(parent);
   std::string folder = fmt::format("{}/assay-job-{}", parent, pid);
   // A group of this name can only be the remains of a launcher that was killed: its process is gone, the pid is ours.
   if (mkdir(folder.c_str(), 0755) != 0 && !(errno == EEXIST && rmdir(folder.c_str()) == 0 && mkdir(folder.c_str(), 0755) == 0)) {

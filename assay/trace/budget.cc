@@ -24,8 +24,9 @@ Result<std::int64_t> parse_count(std::string_view part, std::string_view text) {
 Result<double> parse_seconds(std::string_view text) {
   double seconds = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (problem != std::errc{} || end != text.data() + text.size() || !std::isfinite(seconds) || seconds < 0) {
-    return fail(ErrorCode::usage, fmt::format("'{}' is not a number of seconds", text), std::string(budget_example), "budget.seconds");
+  if (problem != std::errc{} || end != text.data() + text.size() || !(seconds > 0 && seconds <= 1e9)) {
+    return fail(ErrorCode::usage, fmt::format("'{}' is not a number of seconds above 0 and up to 1,000,000,000", text),
+                std::string(budget_example), "budget.seconds");
   }
   return seconds;
 }
@@ -66,7 +67,8 @@ struct Line {
 
 Result<void> check_line(const Line& line) {
   if (line.asked < 0 || line.asked > json_integer_max) {
-    return fail(ErrorCode::internal, fmt::format("a reservation of {} {} was asked", line.asked, line.what));
+    return fail(ErrorCode::limit_exceeded, fmt::format("a call that may need {} {} cannot be reserved", line.asked, line.what),
+                "lower max_tokens", fmt::format("budget.{}", line.what));
   }
   if (!line.limit || line.spent + line.reserved + line.asked <= *line.limit) return {};
   return fail(ErrorCode::over_budget,

@@ -65,8 +65,8 @@ TEST(Budget, CountsWhatWasSpentBeyondTheReservation) {
 
 TEST(Budget, RefusesAnImpossibleReservation) {
   Budget budget;
-  EXPECT_EQ(budget.reserve({.calls = -1, .tokens = 0, .msats = 0}).error().code, ErrorCode::internal);
-  EXPECT_EQ(budget.reserve({.calls = 1, .tokens = INT64_MAX, .msats = 0}).error().code, ErrorCode::internal);
+  EXPECT_EQ(budget.reserve({.calls = -1, .tokens = 0, .msats = 0}).error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(budget.reserve({.calls = 1, .tokens = INT64_MAX, .msats = 0}).error().code, ErrorCode::limit_exceeded);
 }
 
 // Selected by the thread sanitizer's run: whatever the threads do, spent + reserved never passes the limit.

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "assay/trace/record_line.h"
+
 namespace assay {
 namespace {
 
@@ -85,7 +87,7 @@ class GraphBuilder {
     settle_root();
     parents_first();
     add_edges();
-    if (!ended_) graph_.totals = folded_;
+    if (!ended_) graph_.totals = folded_.totals();
     return std::move(graph_);
   }
 
@@ -142,6 +144,7 @@ class GraphBuilder {
     if (type == "run_end") return end_run(entry);
     if (type == "node_end") return end_node(entry);
     if (type == "resume") reopen();
+    folded_.add(type, entry.node, entry.data);
     Node& node = graph_.nodes[tree_.nearest(entry.node, false)];
     if (type == "lm_request") return add_request(entry, node);
     if (type == "lm_response") return add_response(entry, node);
@@ -219,7 +222,6 @@ class GraphBuilder {
     LmCall* call = take_waiting(entry, node);
     if (call == nullptr) return node.events.push_back({entry.type, time(entry), entry.data});
     answer(*call, entry.data);
-    folded_.add(call->usage);
   }
 
   void fail_call(const RecordEntry& entry, Node& node) {
@@ -231,7 +233,6 @@ class GraphBuilder {
     call.cached = true;
     answer(call, entry.data);
     call.usage.from_cache = true;
-    folded_.add(call.usage);
     node.calls.push_back(std::move(call));
   }
 
@@ -307,7 +308,7 @@ class GraphBuilder {
 
   const std::vector<RecordEntry>& entries_;
   Graph graph_;
-  Totals folded_;
+  TotalsFold folded_;
   PathTree tree_;
   std::int64_t started_ = 0, last_ns_ = 0;
   bool ended_ = false, output_known_ = false;

@@ -110,7 +110,7 @@ struct RunRecorder::State {
   std::string prev{first_prev()};
   std::int64_t bytes = 0;              // of whole lines
   std::int64_t lines_since_head = 0, first_unheaded_t = 0;
-  Totals totals;
+  TotalsFold fold;
   std::vector<RecordEntry> entries;
   std::optional<Error> failed;  // the file could not be put right after a failed write
   bool finished = false;
@@ -161,7 +161,7 @@ struct RunRecorder::State {
     } else if (lines_since_head++ == 0) {
       first_unheaded_t = entry.t;
     }
-    if (const auto usage = usage_of_line(entry.type, entry.data)) totals.add(*usage);
+    fold.add(entry.type, entry.node, entry.data);
   }
 
   bool head_is_due() const {
@@ -188,7 +188,7 @@ struct RunRecorder::State {
   Result<void> write_end(const std::optional<std::string>& output_hash) {
     JsonObject data;
     data.set("output_hash", or_null(output_hash));
-    data.set("totals", totals.totals_json());
+    data.set("totals", fold.totals().totals_json());
     data.set("root_hash", prev);
     data.set("signer", options.key != nullptr ? Json(options.key->public_hex()) : Json());
     data.set("signature", nullptr);
@@ -313,7 +313,7 @@ const std::string& RunRecorder::path() const { return state_->options.path; }
 
 Totals RunRecorder::totals() const {
   const std::scoped_lock lock(state_->mutex);
-  return state_->totals;
+  return state_->fold.totals();
 }
 
 std::vector<RecordEntry> RunRecorder::entries() const {

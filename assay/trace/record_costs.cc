@@ -42,26 +42,40 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
   const auto lanes = lanes_of(entries.front().data);
   std::map<std::pair<std::string, std::string>, std::string> lane_of;  // (node, request) → lane
   std::map<std::string, std::int64_t> paid;                            // node → paid since its last answer
+  const auto problem = [&out](const RecordEntry& entry, std::string message) {
+    if (out.problems.size() < problems_max) out.problems.push_back({entry.seq + 1, std::move(message)});
+  };
   for (const RecordEntry& entry : entries) {
     if (entry.type == "lm_request") lane_of[{entry.node, text_at(entry.data, "request_hash")}] = text_at(entry.data, "lane_id");
     if (entry.type == "payment") paid[entry.node] += entry.data.at("amount_msats").as_int();
     if (entry.type != "lm_response") continue;
     const auto usage = usage_of_line(entry.type, entry.data);
-    const auto lane = lanes.find(lane_of[{entry.node, text_at(entry.data, "request_hash")}]);
-    if (!usage || lane == lanes.end()) continue;
-    std::optional<std::int64_t> expected;
+    if (!usage) continue;
+    const auto asked = lane_of.find({entry.node, text_at(entry.data, "request_hash")});
+    const auto lane = asked != lane_of.end() ? lanes.find(asked->second) : lanes.end();
+    if (lane == lanes.end()) {
+      problem(entry, fmt::format("the answer in line {} is of no request, or of a lane that run_start does not name", entry.seq + 1));
+      continue;
+    }
+    const bool is_bought = lane->second.kind == "pylon";
+    std::int64_t was_paid = 0;
     if (const auto bought = paid.find(entry.node); bought != paid.end()) {
-      expected = bought->second;
+      was_paid = bought->second;
       paid.erase(bought);
-    } else if (lane->second.kind == "pylon" || !out.book_known) {
-      continue;  // free of charge, or by a book that is not here
+      if (!is_bought) problem(entry, fmt::format("a payment was made for the answer in line {}, whose lane is not paid", entry.seq + 1));
+    }
+    std::optional<std::int64_t> expected;
+    if (is_bought) {
+      if (usage->cost_msats == 0) continue;  // free, or paid for in an earlier run that got no result
+      expected = was_paid;
     } else {
+      if (!out.book_known) continue;
       expected = book.cost(lane->second.kind, lane->second.model, *usage);
     }
     ++out.calls;
-    if (expected == usage->cost_msats || out.problems.size() >= problems_max) continue;
-    out.problems.push_back({entry.seq + 1, fmt::format("the call in line {} is said to cost {}; its price and usage give {}", entry.seq + 1,
-                                                       msats(usage->cost_msats), msats(expected))});
+    if (expected == usage->cost_msats) continue;
+    problem(entry, fmt::format("the call in line {} is said to cost {}; its {} give{} {}", entry.seq + 1, msats(usage->cost_msats),
+                               is_bought ? "payment" : "price and usage", is_bought ? "s" : "", msats(expected)));
   }
   return out;
 }

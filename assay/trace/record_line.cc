@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
+#include "assay/contract/privacy.h"
 
 namespace assay {
 namespace {
@@ -104,11 +105,26 @@ Result<void> check_values(std::string_view type, const Json& data) {
     }
     if (!is_hex(data.at("run_id").as_string(), 32)) return bad("run_id");
     if (!is_decimal(data.at("started_unix_ns").as_string())) return bad("started_unix_ns");
+    if (data.at("seed").as_int() < 0) return bad("seed");
+    if (!parse_privacy(data.at("privacy_mode").as_string())) return bad("privacy_mode");
+    for (const Json& lane : data.at("lanes").as_list()) {
+      if (!lane.is_object() || !lane.at("kind").is_string() || !lane.at("model").is_string()) return bad("lanes");
+    }
     return check_members(data.at("assay"), assay_members, "assay");
   }
   if (type == "node_start" && !is_one_of(data.at("node_type"), {"Predict", "Operator", "Map"})) return bad("node_type");
   if (type == "node_end" && !is_one_of(data.at("status"), {"ok", "error", "cancelled"})) return bad("status");
-  if (type == "lm_response" || type == "cache_hit") return check_members(data.at("usage"), usage_members, "usage");
+  if (type == "lm_response" || type == "cache_hit") {
+    ASSAY_CHECK(check_members(data.at("usage"), usage_members, "usage"));
+    for (const auto& [name, value] : {std::pair<std::string_view, const Json*>{"prompt_tokens", &data.at("usage").at("prompt_tokens")},
+                                      {"completion_tokens", &data.at("usage").at("completion_tokens")},
+                                      {"cost_msats", &data.at("cost_msats")},
+                                      {"latency_ns", &data.at("latency_ns")}}) {
+      if (value->is_int() && value->as_int() < 0) return bad(name);
+    }
+    return {};
+  }
+  if (type == "payment" && data.at("amount_msats").as_int() < 0) return bad("amount_msats");
   if (type == "head" && data.at("format").as_string() != head_format) return bad("format");
   if (type == "run_end") {
     const Json& signature = data.at("signature");
@@ -207,6 +223,7 @@ Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_ma
   if (entry.node.size() > record_path_bytes_max) {
     return fail(ErrorCode::limit_exceeded, fmt::format("its path has more than {} bytes", record_path_bytes_max));
   }
+  if (!is_record_path(entry.node)) return fail(ErrorCode::malformed, "its path is not one of names joined by '/'");
   ASSAY_CHECK(check_record_data(entry.type, entry.data));
   return entry;
 }
@@ -229,6 +246,23 @@ std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
   usage->from_cache = type == "cache_hit";
   if (const Json& cost = data.at("cost_msats"); cost.is_int()) usage->cost_msats = cost.as_int();
   return *std::move(usage);
+}
+
+void TotalsFold::add(std::string_view type, std::string_view node, const Json& data) {
+  if (type == "payment") {
+    const Json& amount = data.at("amount_msats");
+    if (!amount.is_int() || amount.as_int() < 0) return;
+    totals_.add(Totals{.cost_msats = amount.as_int()});
+    open_[std::string(node)] += amount.as_int();
+    return;
+  }
+  const auto usage = usage_of_line(type, data);
+  if (!usage) return;
+  if (const auto paid = open_.find(node); paid != open_.end() && !usage->from_cache && usage->cost_msats) {
+    totals_.cost_msats -= std::min(paid->second, totals_.cost_msats);
+    open_.erase(paid);
+  }
+  totals_.add(*usage);
 }
 
 Json recorded_text(std::string_view bytes) {

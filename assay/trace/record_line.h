@@ -5,6 +5,7 @@
 ///
 /// Thread safety: pure functions.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,18 @@ Result<void> check_record_data(std::string_view type, const Json& data);
 
 /// What a line adds to the run's totals: only lm_response and cache_hit do.
 std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data);
+
+/// Sums of a run's lines, in their order. A payment counts when it is made; the answer that it bought then brings it as its own cost.
+/// What was paid for nothing, and what a sandbox run cost, is so in the totals too.
+class TotalsFold {
+ public:
+  void add(std::string_view type, std::string_view node, const Json& data);
+  const Totals& totals() const { return totals_; }
+
+ private:
+  Totals totals_;
+  std::map<std::string, std::int64_t, std::less<>> open_;  // node → paid, and no answer yet
+};
 
 /// Segments `name[:index]` joined by '/', or "" for the run itself.
 bool is_record_path(std::string_view path);

@@ -91,7 +91,7 @@ class Verifier {
     if (ended_ && entry.type != "resume") problem(i + 1, fmt::format("line {} ('{}') follows run_end: only resume may", i + 1, entry.type));
     if (entry.type == "run_start") verdict_.run_id = entry.data.at("run_id").as_string();
     if (entry.type == "head") check_head(i, entry);
-    if (const auto usage = usage_of_line(entry.type, entry.data)) folded_.add(*usage);
+    folded_.add(entry.type, entry.node, entry.data);
     ended_ = entry.type == "run_end";
     verdict_.is_signed = false;
     verdict_.signer.clear();
@@ -130,7 +130,7 @@ class Verifier {
 
   // Totals are the sums of the lines above, over all passes of a run that was resumed.
   void check_totals(std::size_t i, const Json& totals) {
-    const Json sums = folded_.totals_json();
+    const Json sums = folded_.totals().totals_json();
     for (const auto& [key, sum] : sums.as_object()) {
       const std::int64_t said = totals.at(key).as_int();
       if (said != sum.as_int())
@@ -301,7 +301,7 @@ class Verifier {
   std::vector<std::size_t> order_;                        // place in the right order → line
   std::unordered_map<std::int64_t, std::size_t> by_seq_;  // seq → its first line
   std::string last_type_;
-  Totals folded_;  // of the lines read so far
+  TotalsFold folded_;  // of the lines read so far
   bool broken_ = false, ended_ = false, looks_like_end_ = false;
 };
 

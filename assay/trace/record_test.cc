@@ -118,6 +118,21 @@ TEST_F(RecordFile, TotalsAreTheSumOfItsResponsesAndCacheHits) {
             (Totals{.calls = 2, .cached_calls = 1, .prompt_tokens = 55, .completion_tokens = 5, .cost_msats = 7, .unpriced_calls = 1}));
 }
 
+TEST_F(RecordFile, TotalsCountPaymentsOnceWithOrWithoutAnAnswer) {
+  const auto recorder = worked::begin(options(), clock_, entropy_).value();
+  const std::int64_t before = recorder->totals().cost_msats;
+  const Json payment = JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 100}};
+  ASSERT_TRUE(recorder->append("payment", "classify:1", payment));  // nothing came of it
+  EXPECT_EQ(recorder->totals().cost_msats, before + 100);
+  ASSERT_TRUE(recorder->append("payment", "classify:2", payment));
+  Json answer = JsonObject{{"request_hash", worked::request_hash}, {"content", "x"},       {"finish_reason", "stop"},
+                           {"cost_msats", 100},                    {"latency_ns", 1},      {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
+  ASSERT_TRUE(recorder->append("lm_response", "classify:2", answer));
+  EXPECT_EQ(recorder->totals().cost_msats, before + 200);
+  recorder->finish(std::nullopt).value();
+  EXPECT_EQ(verify_record(text()).state, RecordState::complete);
+}
+
 TEST_F(RecordFile, RefusesAFileThatHoldsSomething) {
   write("precious\n");
   const auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_);
