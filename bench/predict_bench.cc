@@ -94,9 +94,9 @@ void evaluate_256_calls_16_in_flight(benchmark::State& state) {
                                                  ScriptedLM::Options{.clock = &system_clock(), .delay = std::chrono::milliseconds(20)});
   std::vector<Row> rows;
   for (int i = 0; i < 256; ++i) {
-    rows.push_back(make_row(program.signature(), JsonObject{{"title", "package " + std::to_string(i)}, {"text", "x"}},
-                            JsonObject{{"section", "mail"}})
-                       .value());
+    rows.push_back(
+        make_row(program.signature(), JsonObject{{"title", "package " + std::to_string(i)}, {"text", "x"}}, JsonObject{{"section", "mail"}})
+            .value());
   }
   order_rows(rows);
   const Metric metric = Metrics::built_in().find("accuracy").value();

@@ -19,7 +19,8 @@ void record_append(benchmark::State& state) {
   const std::string path = file_of("assay-append-bench.run.jsonl");
   std::remove(path.c_str());
   const auto recorder = RunRecorder::create({.path = path, .keep_entries = false}, RunStart{}, system_clock(), system_entropy()).value();
-  const Json line = JsonObject{{"name", "step"}, {"data", JsonObject{{"text", "a line of some length, as an event has it"}, {"count", 42}}}};
+  const Json line =
+      JsonObject{{"name", "step"}, {"data", JsonObject{{"text", "a line of some length, as an event has it"}, {"count", 42}}}};
   for (auto _ : state) {
     if (!recorder->append("event", "classify", line)) return state.SkipWithError("append failed");
   }
@@ -67,8 +68,7 @@ void record_verify(benchmark::State& state) {
     if (verify_record(text).state != RecordState::complete) return state.SkipWithError("the record is not good");
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
-  state.counters["MB_per_s"] =
-      benchmark::Counter(static_cast<double>(text.size()) / 1e6, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["MB_per_s"] = benchmark::Counter(static_cast<double>(text.size()) / 1e6, benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK(record_verify)->Unit(benchmark::kMillisecond);
 

@@ -72,12 +72,19 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   const CommonOptions& common = options.common;
   std::string out = fmt::format("assay compile {} --resume --journal {}", shell_word(options.program), shell_word(journal));
   if (common.seed) out += fmt::format(" --seed {}", *common.seed);
-  const std::pair<const char*, const std::string*> texts[] = {{"--out", &options.out},          {"--lane", &common.lane},
-                                                              {"--model", &common.model},       {"--fallback-lane", &common.fallback_lane},
-                                                              {"--relay", &common.relay},       {"--issuer", &common.issuer},       {"--issuer-node", &common.issuer_node},
-                                                              {"--provider", &common.provider}, {"--privacy", &common.privacy},
-                                                              {"--prices", &common.prices},     {"--endpoint", &common.endpoint},
-                                                              {"--dialect", &common.dialect},   {"--key-env", &common.key_env}};
+  const std::pair<const char*, const std::string*> texts[] = {{"--out", &options.out},
+                                                              {"--lane", &common.lane},
+                                                              {"--model", &common.model},
+                                                              {"--fallback-lane", &common.fallback_lane},
+                                                              {"--relay", &common.relay},
+                                                              {"--issuer", &common.issuer},
+                                                              {"--issuer-node", &common.issuer_node},
+                                                              {"--provider", &common.provider},
+                                                              {"--privacy", &common.privacy},
+                                                              {"--prices", &common.prices},
+                                                              {"--endpoint", &common.endpoint},
+                                                              {"--dialect", &common.dialect},
+                                                              {"--key-env", &common.key_env}};
   for (const auto& [option, value] : texts) {
     if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
   }

@@ -104,7 +104,8 @@ Result<std::shared_ptr<Wallet>> open_wallet(const CommonOptions& options, const 
   }
   std::string node = options.issuer_node;
   if (const Json& kept = known.at(options.issuer); node.empty() && kept.is_string()) node = kept.as_string();
-  auto wallet = LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = node}, .folder = folder}, key, cli.clock, cli.entropy, wait);
+  auto wallet =
+      LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = node}, .folder = folder}, key, cli.clock, cli.entropy, wait);
   if (!wallet) {
     if (wallet.error().code == ErrorCode::mismatch && options.issuer_node.empty())
       wallet.error().remedy = "another program may hold the port; if the issuer was replaced, name its node with --issuer-node";

@@ -72,8 +72,8 @@ void list(const PylonCommand& options, Cli& cli) {
   if (!key) return cli.fail_with(key.error());
   const Wait wait = cli.wait(std::chrono::seconds(20));
   const auto buyer =
-      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = buyer_folder(), .limits = {}},
-                  cli.clock, cli.entropy, wait);
+      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = nullptr, .folder = buyer_folder(), .limits = {}}, cli.clock,
+                  cli.entropy, wait);
   if (!buyer) return cli.fail_with(buyer.error());
   const auto providers = (*buyer)->providers({}, wait);
   if (!providers) return cli.fail_with(providers.error());
@@ -99,7 +99,8 @@ void purchases(Cli& cli) {
   if (!open) return cli.fail_with(open.error());
   if (open->empty()) cli.terminal.note("no purchase waits for its result");
   for (const Purchase& purchase : *open) {
-    cli.terminal.out(fmt::format("{}  {}  {} msats to {}", purchase.request_id, name(purchase.state), purchase.amount_msats, purchase.provider));
+    cli.terminal.out(
+        fmt::format("{}  {}  {} msats to {}", purchase.request_id, name(purchase.state), purchase.amount_msats, purchase.provider));
     cli.terminal.out_json(JsonObject{{"request_id", purchase.request_id},
                                      {"state", name(purchase.state)},
                                      {"amount_msats", purchase.amount_msats},
@@ -125,9 +126,9 @@ void resume(const PylonCommand& options, Cli& cli) {
   const Wait wait = cli.wait(std::chrono::seconds(options.seconds));
   auto wallet = open_wallet(options.common, buyer_folder(), *key, wait, cli);
   if (!wallet) return cli.fail_with(wallet.error());
-  const auto buyer = Buyer::open(
-      {.relay_url = options.common.relay, .key = *key, .wallet = std::move(*wallet), .folder = buyer_folder(), .limits = {}}, cli.clock,
-      cli.entropy, wait);
+  const auto buyer =
+      Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = std::move(*wallet), .folder = buyer_folder(), .limits = {}},
+                  cli.clock, cli.entropy, wait);
   if (!buyer) return cli.fail_with(buyer.error());
   const auto bought = (*buyer)->resume(options.id, wait);
   if (!bought) return cli.fail_with(bought.error());
@@ -141,7 +142,8 @@ void resume(const PylonCommand& options, Cli& cli) {
 }
 
 void forgive(const PylonCommand& options, Cli& cli) {
-  if (!is_hex(options.id, 64)) return cli.fail_with({ErrorCode::usage, "a provider is a public key of 64 hex digits", "", "assay pylon purchases"});
+  if (!is_hex(options.id, 64))
+    return cli.fail_with({ErrorCode::usage, "a provider is a public key of 64 hex digits", "", "assay pylon purchases"});
   const auto store = PurchaseStore::open(buyer_folder());
   if (!store) return cli.fail_with(store.error());
   if (const auto done = (*store)->forgive(options.id); !done) return cli.fail_with(done.error());

@@ -90,7 +90,8 @@ Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   }
   if (verdict.state == ModuleState::bad) {
     for (const Error& problem : verdict.problems)
-      cli.fail_with({ErrorCode::mismatch, "BAD MODULE: " + problem.message, problem.path, "do not run it; get it again from where it came"});
+      cli.fail_with(
+          {ErrorCode::mismatch, "BAD MODULE: " + problem.message, problem.path, "do not run it; get it again from where it came"});
   } else if (!verdict.intact()) {
     cli.terminal.note("nobody signed this module");
   } else if (verdict.state == ModuleState::intact_unknown_signer) {

@@ -52,8 +52,10 @@ Key short_nonce_key(const Key& key, const std::uint8_t* nonce) {
 
 Result<void> check_passphrase(std::string_view passphrase) {
   if (passphrase.empty()) return fail(ErrorCode::usage, "an empty passphrase protects nothing", "choose one");
-  if (passphrase.size() <= 1024 && std::all_of(passphrase.begin(), passphrase.end(), [](char c) { return c >= 0x20 && c < 0x7F; })) return {};
-  return fail(ErrorCode::usage, "a passphrase is ASCII text of at most 1,024 characters", "letters, digits, spaces and signs of an English keyboard");
+  if (passphrase.size() <= 1024 && std::all_of(passphrase.begin(), passphrase.end(), [](char c) { return c >= 0x20 && c < 0x7F; }))
+    return {};
+  return fail(ErrorCode::usage, "a passphrase is ASCII text of at most 1,024 characters",
+              "letters, digits, spaces and signs of an English keyboard");
 }
 
 Result<Key> stretched(std::string_view passphrase, const std::uint8_t* salt, int log_n) {

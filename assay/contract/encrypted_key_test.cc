@@ -9,7 +9,8 @@ namespace {
 
 // The one in NIP-49, "Encryption / decryption test": its password, its secret.
 constexpr const char* nip49 =
-    "ncryptsec1qgg9947rlpvqu76pj5ecreduf9jxhselq2nae2kghhvd5g7dgjtcxfqtd67p9m0w57lspw8gsq6yphnm8623nsl8xn9j4jdzz84zm3frztj3z7s35vpzmqf6ksu8r89"
+    "ncryptsec1qgg9947rlpvqu76pj5ecreduf9jxhselq2nae2kghhvd5g7dgjtcxfqtd67p9m0w57lspw8gsq6yphnm8623nsl8xn9j4jdzz84zm3frztj3z7s35vpzmqf6ksu8"
+    "r89"
     "qk5z2zxfmu5gv8th8wclt0h4p";
 
 TEST(EncryptedKey, ReadsTheOneOfNip49) {

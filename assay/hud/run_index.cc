@@ -264,7 +264,8 @@ JsonList RunIndex::list() const {
   JsonList rows;
   for (const File* file : order) {
     if (file->next_seq == 0 && file->problem.empty()) continue;  // not a line yet
-    if (seen.insert(file->id).second || !file->problem.empty()) rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary}));
+    if (seen.insert(file->id).second || !file->problem.empty())
+      rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary}));
   }
   return rows;
 }

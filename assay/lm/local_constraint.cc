@@ -135,7 +135,8 @@ class Planner {
 Result<void> check_whole_schema(const Json& schema) {
   if (schema.is_null()) return {};
   const auto no = [](std::string pointer) {
-    return fail(ErrorCode::refused, "this schema cannot be kept to", R"(one text: {"type":"string"}, with "enum" or "x-parts")", std::move(pointer));
+    return fail(ErrorCode::refused, "this schema cannot be kept to", R"(one text: {"type":"string"}, with "enum" or "x-parts")",
+                std::move(pointer));
   };
   if (!schema.is_object()) return no("");
   if (const Json& type = schema.at("type"); !type.is_null() && type != Json("string") && type != Json("boolean")) return no("/type");

@@ -35,10 +35,10 @@ struct ConstraintLimits {
   std::size_t bytes_max = std::size_t{1} << 20;  ///< all texts together
 };
 
-/// Reads a request's `schema`: null or `{"type":"string"}` is one free text; `{"type":"string","enum":[…]}` one choice; `{"type":"string","x-parts":["literal" | {"schema": S, "until": "…"}]}` a list,
-/// where a boolean is a choice of true and false, and everything that is no enumeration is free text.
-/// Errors: `malformed` with the JSON pointer of the place, `limit_exceeded`, `refused` (a schema that cannot be kept to; it is never
-/// ignored).
+/// Reads a request's `schema`: null or `{"type":"string"}` is one free text; `{"type":"string","enum":[…]}` one choice;
+/// `{"type":"string","x-parts":["literal" | {"schema": S, "until": "…"}]}` a list, where a boolean is a choice of true and false, and
+/// everything that is no enumeration is free text. Errors: `malformed` with the JSON pointer of the place, `limit_exceeded`, `refused` (a
+/// schema that cannot be kept to; it is never ignored).
 Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const ConstraintLimits& limits = {});
 
 /// Texts as sequences of tokens that share their beginnings. Node 0 is the root.

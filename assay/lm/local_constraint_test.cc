@@ -43,7 +43,8 @@ TEST(AnswerParts, TakesWhatIsNoEnumerationAsFreeText) {
 }
 
 TEST(AnswerParts, RefusesASchemaThatItCannotKeepTo) {
-  for (const char* schema : {R"({"type":"integer"})", R"({"type":"object","required":["a"]})", R"({"nonsense":1})", R"({"type":"string","minLength":4})"}) {
+  for (const char* schema :
+       {R"({"type":"integer"})", R"({"type":"object","required":["a"]})", R"({"nonsense":1})", R"({"type":"string","minLength":4})"}) {
     const auto parts = answer_parts(schema_of(schema));
     ASSERT_FALSE(parts) << schema;
     EXPECT_EQ(parts.error().code, ErrorCode::refused) << schema;

@@ -99,7 +99,8 @@ struct Buyer::Impl {
     const std::scoped_lock lock(budget_mutex);
     for (const Purchase& purchase : open) {
       const bool same = purchase.job == job && purchase.provider == *order.provider && purchase.encrypted == order.encrypt;
-      if (same && now() - purchase.at < purchase_pick_up_seconds && in_hand.insert(purchase.request_id).second) return std::optional(purchase);
+      if (same && now() - purchase.at < purchase_pick_up_seconds && in_hand.insert(purchase.request_id).second)
+        return std::optional(purchase);
     }
     return std::optional<Purchase>();
   }

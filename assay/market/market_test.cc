@@ -182,6 +182,48 @@ TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
   EXPECT_TRUE(shop->unfinished().value().empty());
 }
 
+// A wallet whose first answer is lost on the way: the money has moved, and its owner does not know.
+class ForgetfulWallet final : public Wallet {
+ public:
+  explicit ForgetfulWallet(std::shared_ptr<Wallet> real) : real_(std::move(real)) {}
+  Bolt11Network network() const override { return real_->network(); }
+  std::string node_id() const override { return real_->node_id(); }
+  Result<Payment> pay(const std::string& invoice, std::int64_t cap_msats, const Wait& wait) override {
+    auto paid = real_->pay(invoice, cap_msats, wait);
+    if (std::exchange(forgets_, false)) return fail(ErrorCode::cancelled, "the response was cancelled");
+    return paid;
+  }
+  Result<IssuedInvoice> make_invoice(const InvoiceTerms& terms, const Wait& wait) override { return real_->make_invoice(terms, wait); }
+  Result<InvoiceStatus> lookup(const std::string& payment_hash, const Wait& wait) override { return real_->lookup(payment_hash, wait); }
+  Result<std::int64_t> balance(const Wait& wait) override { return real_->balance(wait); }
+
+ private:
+  std::shared_ptr<Wallet> real_;
+  bool forgets_ = true;
+};
+
+TEST_F(MarketTest, TheSameOrderAfterAStopInPaymentPaysNothingTwice) {
+  const RunningPylon running =
+      start(pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("here"); })));
+  const auto shop = buyer(std::make_shared<ForgetfulWallet>(wallet(buyer_key_, "buyer")));
+  std::vector<std::string> states;
+  Order order = hello_order();
+  order.on_paid = [&states](const Json& payment) { states.push_back(payment.at("state").as_string()); };
+  const auto stopped = shop->request(order, wait());
+  ASSERT_FALSE(stopped);
+  EXPECT_TRUE(stopped.error().message.starts_with("the payment may still be made")) << stopped.error().text();
+  EXPECT_EQ(states, std::vector<std::string>{"unknown"});
+  const std::int64_t after = held(buyer_key_);
+  EXPECT_LT(after, 100'000);
+  const auto got = shop->request(order, wait());
+  ASSERT_TRUE(got) << got.error().text();
+  EXPECT_EQ(read_text_answer(got->payload).value().content, "here");
+  EXPECT_EQ(held(buyer_key_), after);
+  EXPECT_TRUE(shop->unfinished().value().empty());
+  ASSERT_TRUE(shop->request(order, wait()));  // done is done: the next one is a purchase of its own
+  EXPECT_LT(held(buyer_key_), after);
+}
+
 // --- hostile buyers ---
 
 TEST_F(MarketTest, NobodyIsServedWithoutPayingOrOnAnotherId) {

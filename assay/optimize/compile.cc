@@ -162,8 +162,8 @@ Result<void> same_terms(const Json& start, const CompilePlan& plan, const Compil
   for (const auto& [member, value, what] : terms) {
     const bool by_default = value == Json("");  // the recorder fills these in
     if (!by_default && start.at(member) != value)
-      return fail(ErrorCode::refused, fmt::format("{} differs from that of the journal", what), "give the same again, or begin another journal",
-                  fmt::format("{}.{}", world.journal_path, member));
+      return fail(ErrorCode::refused, fmt::format("{} differs from that of the journal", what),
+                  "give the same again, or begin another journal", fmt::format("{}.{}", world.journal_path, member));
   }
   return {};
 }
@@ -178,10 +178,12 @@ Amount unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pric
   }
   for (const RecordEntry& entry : entries) {
     const Json& request_hash = entry.data.at("request_hash");
-    if (entry.type == "blob") blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
+    if (entry.type == "blob")
+      blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
     if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
-    if (const auto call = open.find({entry.node, request_hash.as_string()}); call != open.end() && !call->second.empty()) call->second.pop_back();
+    if (const auto call = open.find({entry.node, request_hash.as_string()}); call != open.end() && !call->second.empty())
+      call->second.pop_back();
   }
   Amount sum;
   for (const auto& [key, calls] : open) {

@@ -238,7 +238,8 @@ Result<DataSets> load_data(const DataSpec& spec, const std::string& folder, cons
     for (const Field* each : all_fields(signature)) known.push_back(each->name);
     const std::string near = nearest(field, known);
     return fail(ErrorCode::malformed, fmt::format("the program has no field '{}'", field),
-                near.empty() ? "fields on the left, columns of the file on the right" : fmt::format("did you mean '{}'?", near), "data.fields");
+                near.empty() ? "fields on the left, columns of the file on the right" : fmt::format("did you mean '{}'?", near),
+                "data.fields");
   }
   if (!spec.file.empty()) {
     ASSAY_TRY(const std::string path, data_path(folder, spec.file));

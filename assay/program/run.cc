@@ -120,8 +120,8 @@ std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, 
     if (entries.size() <= there) continue;
     const RecordEntry& extra = *entries[there];
     // A whole line of these cannot be left out; the id is derived from the rest, so its own line may be missing.
-    const bool must_stand = extra.type == "score" || extra.type == "candidate" ||
-                            (extra.type == "decision" && extra.data.at("what") != Json("compiled_id"));
+    const bool must_stand =
+        extra.type == "score" || extra.type == "candidate" || (extra.type == "decision" && extra.data.at("what") != Json("compiled_id"));
     if (at == want.end() && (!must_stand || !ended)) continue;
     note(at == want.end() ? INT64_MAX - 1 : at->second.back()->seq + 1, {extra.node, what_of(extra), "", text_of(extra.data)});
   }

@@ -125,8 +125,12 @@ TEST_F(RecordFile, TotalsCountPaymentsOnceWithOrWithoutAnAnswer) {
   ASSERT_TRUE(recorder->append("payment", "classify:1", payment));  // nothing came of it
   EXPECT_EQ(recorder->totals().cost_msats, before + 100);
   ASSERT_TRUE(recorder->append("payment", "classify:2", payment));
-  Json answer = JsonObject{{"request_hash", worked::request_hash}, {"content", "x"},       {"finish_reason", "stop"},
-                           {"cost_msats", 100},                    {"latency_ns", 1},      {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
+  Json answer = JsonObject{{"request_hash", worked::request_hash},
+                           {"content", "x"},
+                           {"finish_reason", "stop"},
+                           {"cost_msats", 100},
+                           {"latency_ns", 1},
+                           {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
   ASSERT_TRUE(recorder->append("lm_response", "classify:2", answer));
   EXPECT_EQ(recorder->totals().cost_msats, before + 200);
   recorder->finish(std::nullopt).value();
