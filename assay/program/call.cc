@@ -47,10 +47,14 @@ struct Call {
 };
 
 Result<Call> begin_call(const Context& node, const Lane& lane, const LmRequest& request) {
-  Call call{node, lane, request, request_json(request, lane), "", "", ""};
-  ASSAY_TRY(call.request_hash, hash(call.json));
-  ASSAY_TRY(call.lane_id, lane.id());
-  call.call_id = call_id_of(node.trace_id(), fmt::format("{}#{}", node.path(), node.next_call_index()));
+  Call call{node, lane, request, Json(), "", "", ""};
+  if (node.recorded() || node.settings().cache != nullptr) {  // nobody else asks for them
+    call.json = request_json(request, lane);
+    ASSAY_TRY(call.request_hash, hash(call.json));
+    ASSAY_TRY(call.lane_id, lane.id());
+  }
+  const std::int64_t index = node.next_call_index();
+  if (node.callback() != nullptr) call.call_id = call_id_of(node.trace_id(), fmt::format("{}#{}", node.path(), index));
   return call;
 }
 
@@ -66,12 +70,14 @@ void tell_end(const Call& call, const Result<LmResponse>& answer) {
 }
 
 Result<void> record_request(const Call& call) {
+  if (!call.node.recorded()) return {};
   ASSAY_TRY(Json request, recorded_request(call.node, call.json));
   return call.node.record("lm_request",
                           JsonObject{{"lane_id", call.lane_id}, {"request", std::move(request)}, {"request_hash", call.request_hash}});
 }
 
 Result<void> record_response(const Call& call, const LmResponse& answer) {
+  if (!call.node.recorded()) return {};
   return call.node.record("lm_response", JsonObject{{"request_hash", call.request_hash},
                                                     {"content", recorded_bytes(answer.content)},
                                                     {"finish_reason", answer.finish_reason},
@@ -81,6 +87,7 @@ Result<void> record_response(const Call& call, const LmResponse& answer) {
 }
 
 Result<void> record_hit(const Call& call, const LmResponse& answer) {
+  if (!call.node.recorded()) return {};
   ASSAY_TRY(Json request, recorded_request(call.node, call.json));
   return call.node.record("cache_hit", JsonObject{{"lane_id", call.lane_id},
                                                   {"request", std::move(request)},
@@ -91,6 +98,7 @@ Result<void> record_hit(const Call& call, const LmResponse& answer) {
 }
 
 Result<void> record_error(const Call& call, const Error& error) {
+  if (!call.node.recorded()) return {};
   return call.node.record("error", JsonObject{{"code", name(error.code)},
                                               {"message", to_utf8(error.message)},
                                               {"path", to_utf8(error.path)},

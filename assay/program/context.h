@@ -74,6 +74,8 @@ class Context {
   Context with_wait(Wait wait) const;
   Context with_settings(Settings settings) const;
 
+  /// Is there a record? Where there is none, lines need not be made at all.
+  bool recorded() const { return effects_.recorder != nullptr; }
   /// Appends to the record, if there is one.
   Result<void> record(std::string_view type, Json data) const;
   Result<void> record_at(std::string_view node, std::string_view type, Json data) const;

@@ -6,6 +6,8 @@ Predict::Predict(std::string name, Signature signature) : name_(std::move(name))
   predictor_.signature = std::move(signature);
   predictor_.template_json = ChatTemplate::make(predictor_.signature);
   predictor_.config = Predictor::default_config();
+  if (auto chat = ChatTemplate::read(predictor_.template_json, predictor_.signature))
+    predictor_.chat = std::make_shared<const ChatTemplate>(std::move(*chat));
 }
 
 Predict& Predict::with_demos(JsonList demos) {

@@ -50,8 +50,12 @@ Result<Json> read_one(const Context& node, const Predictor& predictor, const Cha
 }
 
 Result<Prediction> answer(const Context& node, const Predictor& predictor, const Json& inputs) {
-  auto chat = ChatTemplate::read(predictor.template_json, predictor.signature);
-  if (!chat) return std::unexpected(std::move(chat.error()).in("template"));
+  std::shared_ptr<const ChatTemplate> chat = predictor.chat;
+  if (chat == nullptr) {
+    auto read = ChatTemplate::read(predictor.template_json, predictor.signature);
+    if (!read) return std::unexpected(std::move(read.error()).in("template"));
+    chat = std::make_shared<const ChatTemplate>(std::move(*read));
+  }
   LmRequest request;
   ASSAY_TRY(request.messages, chat->render(predictor.signature, predictor.demos, inputs));
   ASSAY_TRY(request.config, effective_config(node, predictor.config));
@@ -196,6 +200,7 @@ Result<Predictor> Predictor::read(const Json& value) {
   out.config = *config;
   auto checked = ChatTemplate::read(out.template_json, out.signature);
   if (!checked) return std::unexpected(std::move(checked.error()).in("template"));
+  out.chat = std::make_shared<const ChatTemplate>(std::move(*checked));
   return out;
 }
 
@@ -205,8 +210,9 @@ Json Predictor::to_json() const {
 
 Result<Prediction> run_node(const Context& node, std::string_view node_type, std::string_view node_name, const Json& inputs,
                             const std::function<Result<Prediction>()>& work) {
-  const CallId call_id = call_id_of(node.trace_id(), node.path());
-  ASSAY_CHECK(node.record("node_start", JsonObject{{"node_type", node_type}, {"name", node_name}, {"inputs", recorded_value(inputs)}}));
+  const CallId call_id = node.callback() != nullptr ? call_id_of(node.trace_id(), node.path()) : CallId();
+  if (node.recorded())
+    ASSAY_CHECK(node.record("node_start", JsonObject{{"node_type", node_type}, {"name", node_name}, {"inputs", recorded_value(inputs)}}));
   notify(node.callback(), [&](DspyCallback& c) { c.on_module_start(call_id, node.path(), Example(inputs)); });
   Result<Prediction> result = std::unexpected(Error{ErrorCode::internal, "the module threw an exception", node.path(), ""});
   try {
@@ -216,6 +222,7 @@ Result<Prediction> run_node(const Context& node, std::string_view node_type, std
   } catch (...) {
   }
   notify(node.callback(), [&](DspyCallback& c) { c.on_module_end(call_id, result); });
+  if (!node.recorded()) return result;
   Json end = JsonObject{{"outputs", Json()}, {"status", "ok"}, {"error", Json()}};
   if (result) {
     end.set("outputs", recorded_value(result->outputs));

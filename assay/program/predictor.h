@@ -6,6 +6,7 @@
 /// Thread safety: values; running is safe from many threads.
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct Predictor {
   JsonList demos;       ///< [{"inputs":{…},"outputs":{…}}]
   Json template_json;   ///< TEMPLATE
   Json config;          ///< CONFIG
+  std::shared_ptr<const ChatTemplate> chat = {};  ///< `template_json` as read, if it has been: set by `read` and by Predict
 
   static Json default_config();
   static Result<Predictor> read(const Json& value);
