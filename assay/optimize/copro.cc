@@ -106,7 +106,8 @@ class Coordinate {
   // The best of what was tried, the worst of them first: what stands last weighs most.
   std::string attempts_text() const {
     std::vector<Attempt> shown = attempts_;
-    std::stable_sort(shown.begin(), shown.end(), [](const Attempt& a, const Attempt& b) { return a.score > b.score; });
+    std::sort(shown.begin(), shown.end(),
+              [](const Attempt& a, const Attempt& b) { return a.score != b.score ? a.score > b.score : a.order < b.order; });
     shown.resize(std::min(shown.size(), attempts_shown));
     std::reverse(shown.begin(), shown.end());
     std::string out;
