@@ -18,7 +18,7 @@ if (positionals.length !== 1) {
   process.exit(2)
 }
 
-const deadline = setTimeout(() => fail('timed out after 20 s'), 20_000)
+const deadline = setTimeout(() => fail('timed out after 60 s'), 60_000)
 function fail(message) {
   console.log(JSON.stringify({ ok: false, message }))
   process.exit(1)
