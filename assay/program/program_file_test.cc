@@ -77,6 +77,17 @@ TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
   }
 }
 
+TEST(ProgramFile, KeepsForeignCharactersInTextsAndCommentsOnly) {
+  EXPECT_TRUE(parse(with("[data]", "# é\n[data]")));
+  EXPECT_TRUE(parse(with("text = ", "instructions = \"\"\"\nnaïve \"quoted\" café\n\"\"\"\ntext = ")));
+  EXPECT_TRUE(parse(with("text = ", "instructions = 'é # \"'\ntext = ")));
+  for (const char* bad : {"\u01e8\u060f\n[data]", "é = 1\n[data]", "x = \"a\\\"\" é\n[data]"}) {
+    const auto file = parse(with("[data]", bad));
+    ASSERT_FALSE(file) << bad;
+    EXPECT_EQ(file.error().path, "P.toml:11") << file.error().text();
+  }
+}
+
 TEST(ProgramFile, RefusesWhatIsNoProgramAtAll) {
   for (const std::string& text :
        {std::string(), std::string("\xff"), std::string("= 3"), std::string("format = 1"), std::string(2 << 20, ' ')})
