@@ -132,11 +132,11 @@ Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, 
 }
 
 // A deadline that a budget of seconds set is a spent budget; that money is spent is said first.
-Error lane_error(const Effects& effects, Error error) {
+Error lane_error(const Effects& effects, Error error, bool money_moved) {
   if (error.code != ErrorCode::timed_out) return error;
   auto in_time = check_time(effects);
   if (in_time || in_time.error().code != ErrorCode::over_budget) return error;
-  if (error.message.starts_with("paid")) {
+  if (money_moved) {
     in_time.error().message = error.message + "; " + in_time.error().message;
     in_time.error().remedy = error.remedy;
   }
@@ -163,7 +163,7 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   });
   if (!answer) {
     if (reservation && paid > 0) reservation->settle({.calls = 1, .tokens = worst.tokens, .msats = paid});
-    answer = std::unexpected(lane_error(effects, std::move(answer.error())));
+    answer = std::unexpected(lane_error(effects, std::move(answer.error()), paid > 0));
     ASSAY_CHECK(record_error(call, answer.error()));
     return answer;
   }

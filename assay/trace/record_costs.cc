@@ -1,6 +1,7 @@
 #include "assay/trace/record_costs.h"
 
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -42,12 +43,15 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
   const auto lanes = lanes_of(entries.front().data);
   std::map<std::pair<std::string, std::string>, std::string> lane_of;  // (node, request) → lane
   std::map<std::string, std::int64_t> paid;                            // node → paid since its last answer
+  std::set<std::pair<std::string, std::string>> seen;                  // (node, payment)
   const auto problem = [&out](const RecordEntry& entry, std::string message) {
     if (out.problems.size() < problems_max) out.problems.push_back({entry.seq + 1, std::move(message)});
   };
   for (const RecordEntry& entry : entries) {
     if (entry.type == "lm_request") lane_of[{entry.node, text_at(entry.data, "request_hash")}] = text_at(entry.data, "lane_id");
-    if (entry.type == "payment") paid[entry.node] += entry.data.at("amount_msats").as_int();
+    // A payment of unknown outcome is told again when a later pass goes on with it: it is one payment all the same.
+    if (entry.type == "payment" && seen.insert({entry.node, text_at(entry.data, "payment_hash")}).second)
+      paid[entry.node] += entry.data.at("amount_msats").as_int();
     if (entry.type != "lm_response") continue;
     const auto usage = usage_of_line(entry.type, entry.data);
     if (!usage) continue;

@@ -65,6 +65,18 @@ TEST(RecordCosts, ABoughtCallCostsWhatWasPaid) {
   EXPECT_EQ(check.problems[0].line, 7);
 }
 
+TEST(RecordCosts, APaymentToldTwiceIsOne) {
+  CostCase resumed("pylon");
+  for (const char* state : {"unknown", "settled"}) {  // a stop in payment, then the pass that went on
+    resumed.add("lm_request", "a", JsonObject{{"lane_id", resumed.lane_id}, {"request_hash", hex64}});
+    resumed.add("payment", "a", JsonObject{{"payment_hash", hex64}, {"amount_msats", 700}, {"state", state}});
+  }
+  resumed.answer("a", 700);
+  const CostCheck check = check_costs(resumed.entries, PriceBook::built_in());
+  EXPECT_EQ(check.calls, 1);
+  EXPECT_TRUE(check.problems.empty());
+}
+
 TEST(RecordCosts, AnotherBookCannotJudge) {
   CostCase other;
   other.entries[0].data.set("price_book", hex64);
