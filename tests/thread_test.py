@@ -334,7 +334,11 @@ class Thread(Home):
         for command in "init compile run eval verify replay show diff key trust trace doctor hud relay pylon sandbox store budget attest models completion".split():
             self.assertIn("Examples:\n  assay " + command, self.assay(command, "--help").stdout)
         self.assay("no-such-command", want=2)
-        self.assertIn("did you mean 'assay compile'?", self.assay("complie", want=2).stderr)
+        for words, answer in (("complie", "did you mean 'assay compile'?"), ("trace exprt x", "did you mean 'assay trace export'?"),
+                              ("run m --budgt x", "unknown option '--budgt' (usage)\n  try  did you mean '--budget'?"),
+                              ("compile p --seed soon", "'soon' is no value for --seed"), ("key", "assay key needs a command"),
+                              ("eval a b", "unexpected word 'b'"), ("run", "assay run --help")):
+            self.assertIn(answer, self.assay(*words.split(), want=2).stderr)
 
 
 class Traces(Home):

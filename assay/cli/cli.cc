@@ -4,24 +4,18 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "assay/base/nearest.h"
+#include "assay/cli/usage_error.h"
 
 namespace assay {
 namespace {
 
 // Stand for escapes until the text around them is clean; in hostile text they can only make it bold or dim.
 constexpr char mark_bold = 1, mark_dim = 2, mark_plain = 3;
-
-std::string nearest_command(std::string_view word, const std::vector<CLI::App*>& all) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : all) names.push_back(command->get_name());
-  const std::string near = nearest(word, {names.begin(), names.end()});
-  return near.empty() ? "assay --help lists the commands" : fmt::format("did you mean 'assay {}'? assay --help lists the commands", near);
-}
 
 }  // namespace
 
@@ -177,13 +171,15 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& parse_error) {  // CLI11 speaks in exceptions; they end here
-    if (parse_error.get_exit_code() == 0) return app.exit(parse_error);  // --help, --version
+    if (parse_error.get_exit_code() == 0) {  // --help, --version
+      app.exit(parse_error);
+      std::cout.flush();
+      if (std::cout.good() && std::fflush(stdout) == 0) return 0;
+      cli.fail_with({ErrorCode::io, "the output could not be written", "standard output", "check free space, or who reads the pipe"});
+      return cli.exit_status;
+    }
     for (int i = 1; i < argc; ++i) cli.terminal.json = cli.terminal.json || std::string_view(argv[i]) == "--json";
-    const auto all = app.get_subcommands([](const CLI::App*) { return true; });
-    const bool unknown = argc > 1 && argv[1][0] != '-' &&
-                         std::none_of(all.begin(), all.end(), [&](const CLI::App* command) { return command->check_name(argv[1]); });
-    cli.fail_with({ErrorCode::usage, unknown ? fmt::format("unknown command '{}'", argv[1]) : std::string(parse_error.what()), "",
-                   unknown ? nearest_command(argv[1], all) : "see assay COMMAND --help"});
+    cli.fail_with(usage_error(app, parse_error));
   } catch (const std::exception& thrown) {
     cli.fail_with(
         {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});

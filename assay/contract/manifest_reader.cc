@@ -132,6 +132,14 @@ Result<AssayBuild> build_at(const Spot& spot) {
   return out;
 }
 
+// Wilson's interval of a share holds that share, whatever the level.
+Result<void> check_holds(const Spot& spot, std::string_view key, double value, const Interval& interval) {
+  constexpr double rounding = 1e-9;
+  if (interval.low - rounding <= value && value <= interval.high + rounding) return {};
+  return spot.error(fmt::format("{} is {}, outside its own interval {} … {}", key, number_text(value), number_text(interval.low),
+                                number_text(interval.high)));
+}
+
 Result<void> check_share(const Spot& spot, std::string_view key, double value) {
   if (value >= 0 && value <= 1) return {};
   return spot.error(fmt::format("{} is a share from 0 to 1, found {}", key, number_text(value)));
@@ -140,8 +148,15 @@ Result<void> check_share(const Spot& spot, std::string_view key, double value) {
 // A share stands in a share's interval, and the gain is the difference of the two scores.
 Result<void> check_scores(const Spot& spot, const Scorecard& card) {
   const auto is_share = [](const std::optional<Interval>& interval) { return interval && interval->method.starts_with("wilson/"); };
-  if (card.score && is_share(card.interval)) ASSAY_CHECK(check_share(spot, "score", *card.score));
-  if (card.baseline && is_share(card.baseline->interval)) ASSAY_CHECK(check_share(spot, "baseline.score", card.baseline->score));
+  if (card.score && is_share(card.interval)) {
+    ASSAY_CHECK(check_share(spot, "score", *card.score));
+    ASSAY_CHECK(check_holds(spot, "score", *card.score, *card.interval));
+  }
+  if (card.baseline && is_share(card.baseline->interval)) {
+    ASSAY_CHECK(check_share(spot, "baseline.score", card.baseline->score));
+    ASSAY_CHECK(check_holds(spot, "baseline.score", card.baseline->score, *card.baseline->interval));
+  }
+  if (is_share(card.p_fail_interval)) ASSAY_CHECK(check_holds(spot, "p_fail", card.p_fail, *card.p_fail_interval));
   if (card.score && card.primary) {
     const auto named = card.truth_metrics.find(*card.primary);
     if (named == card.truth_metrics.end() || named->second != *card.score)

@@ -132,6 +132,7 @@ TEST(Manifest, RefusesFiguresThatCannotBe) {
                                                {"/scorecard/interval/level", 95},
                                                {"/scorecard/baseline/score", 0.6},
                                                {"/scorecard/p_fail", -0.1},
+                                               {"/scorecard/interval/low", 0.9},  // above the score that it is of
                                                {"/scorecard/n_test", -1},
                                                {"/scorecard/rollouts", 1.5},
                                                {"/scorecard/interval/low", 2},

@@ -237,7 +237,14 @@ bool RunIndex::take_line(File& file, std::string_view line, std::vector<Event>& 
   ++file.next_seq;
   file.summary.add(*entry);
   if (entry->type == "run_start") file.id = file.summary.run_id;
-  if (!file.silent) events.push_back(event_of_line(file.id, *entry));
+  if (file.silent) return true;
+  if (entry->type == "cache_hit") {  // one line, but a call like others to who counts starts and ends
+    JsonObject start{{"run_id", file.id}, {"path", entry->node}, {"t_ns", entry->t}};
+    start.set("model", entry->data.at("request").at("model").at("id"));
+    start.set("request_hash", entry->data.at("request_hash"));
+    events.emplace_back("lm_start", Json(std::move(start)));
+  }
+  events.push_back(event_of_line(file.id, *entry));
   return true;
 }
 

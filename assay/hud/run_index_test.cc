@@ -50,6 +50,23 @@ TEST_F(RunIndexTest, TellsANewRunLineByLineAndAnOldOneNotAtAll) {
   EXPECT_EQ(index.counts().totals.cost_msats, 14);
 }
 
+TEST_F(RunIndexTest, AnAnswerFromTheCacheStartsAndEndsToo) {
+  RunIndex index = make();
+  settle(index);
+  TestRecord record(folder_.file("cached.run.jsonl"));
+  record.append("cache_hit", "classify",
+                JsonObject{{"lane_id", repeated('c', 64)},
+                           {"request_hash", repeated('b', 64)},
+                           {"request", JsonObject{{"messages", JsonList{}}, {"model", JsonObject{{"id", "tiny"}}}}},
+                           {"content", "mail"},
+                           {"finish_reason", "stop"},
+                           {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}});
+  settle(index);
+  EXPECT_EQ(names(), (Names{"run_started", "lm_start", "lm_end", "run_state"}));
+  EXPECT_EQ(heard_[1].second.at("model"), Json("tiny"));
+  EXPECT_EQ(heard_[2].second.at("cached"), Json(true));
+}
+
 TEST_F(RunIndexTest, AnOldRunThatGoesOnIsNews) {
   TestRecord record(folder_.file("a.run.jsonl"));
   RunIndex index = make();

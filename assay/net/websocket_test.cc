@@ -225,9 +225,7 @@ TEST_F(WebSocketTest, StopsWithOpenConnectionsAndSaysGoodbye) {
   start();
   const auto socket = client();
   ASSERT_TRUE(eventually([&] { return seen_.opened == 1; }));
-  const auto before = std::chrono::steady_clock::now();
   server_->stop();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 3s);
   EXPECT_EQ(seen_.closed, 1);
   EXPECT_NE(socket->receive(within(5s)).error().message.find("1001"), std::string::npos);
   EXPECT_EQ(socket->send_text("late", within(1s)).error().code, ErrorCode::unavailable);

@@ -340,6 +340,8 @@ TEST(Data, ReadsCsvWithQuotesAndNamesTheLine) {
   EXPECT_EQ(parse_csv("q,n\nx,1\ny,two\n", "f.csv", s, {}).error().path, "f.csv:3.n");
   EXPECT_EQ(parse_csv("q,n\nx\n", "f.csv", s, {}).error().path, "f.csv:2");
   EXPECT_EQ(parse_csv("q,n\n\"x,1\n", "f.csv", s, {}).error().path, "f.csv:2");
+  EXPECT_EQ(parse_csv("q,n\n\"x\"y,1\n", "f.csv", s, {}).error().path, "f.csv:2");
+  EXPECT_EQ(parse_csv("q,n\r\n\"x\",\"1\"\r\n\"\",2\r\n", "f.csv", s, {})->size(), 2U);
   EXPECT_EQ(parse_csv("other,n\nx,1\n", "f.csv", s, {}).error().path, "f.csv:1");
   EXPECT_EQ(parse_jsonl("{\"q\":\"x\",\"n\":1}\n{\"q\":1,\"n\":1}\n", "f.jsonl", s, {}).error().path, "f.jsonl:2.inputs.q");
 }

@@ -26,19 +26,22 @@ class CsvReader {
   Result<std::vector<std::string>> record() {
     std::vector<std::string> cells(1);
     const std::size_t begin = at_, first_line = line_;
-    bool quoted = false;
-    while (at_ < text_.size()) {  // ends: every round consumes a byte or returns
+    bool quoted = false, closed = false;  // inside quotes; behind the quote that ended a cell
+    while (at_ < text_.size()) {          // ends: every round consumes a byte or returns
       if (at_ - begin > line_bytes_max_) return error(first_line, "the record is too long", ErrorCode::limit_exceeded);
       const char c = text_[at_++];
       if (c == '\n') ++line_;
       if (quoted) {
         if (c != '"') cells.back() += c;
         else if (at_ < text_.size() && text_[at_] == '"') cells.back() += text_[at_++];
-        else quoted = false;
+        else quoted = false, closed = true;
+      } else if (closed && c != ',' && c != '\n' && !(c == '\r' && at_ < text_.size() && text_[at_] == '\n')) {
+        return error(line_, "text follows the quote that ends a cell (a quote inside a cell is written twice)");
       } else if (c == '"' && cells.back().empty()) {
         quoted = true;
       } else if (c == ',') {
         cells.emplace_back();
+        closed = false;
       } else if (c == '\n') {
         if (!cells.back().empty() && cells.back().back() == '\r') cells.back().pop_back();
         return cells;

@@ -292,6 +292,19 @@ TEST(RecordReader, CutAtEveryByteIsOpenTornOrCompleteAndNothingElse) {
   }
 }
 
+TEST(RecordReader, ALastLineThatLacksOnlyItsNewlineMustHoldAsALine) {
+  const std::string good = worked::record_text();
+  const std::string whole = good.substr(0, good.size() - 1);
+  EXPECT_EQ(verify_record(whole).state, RecordState::torn);
+  EXPECT_TRUE(verify_record(whole).root_hash.empty()) << "nothing ended yet";
+  for (const std::string_view member : {"\"calls\":", "\"root_hash\":\"", "\"signature\":\""}) {
+    std::string wrong = whole;
+    char& byte = wrong[wrong.rfind(member) + member.size()];
+    byte = byte == '7' ? '8' : '7';
+    EXPECT_EQ(verify_record(wrong).state, RecordState::broken) << member;
+  }
+}
+
 TEST(RecordReader, ATailThatCannotBecomeTheNextLineIsBroken) {
   const std::string good = worked::record_text();
   const std::string first = good.substr(0, good.find('\n') + 1);

@@ -97,19 +97,19 @@ def module_faults(artifact: Object, manifest: Object, attestations: list[Object]
         "signature_name is not the program's own": program["signature"]["name"] != manifest["signature_name"],
         f"compiled_id is not that of the artifact, {ids[0]}": manifest["compiled_id"] != ids[0],
         "score is not that of primary in truth_metrics": card["score"] != card["truth_metrics"].get(card["primary"]),
-        "gain is not score less baseline": card["gain"] is not None and (None in (card["score"], card["baseline"]) or
-                                           abs(card["score"] - base["score"] - card["gain"]) > 1e-9),
-        "an interval's level or share is out of range": any(
-            it and (not 0 < it["level"] < 1 or it["method"] == "wilson/1" and not 0 <= it["low"] <= it["high"] <= 1)
-            for it in (card["interval"], card["gain_interval"], card["p_fail_interval"], base["interval"])),
+        "gain is not score less baseline": card["gain"] is not None and (
+            None in (card["score"], card["baseline"]) or abs(card["score"] - base["score"] - card["gain"]) > 1e-9),
+        "an interval is out of range": any(it and not (0 < it["level"] < 1 and (it["method"] != "wilson/1"
+            or 0 <= it["low"] <= p + 1e-9 and p - 1e-9 <= it["high"] <= 1)) for it, p in ((card["interval"], card["score"]),
+            (card["p_fail_interval"], card["p_fail"]), (base["interval"], base["score"]), (card["gain_interval"], 0))),
         "an attestation is not of this manifest, or its signature does not hold": any(
             [it["compiled_id"], it["manifest_hash"]] != ids or not holds(it) for it in attestations)}.items() if wrong]
 def take(line: Object, past: Object, first: bool) -> list[str]:
     """Adds a line to what the lines so far have said; what is wrong with it, its place in the chain apart."""
     kind, data, sums, ended = line["type"], line["data"], past["sums"], line["type"] == "run_end"
     if kind == "lm_response":
-        sums.update({key: count for key, count in data["usage"].items() if type(count) is int})
-        sums.update(calls=1, cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
+        sums.update({key: count for key, count in data["usage"].items() if type(count) is int}, calls=1,
+                    cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
     sums["cached_calls"] += kind == "cache_hit"
     past["open"][line["node"]] += (paid := data["amount_msats"] if kind == "payment" else 0)  # until its answer comes
     sums["cost_msats"] += paid - (past["open"].pop(line["node"]) if kind == "lm_response" and data["cost_msats"] else 0)
