@@ -6,7 +6,6 @@
 
 #include "assay/base/nearest.h"
 #include "assay/base/random.h"
-#include "assay/optimize/copro.h"
 #include "assay/optimize/stats.h"
 
 namespace assay {
@@ -181,20 +180,6 @@ JsonObject BootstrapConfig::to_json(bool random_search) const {
   return out;
 }
 
-Result<std::vector<double>> score_candidate(Search& search, Candidate& candidate) {
-  const Context node = search.context.at(candidate.id);
-  ASSAY_TRY(const Evaluation evaluation, evaluate(node.at("val"), candidate.program, search.val, search.metric, search.evaluate));
-  search.rollouts += static_cast<std::int64_t>(search.val.size());
-  const auto scores = evaluation.scores();
-  candidate.metrics[search.metric.ref.name] = mean(scores);
-  Json metrics = JsonObject{};
-  for (const auto& [name, value] : candidate.metrics) metrics.set(name, value);
-  ASSAY_CHECK(node.record("candidate", JsonObject{{"id", candidate.id}, {"compiled_id", candidate.program.id()}, {"metrics", metrics}}));
-  notify(node.callback(), [&](DspyCallback& c) { c.on_optimizer_candidate(candidate.id, candidate.metrics); });
-  search.tell(fmt::format("{}  {} {:.3f}  ({})", candidate.id, search.metric.ref.name, mean(scores), candidate.note));
-  return scores;
-}
-
 Result<void> BootstrapFewShot::check(const Program& program) const { return check_balance(config_, program); }
 Result<void> BootstrapFewShotWithRandomSearch::check(const Program& program) const { return check_balance(config_, program); }
 
@@ -224,25 +209,6 @@ Result<Candidate> BootstrapFewShotWithRandomSearch::compile(Search& search) cons
     }
   }
   return std::move(*best);
-}
-
-Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const JsonObject& config) {
-  if (name == "BootstrapFewShot") {
-    ASSAY_TRY(BootstrapConfig read, BootstrapConfig::read(config, false));
-    return std::unique_ptr<Optimizer>(std::make_unique<BootstrapFewShot>(std::move(read)));
-  }
-  if (name == "BootstrapFewShotWithRandomSearch" || name == "BootstrapRS") {
-    ASSAY_TRY(BootstrapConfig read, BootstrapConfig::read(config, true));
-    return std::unique_ptr<Optimizer>(std::make_unique<BootstrapFewShotWithRandomSearch>(std::move(read)));
-  }
-  if (name == "COPRO") {
-    ASSAY_TRY(const CoproConfig read, CoproConfig::read(config));
-    return std::unique_ptr<Optimizer>(std::make_unique<Copro>(read));
-  }
-  const std::string near = nearest(name, {"BootstrapFewShot", "BootstrapFewShotWithRandomSearch", "COPRO"});
-  return fail(ErrorCode::refused, fmt::format("unknown optimizer '{}'", name),
-              near.empty() ? "known: BootstrapFewShot, BootstrapFewShotWithRandomSearch, COPRO" : fmt::format("did you mean '{}'?", near),
-              "optimizer.name");
 }
 
 }  // namespace assay

@@ -250,7 +250,7 @@ Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const
 }  // namespace
 
 Result<CompileResult> run_compile(const CompilePlan& plan, const Context& context, const CompileHooks& hooks) {
-  ASSAY_TRY(const auto optimizer, make_optimizer(plan.optimizer, plan.optimizer_config));
+  ASSAY_TRY(const auto optimizer, hooks.optimizers.make(plan.optimizer, plan.optimizer_config));
   Search search{.context = context.at("search"),
                 .student = plan.program,
                 .train = plan.data.train,

@@ -29,7 +29,8 @@ struct CompilePlan {
   Compatibility compatibility;
   DataSets data;
 
-  static Result<CompilePlan> of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed);
+  static Result<CompilePlan> of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed,
+                                const Optimizers& optimizers = Optimizers::built_in());
   /// Without the rows (they stand in the journal's `data` events), with their set ids.
   Result<Json> to_json() const;
   /// From a journal. Errors: `refused` when the metric's or a reward's code is not this build's, `malformed`.
@@ -53,6 +54,7 @@ struct CompileHooks {
   std::function<void(const std::string&)> say;
   /// Counts and returns how often this test set has been opened, this time included.
   std::function<Result<std::int64_t>(const std::string& testset_id)> open_test;
+  Optimizers optimizers = Optimizers::built_in();
 };
 
 /// The compile itself, on whatever answers the context gives: live, cached or recorded.

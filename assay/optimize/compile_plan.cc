@@ -34,10 +34,11 @@ Error in_file(Error error, const OptimizerSpec& spec) {
 
 }  // namespace
 
-Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed) {
+Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed,
+                                    const Optimizers& optimizers) {
   auto metric = metrics.find(file.metric);
   if (!metric) return std::unexpected(std::move(metric).error().in(file.metric_place.empty() ? "metric.name" : file.metric_place));
-  const auto optimizer = make_optimizer(file.optimizer.name, file.optimizer.config);
+  const auto optimizer = optimizers.make(file.optimizer.name, file.optimizer.config);
   if (!optimizer) return std::unexpected(in_file(optimizer.error(), file.optimizer));
   if (auto fits = (*optimizer)->check(file.program); !fits) return std::unexpected(in_file(std::move(fits.error()), file.optimizer));
   const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};

@@ -3,7 +3,7 @@
 /// COPRO: search over instructions, one predictor after the other. Source: the optimizer of that name in DSPy; the algorithm as
 /// docs/reference/optimizers.md says it, the texts that propose are ours.
 ///
-///     ASSAY_TRY(const auto optimizer, make_optimizer("COPRO", {{"breadth", 6}, {"depth", 2}}));
+///     ASSAY_TRY(const auto optimizer, Optimizers::built_in().make("COPRO", {{"breadth", 6}, {"depth", 2}}));
 ///
 /// Proposals come from the lane that the program file's [proposer] names, else from the task's own. A proposal that cannot be read
 /// is left out; a lane that is away, a spent budget and a cancel end the compile, which goes on with --resume.

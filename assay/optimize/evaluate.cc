@@ -8,10 +8,11 @@
 namespace assay {
 namespace {
 
-Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const Row& row, const Metric& metric, bool keep_steps) {
+Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const Row& row, const Metric& metric,
+                                const EvaluateOptions& options) {
   Context node = at.at(row.segment);
   const auto trace = std::make_shared<PredictorTrace>();
-  if (keep_steps) {
+  if (options.keep_steps) {
     Settings settings = node.settings();
     settings.trace = trace;
     node = node.with_settings(std::move(settings));
@@ -19,16 +20,24 @@ Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const
   RowOutcome outcome;
   auto result = program.forward(node, row.example.inputs());
   if (result) {
-    outcome.score = metric.function(row.example, *result);
+    Scored scored = metric.function(row.example, *result);
+    outcome.score = scored.score;
+    outcome.feedback = std::move(scored.feedback);
     outcome.outputs = std::move(result->outputs);
     outcome.totals = result->totals;
   } else if (is_program_failure(result.error().code)) {
     outcome.failed = true;
+    outcome.feedback = to_utf8(result.error().message);
   } else {
     return std::unexpected(std::move(result.error()));
   }
   outcome.steps = std::move(trace->steps);
-  ASSAY_CHECK(node.record("score", JsonObject{{"example", row.example_hash}, {"metric", metric.ref.name}, {"value", outcome.score}}));
+  if (metric.step_feedback) {
+    for (auto& step : outcome.steps) step.feedback = metric.step_feedback(row.example, step);
+  }
+  Json line = JsonObject{{"example", row.example_hash}, {"metric", metric.ref.name}, {"value", outcome.score}};
+  if (options.record_feedback && !outcome.feedback.empty()) line.set("feedback", outcome.feedback);
+  ASSAY_CHECK(node.record("score", std::move(line)));
   return outcome;
 }
 
@@ -64,7 +73,7 @@ Result<Evaluation> evaluate(const Context& at, const Program& program, std::span
         const std::lock_guard lock(mutex);
         if (first_error) return;
       }
-      auto outcome = evaluate_row(at, program, rows[i], metric, options.keep_steps);
+      auto outcome = evaluate_row(at, program, rows[i], metric, options);
       if (!outcome) {
         const std::lock_guard lock(mutex);
         if (!first_error || i < first_error->first) first_error.emplace(i, std::move(outcome.error()));

@@ -23,6 +23,7 @@ struct RowOutcome {
   double score = 0;
   bool failed = false;  ///< unreadable, invalid or over a limit: counts in p_fail, scores 0
   Json outputs;         ///< null if failed
+  std::string feedback; ///< what the metric says in words, or why the row failed; "" if nothing
   Totals totals;
   std::vector<PredictorTrace::Step> steps;  ///< when asked for
 };
@@ -37,6 +38,7 @@ struct Evaluation {
 struct EvaluateOptions {
   int threads = 1;
   bool keep_steps = false;
+  bool record_feedback = false;  ///< also into the `score` lines
   std::function<void(std::size_t done, std::size_t total)> progress;  ///< called from worker threads
 };
 

@@ -3,8 +3,12 @@
 /// Optimizers: how a compile searches for better demos and instructions. Deterministic: draws come from random/1, decisions
 /// from recorded scores in a fixed order.
 ///
-///     ASSAY_TRY(const auto optimizer, make_optimizer("BootstrapFewShotWithRandomSearch", {{"num_candidates", 8}}));
+///     ASSAY_TRY(const auto optimizer, Optimizers::built_in().make("BootstrapFewShotWithRandomSearch", {{"num_candidates", 8}}));
 ///     ASSAY_TRY(const Candidate best, optimizer->compile(search));
+///
+/// One of one's own: derive from Optimizer, `Optimizers::add` it, give the registry to CompilePlan::of, CompileHooks and replay_compile.
+/// It has what reflective and joint searches need too (GEPA, MIPROv2: optimizer_test.cc holds a small one of each): rows of its choosing
+/// with scores, feedback in words and what each predictor did (`try_candidate`), a proposer's lane, decisions that the journal keeps.
 ///
 /// Thread safety: an optimizer is a value in use by one compile.
 
@@ -22,6 +26,7 @@ struct Candidate {
   Program program;
   std::map<std::string, double> metrics;  ///< on the validation set
   std::string note;                       ///< how it was made, for people
+  std::vector<std::string> parents = {};  ///< ids of the candidates it was made from; recorded
 };
 
 /// What an optimizer is given. All references outlive the compile.
@@ -58,10 +63,28 @@ class Optimizer {
 /// The requirement under which Settings::lanes holds the proposer's lane.
 inline constexpr const char* proposer_requirement = "lm:proposer";
 
-/// "BootstrapFewShot", "BootstrapFewShotWithRandomSearch" or "COPRO". Unknown hyper-parameters are refused by name.
-Result<std::unique_ptr<Optimizer>> make_optimizer(const std::string& name, const JsonObject& config);
+/// Optimizers by name. A registry is a value that the top of the program builds; there is no global one.
+class Optimizers {
+ public:
+  using Make = std::function<Result<std::unique_ptr<Optimizer>>(const JsonObject& config)>;
+  /// "BootstrapFewShot", "BootstrapFewShotWithRandomSearch" (also "BootstrapRS"), "COPRO".
+  static Optimizers built_in();
+  void add(std::string name, Make make);
+  /// Errors: `refused` (unknown name), `malformed` (hyper-parameters, by name).
+  Result<std::unique_ptr<Optimizer>> make(const std::string& name, const JsonObject& config) const;
 
-/// Runs a candidate on the validation set, writes the `candidate` line and tells the callback.
+ private:
+  std::map<std::string, Make, std::less<>> makers_;
+};
+
+/// Runs a candidate on the validation set, writes the `candidate` line and tells the callback. The scores are in the order of `search.val`.
 Result<std::vector<double>> score_candidate(Search& search, Candidate& candidate);
+
+/// Runs a candidate on rows of the optimizer's choosing (a minibatch), each at most once, at `phase` under the candidate's path ("batch:3",
+/// another one each time). Each outcome has its score, its feedback and the steps of the predictors; feedback is recorded.
+Result<Evaluation> try_candidate(Search& search, const Candidate& candidate, std::string_view phase, std::span<const Row> rows);
+
+/// Writes a decision into the journal; a replay derives it again. Whatever depends on exp, log or pow is to be recorded so.
+Result<void> record_decision(const Search& search, std::string_view what, Json value);
 
 }  // namespace assay

@@ -6,7 +6,8 @@ namespace assay {
 
 bool is_compile(const RunRecord& record) { return !record.entries.empty() && record.entries.front().data.at("program").is_object(); }
 
-Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards) {
+Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
+                                    const Optimizers& optimizers) {
   if (!is_compile(journal)) return fail(ErrorCode::malformed, "the record is not the journal of a compile");
   const Json& start = journal.entries.front().data;
   ASSAY_TRY(const CompilePlan plan, CompilePlan::read(start.at("program"), journal.entries, metrics, rewards));
@@ -20,6 +21,7 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   ASSAY_TRY(settings.answers, RecordedAnswers::of(journal));
   const Context context(effects, settings);
   CompileHooks hooks;
+  hooks.optimizers = optimizers;
   hooks.open_test = [&](const std::string&) -> Result<std::int64_t> {
     for (const RecordEntry& entry : pass) {
       if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) return int_member(entry.data, "value");

@@ -12,7 +12,8 @@
 
 namespace assay {
 
-Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards);
+Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
+                                    const Optimizers& optimizers = Optimizers::built_in());
 
 /// True if the record is the journal of a compile.
 bool is_compile(const RunRecord& record);

@@ -33,6 +33,7 @@ struct PredictorTrace {
   struct Step {
     std::string predictor;
     Json inputs, outputs;
+    std::string feedback = {};  ///< what a metric says of this step; filled by evaluate
   };
   std::vector<Step> steps;  ///< filled by one thread: give each run its own
 };

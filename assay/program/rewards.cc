@@ -28,9 +28,28 @@ double nonempty(const Json&, const Prediction& prediction) {
   return outputs.empty() ? 0 : static_cast<double>(full) / static_cast<double>(outputs.size());
 }
 
-double accuracy(const Example& example, const Prediction& prediction) {
-  const auto& labels = example.labels().as_object();
-  return std::all_of(labels.begin(), labels.end(), [&](const auto& m) { return prediction.at(m.first) == m.second; }) ? 1 : 0;
+std::string shown(const Json& value) {
+  constexpr std::size_t bytes_max = 200;
+  std::string text = canonical(value).value_or("");
+  if (text.size() <= bytes_max) return text;
+  std::size_t end = bytes_max;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not inside a character
+  return text.substr(0, end) + "…";
+}
+
+// "section: expected "mail", got "sound"", for each output that differs from its label.
+std::string differences(const Example& example, const Prediction& prediction) {
+  std::string out;
+  for (const auto& [key, label] : example.labels().as_object()) {
+    if (prediction.at(key) == label) continue;
+    out += fmt::format("{}{}: expected {}, got {}", out.empty() ? "" : "; ", key, shown(label), shown(prediction.at(key)));
+  }
+  return out;
+}
+
+Scored accuracy(const Example& example, const Prediction& prediction) {
+  std::string wrong = differences(example, prediction);
+  return {wrong.empty() ? 1.0 : 0.0, std::move(wrong)};
 }
 
 std::map<std::string, int> words(const Json& value) {
@@ -45,7 +64,7 @@ std::map<std::string, int> words(const Json& value) {
   return out;
 }
 
-double token_f1(const Example& example, const Prediction& prediction) {
+Scored token_f1(const Example& example, const Prediction& prediction) {
   double sum = 0;
   const auto& labels = example.labels().as_object();
   for (const auto& [key, label] : labels) {
@@ -59,7 +78,7 @@ double token_f1(const Example& example, const Prediction& prediction) {
     }
     sum += want_count + found_count == 0 ? 1 : 2 * same / (want_count + found_count);
   }
-  return labels.empty() ? 0 : sum / static_cast<double>(labels.size());
+  return {labels.empty() ? 0 : sum / static_cast<double>(labels.size()), differences(example, prediction)};
 }
 
 template <class Entry>

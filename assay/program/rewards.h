@@ -12,12 +12,22 @@
 #include <map>
 #include <string>
 
+#include "assay/program/context.h"
 #include "assay/program/example.h"
 
 namespace assay {
 
 using RewardFunction = std::function<double(const Json& inputs, const Prediction& prediction)>;
-using MetricFunction = std::function<double(const Example& example, const Prediction& prediction)>;
+
+/// What a metric says of an answer. A function that returns a number alone will do as well.
+struct Scored {
+  Scored(double value, std::string words = {}) : score(value), feedback(std::move(words)) {}  // NOLINT(google-explicit-constructor)
+  double score;
+  std::string feedback;  ///< what was wrong, in words, for an optimizer that reads (GEPA); must follow from the arguments alone
+};
+using MetricFunction = std::function<Scored(const Example& example, const Prediction& prediction)>;
+/// What can be said of one step of the program by itself.
+using StepFeedback = std::function<std::string(const Example& example, const PredictorTrace::Step& step)>;
 
 struct CodeRef {
   std::string name, version, digest;
@@ -33,6 +43,7 @@ struct Reward {
 struct Metric {
   CodeRef ref;
   MetricFunction function;
+  StepFeedback step_feedback = {};  ///< may be empty
 };
 
 class Rewards {
@@ -50,7 +61,8 @@ class Rewards {
 
 class Metrics {
  public:
-  /// "accuracy/1": 1 when every label equals its output. "token_f1/1": mean overlap of words of the labels' texts.
+  /// "accuracy/1": 1 when every label equals its output. "token_f1/1": mean overlap of words of the labels' texts. Both name the outputs
+  /// that differ in their feedback.
   static Metrics built_in();
   void add(Metric metric);
   Result<Metric> find(const CodeRef& ref) const;
