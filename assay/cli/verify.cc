@@ -91,9 +91,9 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
     if (const auto record = read_record(text)) {
       verify_costs(*record, against.prices, report);
       // Requests: are they what their hashes say, and of lanes that the record names?
-      if (const auto answers = RecordedAnswers::of(*record); !record->entries.empty() && !answers) {
+      if (const auto checked = RecordedAnswers::check(*record); !checked) {
         report.ok = false;
-        report.problems.push_back(problem_text(answers.error()));
+        report.problems.push_back(problem_text(checked.error()));
       }
     }
   }

@@ -223,6 +223,19 @@ Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& re
   return answers;
 }
 
+Result<void> RecordedAnswers::check(const RunRecord& record) {
+  if (record.entries.empty()) return {};
+  ASSAY_TRY(const auto lanes, lanes_of(record.entries.front()));
+  ASSAY_TRY(const Blobs blobs, blobs_of(record.entries));
+  std::map<std::string, std::vector<Call>> calls;
+  CallReader reader(lanes, blobs);
+  for (const RecordEntry& entry : record.entries) {
+    if (auto read = reader.read(entry, calls); !read)
+      return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry.seq + 1)));
+  }
+  return {};
+}
+
 std::optional<RecordedAnswers::Leftover> RecordedAnswers::leftover() {
   const std::scoped_lock lock(mutex_);
   if (unasked_) return unasked_;

@@ -31,6 +31,8 @@ class RecordedAnswers {
  public:
   /// Uses the entries after the last `resume`; blobs are put back in place. Errors: `malformed` with the line.
   static Result<std::shared_ptr<RecordedAnswers>> of(const RunRecord& record);
+  /// Are requests, blobs and lanes of all passes what their hashes and ids say? Errors: as `of`, and `mismatch`; nothing is replayed.
+  static Result<void> check(const RunRecord& record);
   /// The next answer at this path for this request (REQUEST with its "model" as recorded by the lane at that path).
   /// Errors: `diverged`; the path is the node's, the message names the first JSON pointer at which the request differs from
   /// the nearest recorded one at that path, with both values.

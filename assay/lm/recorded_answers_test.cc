@@ -168,6 +168,12 @@ TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
   const auto answers = RecordedAnswers::of(record).value();
   EXPECT_EQ(answers->next("p", request).value().response.content, "new");
   EXPECT_FALSE(answers->next("p", request));
+  EXPECT_TRUE(RecordedAnswers::check(record));
+  record.entries[1].data.as_object().find("request")->set("rollout", 5);
+  EXPECT_TRUE(RecordedAnswers::of(record)) << "an earlier pass answers nothing";
+  const auto checked = RecordedAnswers::check(record);
+  ASSERT_FALSE(checked) << "but it must be what it says";
+  EXPECT_EQ(checked.error().code, ErrorCode::mismatch);
 }
 
 TEST(RecordedAnswers, RefusesARecordThatContradictsItself) {
