@@ -2,7 +2,7 @@
 
 import { score_chart } from "./chart.js";
 import { h, id_chip, keyed, say, visible } from "./dom.js";
-import { compact, count, duration, price, score, signed_score, tokens_of, wilson } from "./format.js";
+import { compact, count, duration, price, price_source, score, signed_score, tokens_of, wilson } from "./format.js";
 import { elapsed_ns, tiles } from "./runs_view.js";
 
 const activity_max = 8;
@@ -100,7 +100,7 @@ export function compile_overview(id) {
     figures.set(2, gain === null ? "–" : signed_score(gain), card ? interval_text(card.gain_interval) : "not a test result yet", gain > 0 ? "good" : "");
     figures.set(3, compact(run.totals.calls), `+ ${compact(run.totals.cached_calls)} from the cache`);
     figures.set(4, compact(tokens_of(run.totals)), `${compact(run.totals.prompt_tokens)} in · ${compact(run.totals.completion_tokens)} out`);
-    figures.set(5, price(run.totals), run.totals.unpriced_calls ? "lanes without a price" : "by the price book");
+    figures.set(5, price(run.totals), price_source(run));
     figures.set(6, duration(elapsed_ns(run)), run.state, run.state === "running" ? "live" : run.state === "complete" ? "" : "bad");
   }
 

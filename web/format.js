@@ -50,6 +50,13 @@ export function price(totals) {
   return `${group(cost_msats)} msat${unpriced_calls > 0 ? ` + ${group(unpriced_calls)} unpriced` : ""}`;
 }
 
+/// Where a run's price comes from.
+export function price_source(run) {
+  if (run.totals.unpriced_calls) return "lanes without a price";
+  if (!run.paid_msats) return "by the price book";
+  return run.paid_msats >= run.totals.cost_msats ? "paid on the market" : `${group(run.paid_msats)} msat paid, the rest by the price book`;
+}
+
 export const call_price = (msats) => (msats === null || msats === undefined ? "unpriced" : `${group(msats)} msat`);
 
 export const tokens_of = (totals) => (totals?.prompt_tokens ?? 0) + (totals?.completion_tokens ?? 0);

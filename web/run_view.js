@@ -3,7 +3,7 @@
 import { get_node, get_run, get_summary } from "./api.js";
 import { compile_overview } from "./compile_view.js";
 import { h, id_chip, say, short_id, throttled, visible } from "./dom.js";
-import { compact, count, duration, moment, price, tokens_of } from "./format.js";
+import { compact, count, duration, moment, price, price_source, tokens_of } from "./format.js";
 import { node_panel } from "./node_panel.js";
 import { badge, elapsed_ns, run_name, tiles } from "./runs_view.js";
 import { waterfall } from "./waterfall.js";
@@ -79,7 +79,7 @@ function trace_part(at, announce) {
       figures.set(1, compact(run.nodes), run.errors ? `${count(run.errors)} ended as an error` : "no errors", run.errors ? "bad" : "");
       figures.set(2, compact(run.totals.calls), `+ ${compact(run.totals.cached_calls)} from the cache${run.repairs ? ` · ${count(run.repairs)} repairs` : ""}`);
       figures.set(3, compact(tokens_of(run.totals)), `${compact(run.totals.prompt_tokens)} in · ${compact(run.totals.completion_tokens)} out`);
-      figures.set(4, price(run.totals), run.totals.unpriced_calls ? "lanes without a price" : "by the price book");
+      figures.set(4, price(run.totals), price_source(run));
       const [word, more] = record_words(record);
       figures.set(5, word, more, word === "broken" ? "bad" : record?.signed ? "good" : "");
       if (!began && grid.first() && run.state !== "running" && innerWidth > 1100) grid.select(grid.first());

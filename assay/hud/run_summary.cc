@@ -97,6 +97,7 @@ void RunSummary::read_plan(const Json& plan) {
 
 void RunSummary::add_note(const RecordEntry& entry) {
   if (entry.type == "repair") ++repairs;
+  if (const Json& paid = entry.data.at("amount_msats"); entry.type == "payment" && paid.is_int()) paid_msats += paid.as_int();
   if (entry.type == "error" && entry.node.empty()) last_error = text_member(entry.data, "message");
   if (entry.type != "event" || text_member(entry.data, "name") != "data") return;
   const Json& list = entry.data.at("data").at("rows");
@@ -234,6 +235,7 @@ Json RunSummary::to_json() const {
                     {"open_nodes", open_nodes},
                     {"errors", errors},
                     {"repairs", repairs},
+                    {"paid_msats", paid_msats},
                     {"resumes", resumes},
                     {"last_error", or_null(last_error)},
                     {"best", best_json()},

@@ -49,6 +49,7 @@ struct RunSummary {
   bool ended = false, is_signed = false;
   std::int64_t started_unix_ns = 0, last_t = 0, seed = 0;
   std::int64_t lines = 0, nodes = 0, open_nodes = 0, errors = 0, repairs = 0, resumes = 0;
+  std::int64_t paid_msats = 0;  // of payments in the record; part of the totals
   std::vector<std::string> models;
   Totals totals;
   TotalsFold fold;
