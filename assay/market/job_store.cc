@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS job(request_id TEXT PRIMARY KEY, request TEXT NOT NUL
   answer TEXT NOT NULL DEFAULT '', published INTEGER NOT NULL DEFAULT 1, was_paid INTEGER NOT NULL DEFAULT 0,
   received_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS job_state ON job(state);
+CREATE INDEX IF NOT EXISTS job_buyer ON job(json_extract(request, '$.pubkey'));
 )";
 constexpr std::string_view columns = "SELECT request_id, request, state, msats, payment_hash, expires_at, answer, published FROM job ";
 
@@ -127,6 +128,14 @@ Result<std::int64_t> JobStore::count(JobState state) {
   ASSAY_TRY(Statement row, database_.prepare("SELECT count(*) FROM job WHERE state = ?"));
   ASSAY_CHECK(row.bind(1, name(state)).step());
   return row.integer(0);
+}
+
+Result<JobStore::Standing> JobStore::standing(const std::string& buyer) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT coalesce(sum(state = 'quoted'), 0), coalesce(sum(was_paid), 0) FROM job "
+                                             "WHERE json_extract(request, '$.pubkey') = ?"));
+  ASSAY_CHECK(row.bind(1, buyer).step());
+  return Standing{row.integer(0), row.integer(1)};
 }
 
 Result<std::int64_t> JobStore::earned_msats() {

@@ -46,6 +46,11 @@ class JobStore {
   Result<std::vector<StoredJob>> unpublished();  ///< answers of any state that the relay has not taken yet
   Result<std::optional<StoredJob>> find(const std::string& request_id);
   Result<std::int64_t> count(JobState state);
+  /// What a buyer (public key) has open here, and how many of its quotes it has paid so far.
+  struct Standing {
+    std::int64_t quoted = 0, paid = 0;
+  };
+  Result<Standing> standing(const std::string& buyer);
   Result<std::int64_t> earned_msats();  ///< of jobs that were paid
 
  private:

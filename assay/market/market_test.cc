@@ -277,5 +277,36 @@ TEST_F(MarketTest, NobodyIsServedWithoutPayingOrOnAnotherId) {
   EXPECT_EQ(running.pylon->jobs().find(second).value()->state, JobState::quoted);
 }
 
+TEST_F(MarketTest, KeepsRoomForBuyersThatPaid) {
+  auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("work"); }));
+  options.limits.quoted_max = 4;  // three for newcomers, two for one of them
+  const RunningPylon running = start(options);
+  const auto relay = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  const std::int64_t now = clock_.unix_ns() / 1'000'000'000;
+  const auto answers = relay->subscribe({{.authors = {{seller_key_.public_hex()}}, .kinds = {{7000, 6050}}}}, wait()).value();
+  const auto next = [&] { return answers->next(wait()).value(); };
+  int asked = 0;
+  const auto ask = [&](const SecretKey& buyer) {
+    EventTags tags{{"i", "work for me", "text"}, {"alt", std::to_string(++asked)}};
+    const VerifiedEvent event = sign_event({.created_at = now, .kind = 5050, .tags = std::move(tags)}, buyer, entropy_).value();
+    EXPECT_TRUE(relay->publish(event, wait()));
+    return read_feedback(*next()).value();
+  };
+  const auto stranger = [](char digit) { return SecretKey::parse(std::string(64, digit)).value(); };
+
+  const JobFeedback quote = ask(buyer_key_);
+  ASSERT_EQ(quote.status, "payment-required");
+  ASSERT_TRUE(wallet(buyer_key_, "buyer")->pay(quote.invoice, 100'000, wait()));
+  EXPECT_EQ(read_feedback(*next()).value().status, "processing");
+  EXPECT_EQ(next()->content, "work");
+
+  EXPECT_EQ(ask(stranger('5')).status, "payment-required");
+  EXPECT_EQ(ask(stranger('5')).status, "payment-required");
+  EXPECT_EQ(ask(stranger('5')).text, "busy: ask again later") << "one buyer";
+  EXPECT_EQ(ask(stranger('6')).status, "payment-required");
+  EXPECT_EQ(ask(stranger('7')).text, "busy: ask again later") << "newcomers together";
+  EXPECT_EQ(ask(buyer_key_).status, "payment-required") << "has paid before";
+}
+
 }  // namespace
 }  // namespace assay

@@ -1,5 +1,6 @@
 #include "assay/market/pylon.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <set>
@@ -119,15 +120,23 @@ struct Pylon::Impl {
     return answer_request(event, stop);
   }
 
+  Result<bool> has_room(const std::string& buyer) {
+    ASSAY_TRY(const std::int64_t quoted, store->count(JobState::quoted));
+    ASSAY_TRY(const std::int64_t waiting, store->count(JobState::paid));
+    ASSAY_TRY(const JobStore::Standing standing, store->standing(buyer));
+    const std::int64_t most = options.limits.quoted_max, quarter = most / 4;
+    if (standing.quoted >= std::max<std::int64_t>(quarter, 2)) return false;
+    return quoted < (standing.paid > 0 ? most : most - quarter) && waiting < options.limits.queued_max;
+  }
+
   Result<void> answer_request(const Event& event, const std::stop_token& stop) {
     const auto request = read_job_request(event, options.key, options.work.limits);
     if (!request) {
       refuse(event.id, event.pubkey, request.error(), {}, JobState::failed, stop);
       return {};
     }
-    ASSAY_TRY(const std::int64_t quoted, store->count(JobState::quoted));
-    ASSAY_TRY(const std::int64_t waiting, store->count(JobState::paid));
-    if (quoted >= options.limits.quoted_max || waiting >= options.limits.queued_max) {
+    ASSAY_TRY(const bool room, has_room(event.pubkey));
+    if (!room) {
       refuse(event.id, event.pubkey, {ErrorCode::unavailable, "busy: ask again later", {}, {}}, {}, JobState::failed, stop);
       return {};
     }

@@ -28,7 +28,9 @@
 namespace assay {
 
 struct PylonLimits {
-  std::int64_t quoted_max = 256;        ///< unpaid quotes at once; more requests get `error: busy`
+  /// Unpaid quotes at once; more requests get `error: busy`. A quarter of them is kept for buyers that have paid here before, so that a
+  /// flood from throwaway keys does not shut them out; and one buyer has at most a quarter.
+  std::int64_t quoted_max = 256;
   std::int64_t queued_max = 64;         ///< paid and not done
   unsigned running_max = 1;             ///< jobs at once
   std::int64_t quote_seconds = 60;      ///< an invoice's life
