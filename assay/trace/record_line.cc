@@ -252,13 +252,15 @@ void TotalsFold::add(std::string_view type, std::string_view node, const Json& d
   if (type == "payment") {
     const Json& amount = data.at("amount_msats");
     if (!amount.is_int() || amount.as_int() < 0) return;
+    if (const Json& hash = data.at("payment_hash"); hash.is_string() && !told_.insert({std::string(node), hash.as_string()}).second) return;
     totals_.add(Totals{.cost_msats = amount.as_int()});
     open_[std::string(node)] += amount.as_int();
     return;
   }
   const auto usage = usage_of_line(type, data);
   if (!usage) return;
-  if (const auto paid = open_.find(node); paid != open_.end() && !usage->from_cache && usage->cost_msats) {
+  // An answer that cost nothing was paid for before: the payment, perhaps one of an earlier pass of this record, stays counted.
+  if (const auto paid = open_.find(node); paid != open_.end() && !usage->from_cache && usage->cost_msats.value_or(0) > 0) {
     totals_.cost_msats -= std::min(paid->second, totals_.cost_msats);
     open_.erase(paid);
   }

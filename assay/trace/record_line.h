@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -45,6 +46,7 @@ class TotalsFold {
  private:
   Totals totals_;
   std::map<std::string, std::int64_t, std::less<>> open_;  // node → paid, and no answer yet
+  std::set<std::pair<std::string, std::string>> told_;     // node, payment hash: one that a later pass tells again counts once
 };
 
 /// Segments `name[:index]` joined by '/', or "" for the run itself.

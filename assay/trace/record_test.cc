@@ -133,6 +133,12 @@ TEST_F(RecordFile, TotalsCountPaymentsOnceWithOrWithoutAnAnswer) {
                            {"usage", JsonObject{{"prompt_tokens", 5}, {"completion_tokens", 2}}}};
   ASSERT_TRUE(recorder->append("lm_response", "classify:2", answer));
   EXPECT_EQ(recorder->totals().cost_msats, before + 200);
+  // A pass paid and was killed; the next one tells the same payment again, or gets the answer for nothing.
+  ASSERT_TRUE(recorder->append("payment", "classify:1", payment));
+  EXPECT_EQ(recorder->totals().cost_msats, before + 200);
+  answer.set("cost_msats", 0);
+  ASSERT_TRUE(recorder->append("lm_response", "classify:1", answer));
+  EXPECT_EQ(recorder->totals().cost_msats, before + 200) << "the money is gone whoever asked";
   recorder->finish(std::nullopt).value();
   EXPECT_EQ(verify_record(text()).state, RecordState::complete);
 }

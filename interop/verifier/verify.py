@@ -111,10 +111,10 @@ def take(line: Object, past: Object, first: bool) -> list[str]:
         sums.update({key: count for key, count in data["usage"].items() if type(count) is int}, calls=1,
                     cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
     sums["cached_calls"] += kind == "cache_hit"
-    past["open"][line["node"]] += (paid := data["amount_msats"] if kind == "payment" else 0)  # until its answer comes
+    told, misplaced = f"{kind}{line['node']} {data.get('payment_hash')}", first != (kind == "run_start") or past.get("ended") and kind != "resume"
+    past["open"][line["node"]] += (paid := 0 if kind != "payment" or told in past else data["amount_msats"])
     sums["cost_msats"] += paid - (past["open"].pop(line["node"]) if kind == "lm_response" and data["cost_msats"] else 0)
-    misplaced = first != (kind == "run_start") or past.get("ended") and kind != "resume"
-    past |= {"ended": ended, "strange": not ended and data.keys() >= {"root_hash", "totals"},
+    past |= {"ended": ended, "strange": not ended and data.keys() >= {"root_hash", "totals"}, told: True,
              "signed": ended and data.get("signature"), "run_id": data.get("run_id") if first else past.get("run_id")}
     return [what for what, wrong in {
         f"{kind} cannot stand here": misplaced,
