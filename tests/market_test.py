@@ -120,7 +120,7 @@ def balances(folder):
 def buy(buyer, relay, issuer, provider, *more):
     nonce = secrets.token_hex(16)
     record = str(buyer.home / f"{nonce}.run.jsonl")
-    done = buyer.run("--json", "sandbox", "run", "--lane", "pylon", "--relay", relay, "--issuer", issuer, "--provider", provider, *more,
+    done = buyer.run("--json", "sandbox", "run", "--lane", "pylon", "--privacy", "public_ok", "--relay", relay, "--issuer", issuer, "--provider", provider, *more,
                      "--record", record, "--", f"printf %s {nonce} | sha256sum")
     check(done.returncode == 0, f"the purchase failed ({done.returncode}): {done.stdout[-1500:]} {done.stderr[-1500:]}")
     got = json.loads(done.stdout.strip().splitlines()[-1])
@@ -209,7 +209,7 @@ def story(root, relay, issuer, pylon, buyer, program):
         print("no model here: text generation is not bought")
 
     # A bid below the price: refused, and no msat moves.
-    low = buyer.run("sandbox", "run", "--lane", "pylon", "--relay", url, "--issuer", till, "--provider", provider, "--bid", "1", "--", "true")
+    low = buyer.run("sandbox", "run", "--lane", "pylon", "--privacy", "public_ok", "--relay", url, "--issuer", till, "--provider", provider, "--bid", "1", "--", "true")
     check(low.returncode == 6, f"a bid of 1 msat should end with 6, ended with {low.returncode}: {low.stderr[-500:]}")
     check(balances(ledger) == held, "a refused bid moved money")
 
@@ -241,7 +241,7 @@ def story(root, relay, issuer, pylon, buyer, program):
 
     # Without the issuer nothing can be bought, and the error says what is away.
     issuer.stop()
-    away = buyer.run("sandbox", "run", "--lane", "pylon", "--relay", url, "--issuer", till, "--provider", provider, "--", "true")
+    away = buyer.run("sandbox", "run", "--lane", "pylon", "--privacy", "public_ok", "--relay", url, "--issuer", till, "--provider", provider, "--", "true")
     check(away.returncode == 7, f"an issuer that is away should end with 7, ended with {away.returncode}: {away.stderr[-500:]}")
 
 

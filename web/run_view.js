@@ -14,6 +14,7 @@ function trouble_of(run) {
   if (run.problem) return `This record is broken, and nothing after the bad line can be believed. ${visible(run.problem)}`;
   const next = run.is_compile ? " It can go on from here with assay compile --resume." : "";
   if (run.last_error && run.state !== "running") return `It stopped: ${visible(run.last_error)}.${next}`;
+  if (run.also?.length) return `Other records here have the same run id: ${run.also.map(visible).join(", ")}. Copies are harmless; if they differ, assay verify and the signer tell which to believe.`;
   return run.state === "interrupted" ? `Interrupted: no process writes this record any more, and it has no end.${next}` : "";
 }
 

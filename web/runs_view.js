@@ -111,7 +111,7 @@ export function runs_view(root, { set_crumbs, announce }) {
     const compiles = rows.filter((row) => row.is_compile).length;
     const running = rows.filter((row) => row.state === "running").length;
     const broken = rows.filter((row) => row.state === "broken").length;
-    figures.set(0, count(rows.length), `${count(compiles)} compiles${broken ? ` · ${count(broken)} broken` : ""}`, broken ? "bad" : "");
+    figures.set(0, count(rows.length), `${count(compiles)} ${compiles === 1 ? "compile" : "compiles"}${broken ? ` · ${count(broken)} broken` : ""}`, broken ? "bad" : "");
     figures.set(1, count(running), running ? "following" : "idle", running ? "live" : "");
     figures.set(2, compact(sum((row) => row.totals.calls)), `+ ${compact(sum((row) => row.totals.cached_calls))} from the cache`);
     figures.set(3, compact(sum((row) => tokens_of(row.totals))), "prompt + completion");

@@ -1,5 +1,7 @@
 // assay eval: score a module or program on rows of one's own.
 // Exit: 0 done · 3 the score lies below --at-least · 5 budget · 6 refused · 7 lane away.
+#include <cmath>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -51,6 +53,8 @@ Result<std::vector<Row>> rows_of(const EvalOptions& options, const OpenedProgram
 }
 
 void eval(const EvalOptions& options, Cli& cli) {
+  if (options.at_least && !std::isfinite(*options.at_least))
+    return cli.fail_with({ErrorCode::usage, "a gate is a number", "--at-least", "give the least score that passes, e.g. 0.8"});
   auto opened = open_program(options.program, options.allow_signer, options.allow_unsigned, cli);
   if (!opened) return cli.fail_with(opened.error());
   const auto rows = rows_of(options, *opened);
@@ -100,7 +104,7 @@ void eval(const EvalOptions& options, Cli& cli) {
                                    {"cost_msats", priced ? Json(totals.cost_msats) : Json()},
                                    {"record", *path},
                                    {"root_hash", *root}});
-  if (options.at_least && mean(scores) < *options.at_least) {
+  if (options.at_least && !(mean(scores) >= *options.at_least)) {
     cli.fail_with({ErrorCode::mismatch, fmt::format("the score {:.4f} lies below {}", mean(scores), *options.at_least), "--at-least", ""});
   }
 }

@@ -15,7 +15,9 @@
 namespace assay {
 
 void add_common(CLI::App& command, CommonOptions& options) {
-  command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N");
+  command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N")
+      ->check(
+          [](const std::string& text) { return text.empty() ? std::string("an empty budget is no budget: leave it out") : std::string(); });
   command.add_option("--ledger", options.ledger, "Budget ledger that processes share; --budget sets its limits when it is made");
   command.add_option("--privacy", options.privacy, "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default)");
   command.add_option("--lane", options.lane, "local (default), pylon, or openai: a server with OpenAI's chat interface");
@@ -25,6 +27,9 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--key-env", options.key_env, "Environment variable that holds the key of an openai lane");
   command.add_option("--dialect", options.dialect, "Of an openai lane: openai (default), or llama.cpp, which can constrain answers");
   command.add_option("--fallback-lane", options.fallback_lane, "Lane that Refine falls back to: local, pylon or openai");
+  command.add_option("--fallback-model", options.fallback_model,
+                     "Its model (default: --model if it is a lane of the same kind, else that kind's own default)");
+  command.add_option("--fallback-endpoint", options.fallback_endpoint, "Its base URL, if it is another openai lane");
   command.add_option("--threads", options.threads, "Calls at once, 1 to 256 (default: one a processor on the local lane)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{256}));
   command.add_option("--key", options.key, "Name of the signing key; none: nothing is signed")->capture_default_str();
@@ -54,11 +59,24 @@ bool is_allowed_by_hand(const ModuleVerdict& verdict, const std::string& allow_s
   return cli.terminal.ask(fmt::format("'{}' is signed by {}, whom you do not trust. Run it this once?", verdict.program, verdict.signer));
 }
 
+// One's own keys that cannot be used vouch for nothing: perhaps the signer is one of them.
+std::string unusable_keys() {
+  std::string out;
+  const auto keys = list_keys(default_key_folder());
+  for (const KeyInfo& key : keys ? *keys : std::vector<KeyInfo>()) {
+    if (!key.problem.empty()) out += fmt::format("; your key '{}' could not be used: {}", key.name, key.problem);
+  }
+  return out;
+}
+
 Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::string& path, const std::string& allow_signer,
                                   bool allow_unsigned, Cli& cli) {
   const bool by_hand = is_allowed_by_hand(verdict, allow_signer, cli);
-  if (auto runnable = check_runnable(verdict, by_hand ? verdict.signer : allow_signer, allow_unsigned); !runnable)
-    return std::unexpected(std::move(runnable.error()).in(path));
+  if (auto runnable = check_runnable(verdict, by_hand ? verdict.signer : allow_signer, allow_unsigned); !runnable) {
+    Error error = std::move(runnable.error()).in(path);
+    if (verdict.state == ModuleState::intact_unknown_signer) error.remedy += unusable_keys();
+    return std::unexpected(std::move(error));
+  }
   if (!verdict.module) return fail(ErrorCode::mismatch, "the module cannot be read", "", path);
   auto program = Program::load(verdict.module->artifact, Rewards::built_in());
   if (!program) return std::unexpected(std::move(program.error()).in(path));
@@ -171,7 +189,12 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   if (!options.fallback_lane.empty()) {
     CommonOptions other = options;
     other.lane = options.fallback_lane;
-    ASSAY_TRY(world->settings.lanes["lm:any"], open_lane(other, LaneSpec{}, cli));
+    const bool same_kind = world->lane->lane().kind == other.lane;
+    if (!options.fallback_model.empty() || !same_kind) other.model = options.fallback_model;
+    if (!options.fallback_endpoint.empty()) other.endpoint = options.fallback_endpoint;
+    auto fallback = open_lane(other, same_kind ? spec : LaneSpec{}, cli);
+    if (!fallback) return std::unexpected(std::move(fallback.error()).in("--fallback-lane"));
+    world->settings.lanes["lm:any"] = std::move(*fallback);
   }
   return world;
 }

@@ -33,6 +33,8 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
     if (out.as_object().contains(field_name)) {
       return fail(ErrorCode::usage, fmt::format("the input '{}' is given twice", field_name), "keep one of them", "inputs");
     }
+    if (!valid_utf8(pair))
+      return fail(ErrorCode::usage, fmt::format("the input '{}' is not UTF-8", field_name), "give text in UTF-8", "inputs." + field_name);
     if (is_string_schema(field->schema)) {
       out.set(field_name, pair.substr(equals + 1));
       continue;

@@ -69,6 +69,10 @@ Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest&
 Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile,
                 const std::function<void(const Json&)>& on_paid, Cli& cli) {
   if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
+  if (options.common.issuer.empty())
+    return fail(ErrorCode::usage, "buying needs a ledger to pay from", "--issuer http://…", "--lane pylon");
+  ASSAY_TRY(const PrivacyMode privacy, open_privacy(options.common));
+  ASSAY_CHECK(check_privacy(privacy, all_privacy_modes(), sorted_privacy({PrivacyMode::PublicOk, PrivacyMode::NoPii}), "the lane pylon"));
   ASSAY_TRY(const SecretKey key, open_key(options.common, cli));
   PylonSandboxProvider provider{options.common.relay, key, profile};
   provider.folder = buyer_folder();  // one folder for all that is bought: one budget, one memory of providers
@@ -98,6 +102,8 @@ class JobRecord {
     auto out = std::unique_ptr<JobRecord>(new JobRecord(std::move(key)));
     RunStart start;
     start.settings = JsonObject{{"program", JsonObject{{"name", "sandbox"}, {"version", "1"}}}};
+    ASSAY_TRY(const PrivacyMode privacy, open_privacy(options.common));
+    start.privacy_mode = privacy_name(privacy);
     start.assay_version = assay_version;
     start.assay_build = assay_build();
     RecorderOptions how{.path = options.common.record, .durability = Durability::power};
@@ -200,7 +206,7 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   command->require_subcommand(1);
   command->footer(
       "Examples:\n  assay sandbox run -- python3 -c 'print(6 * 7)'\n  assay sandbox run --json --timeout 5 -- 'sleep 60'\n"
-      "  assay sandbox run --lane pylon --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 -- echo hello");
+      "  assay sandbox run --lane pylon --privacy public_ok --relay ws://127.0.0.1:7447 --issuer http://127.0.0.1:7071 -- echo hello");
   CLI::App* running = command->add_subcommand("run", "One command (or a request file), with a signed receipt");
   running->add_option("command", options->command, "command and arguments, after --");
   running->add_option("--request", options->request_file, "oa.sandbox_run.v1 payload (JSON) instead of a command");
@@ -211,6 +217,8 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("--receipt", options->receipt, "File for the signed receipt");
   running->add_option("--record", options->common.record, "Run record of the job (default: none)");
   running->add_option("--lane", options->common.lane, "local (default) or pylon: bought from a provider");
+  running->add_option("--privacy", options->common.privacy,
+                      "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default); only the first two may be bought");
   running->add_option("--relay", options->common.relay, "Relay, ws://…");
   running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");
   running->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id (default: the one that answered there first)");

@@ -23,6 +23,7 @@ void show_module(const ModuleFile& module, Cli& cli) {
   t.out(fmt::format("{}  {}", t.bold(module.artifact.program_name()), module.id()));
   t.out(fmt::format("  made by     {}  (created_at {})", m.optimizer, m.created_at));
   t.out(fmt::format("  signer      {}", m.signer.value_or("nobody")));
+  for (const auto& [signer, statement] : attestations_of(module)) t.out(fmt::format("  attested    {}  by {}", statement, signer));
   if (card.score && card.primary) {
     t.out(fmt::format("  {:<11} {:.3f} {}  baseline {:.3f}  gain {:+.3f} {}  n_test {}", *card.primary, *card.score,
                       interval_text(card.interval), card.baseline ? card.baseline->score : 0, card.gain.value_or(0),
@@ -124,7 +125,7 @@ void show(const std::string& path, Cli& cli) {
   if (!module) return cli.fail_with(module.error());
   show_module(*module, cli);
   if (const auto json = to_json(module->manifest))
-    cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}});
+    cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}, {"attestations", module->attestations}});
 }
 
 }  // namespace

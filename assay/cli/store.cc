@@ -86,6 +86,9 @@ void ref(const StoreOptions& options, Cli& cli) {
   Store store(default_store_folder());
   const auto id = store.resolve(options.module);
   if (!id) return cli.fail_with(id.error());
+  const auto trust = open_trust();
+  if (!trust) return cli.fail_with(trust.error());
+  if (const auto there = store.get(*id, *trust); !there) return cli.fail_with(there.error());
   if (const auto set = store.set_ref(options.name, *id); !set) return cli.fail_with(set.error());
   cli.terminal.out(fmt::format("{}  {}", options.name, id->hex()));
   cli.terminal.out_json(JsonObject{{"ref", options.name}, {"id", id->hex()}});

@@ -112,14 +112,15 @@ void fetch_published(const TraceOptions& options, Cli& cli) {
   if (!id) return cli.fail_with(Error(id.error()).in("id"));
   const auto trace = fetch_trace(**relay, *id, wait);
   if (!trace) return cli.fail_with(trace.error());
-  cli.terminal.out(fmt::format("run {}  root {}  {} events, ids and signatures verified", trace->run_id,
-                               trace->root_hash.empty() ? "(open)" : trace->root_hash, trace->events.size()));
+  const std::string& signer = (*trace->summary).pubkey;  // anyone may publish under any run id: who did is part of the answer
+  cli.terminal.out(fmt::format("run {}  root {}  published by {}  {} events, ids and signatures verified", trace->run_id,
+                               trace->root_hash.empty() ? "(open)" : trace->root_hash, signer, trace->events.size()));
   JsonList events{to_json(*trace->summary)};
   for (const auto& event : trace->events) {
     cli.terminal.out(fmt::format("  {} kind {}", event->id, event->kind));
     events.push_back(to_json(*event));
   }
-  cli.terminal.out_json(JsonObject{{"run_id", trace->run_id}, {"root_hash", trace->root_hash}, {"events", events}});
+  cli.terminal.out_json(JsonObject{{"run_id", trace->run_id}, {"root_hash", trace->root_hash}, {"signer", signer}, {"events", events}});
 }
 
 }  // namespace

@@ -31,12 +31,16 @@ struct FileReport {
   bool ok = false;
   std::vector<std::string> problems;
   std::string note = {};  // for people
+  std::vector<std::pair<std::string, std::string>> attestations = {};  // signer, statement
   Json to_json() const {
     JsonList list;
     for (const std::string& problem : problems) list.push_back(Json(to_utf8(problem)));
-    return JsonObject{{"file", to_utf8(file)}, {"kind", kind},
-                      {"state", state},        {"ok", ok},
-                      {"problems", list},      {"signer", signer.empty() ? Json() : Json(signer)}};
+    JsonList attested;
+    for (const auto& [key, statement] : attestations) attested.push_back(JsonObject{{"signer", key}, {"statement", statement}});
+    return JsonObject{{"file", to_utf8(file)},   {"kind", kind},
+                      {"state", state},          {"ok", ok},
+                      {"problems", list},        {"signer", signer.empty() ? Json() : Json(signer)},
+                      {"attestations", attested}};
   }
 };
 
@@ -47,6 +51,9 @@ FileReport verify_as_module(const VerifyOptions& options, const std::string& fil
   FileReport report{
       .file = file, .kind = "module", .state = std::string(name(verdict.state)), .signer = verdict.signer, .ok = verdict.intact()};
   for (const Error& problem : verdict.problems) report.problems.push_back(problem_text(problem));
+  if (verdict.module) report.attestations = attestations_of(*verdict.module);
+  for (const auto& [signer, statement] : report.attestations)
+    report.note += fmt::format("{}attested by {}: {}", report.note.empty() ? "" : "; ", signer, statement);
   if (verdict.state == ModuleState::unsigned_) report.problems.emplace_back("the module is not signed");
   if (verdict.intact() && options.trusted && verdict.state != ModuleState::intact_trusted) {
     report.ok = false;

@@ -231,4 +231,14 @@ Result<void> check_runnable(const ModuleVerdict& verdict, std::string_view allow
   return fail(ErrorCode::internal, "unknown module state");
 }
 
+std::vector<std::pair<std::string, std::string>> attestations_of(const ModuleFile& module) {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (!module.attestations.is_list()) return out;
+  for (const Json& one : module.attestations.as_list()) {
+    const Json &signer = one.at("signer"), &statement = one.at("statement");
+    if (signer.is_string() && statement.is_string()) out.emplace_back(signer.as_string(), statement.as_string());
+  }
+  return out;
+}
+
 }  // namespace assay

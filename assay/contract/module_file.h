@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "assay/contract/artifact.h"
@@ -61,6 +62,9 @@ struct ModuleVerdict {
   /// 0 for the intact states, 3 otherwise (docs/formats.md §3).
   int exit_code() const { return intact() ? 0 : 3; }
 };
+
+/// What others signed about the module: (signer, statement), in the file's order; whether they hold is for verify_module to say.
+std::vector<std::pair<std::string, std::string>> attestations_of(const ModuleFile& module);
 
 /// Checks text, shapes, compiled_id, signature_name, signature and attestations, and reports all that is wrong.
 ModuleVerdict verify_module(std::string_view text, const TrustStore& trust = {});

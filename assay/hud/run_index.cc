@@ -106,6 +106,7 @@ Json row_of(const RunIndex::Found& found) {
   Json row = found.summary.to_json();
   row.set("id", found.id);
   row.set("state", name(found.state));
+  row.set("also", JsonList(found.also.begin(), found.also.end()));
   row.set("problem", found.problem.empty() ? Json() : Json(found.problem));
   row.set("file", found.path.empty() ? Json() : Json(std::filesystem::path(found.path).filename().string()));
   return row;
@@ -272,9 +273,18 @@ JsonList RunIndex::list() const {
   for (const File* file : order) {
     if (file->next_seq == 0 && file->problem.empty()) continue;  // not a line yet
     if (seen.insert(file->id).second || !file->problem.empty())
-      rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary}));
+      rows.push_back(row_of({file->id, file->path, state_of(*file), file->problem, file->summary, others_of(*file)}));
   }
   return rows;
+}
+
+std::vector<std::string> RunIndex::others_of(const File& shown) const {
+  std::vector<std::string> out;
+  for (const auto& [path, file] : files_) {
+    if (&file == &shown || file.id != shown.id || file.id.empty() || !file.problem.empty() || out.size() >= 16) continue;
+    out.push_back(std::filesystem::path(path).filename().string());
+  }
+  return out;
 }
 
 std::optional<RunIndex::Found> RunIndex::find(std::string_view id) const {
@@ -284,7 +294,7 @@ std::optional<RunIndex::Found> RunIndex::find(std::string_view id) const {
     if (file.id == id && (found == nullptr || (!found->problem.empty() && file.problem.empty()))) found = &file;
   }
   if (found == nullptr) return std::nullopt;
-  return Found{found->id, found->path, state_of(*found), found->problem, found->summary};
+  return Found{found->id, found->path, state_of(*found), found->problem, found->summary, others_of(*found)};
 }
 
 RunIndex::Counts RunIndex::counts() const {

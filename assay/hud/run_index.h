@@ -45,6 +45,7 @@ class RunIndex {
     RunState state = RunState::interrupted;
     std::string problem;  ///< of a broken one
     RunSummary summary;
+    std::vector<std::string> also = {};  ///< names of other whole files with this run id: copies, or forgeries
   };
   struct Counts {
     std::map<std::string, std::int64_t> by_state;
@@ -84,6 +85,7 @@ class RunIndex {
   bool take_line(File& file, std::string_view line, std::vector<Event>& events);
   void mark_writers(std::vector<Event>& events);
   static RunState state_of(const File& file);
+  std::vector<std::string> others_of(const File& shown) const;
   static void start_over(File& file);
 
   const RunIndexOptions options_;

@@ -67,6 +67,17 @@ TEST_F(RunIndexTest, AnAnswerFromTheCacheStartsAndEndsToo) {
   EXPECT_EQ(heard_[2].second.at("cached"), Json(true));
 }
 
+TEST_F(RunIndexTest, SaysWhichOtherFilesHaveTheSameRunId) {
+  RunIndex index = make();
+  TestRecord record(folder_.file("a.run.jsonl"));
+  record.call("classify", "mail");
+  std::filesystem::copy_file(folder_.file("a.run.jsonl"), folder_.file("b.run.jsonl"));
+  settle(index);
+  ASSERT_EQ(index.list().size(), 1U);
+  EXPECT_EQ(index.list()[0].at("file"), Json("a.run.jsonl"));
+  EXPECT_EQ(index.list()[0].at("also"), Json(JsonList{"b.run.jsonl"}));
+}
+
 TEST_F(RunIndexTest, AnOldRunThatGoesOnIsNews) {
   TestRecord record(folder_.file("a.run.jsonl"));
   RunIndex index = make();

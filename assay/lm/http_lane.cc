@@ -164,6 +164,11 @@ Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait
                        wait.stop};
     Impl::Try tried = impl_->ask(body, limited);
     if (tried.answer) {
+      // A server may send the key back in its answer, which goes into records. Very short ones are part of ordinary texts.
+      if (impl_->options.api_key.size() >= 8) {
+        tried.answer->content = impl_->without_key(std::move(tried.answer->content));
+        tried.answer->finish_reason = impl_->without_key(std::move(tried.answer->finish_reason));
+      }
       if (attempt > 0) tried.answer->usage.more.set("attempts", attempt + 1);
       return std::move(tried.answer);
     }

@@ -73,6 +73,16 @@ class HttpLaneTest : public testing::Test {
   std::unique_ptr<HttpServer> server_;
 };
 
+TEST_F(HttpLaneTest, AServerCannotPutTheKeyIntoARecord) {
+  script_ = {
+      {.status = 200,
+       .body = event(std::string(R"({"choices":[{"index":0,"delta":{"content":"you sent )") + key + R"("},"finish_reason":"stop"}]})") +
+               event(R"({"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":3}})") + "data: [DONE]\n\n"}};
+  const auto answer = call();
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(answer->content, "you sent [key]");
+}
+
 TEST_F(HttpLaneTest, ReadsAStreamedAnswerWithItsUsage) {
   const auto answer = call();
   ASSERT_TRUE(answer) << answer.error().text();

@@ -228,10 +228,23 @@ Result<void> RecordedAnswers::check(const RunRecord& record) {
   ASSAY_TRY(const auto lanes, lanes_of(record.entries.front()));
   ASSAY_TRY(const Blobs blobs, blobs_of(record.entries));
   std::map<std::string, std::vector<Call>> calls;
-  CallReader reader(lanes, blobs);
+  std::optional<CallReader> pass;
   for (const RecordEntry& entry : record.entries) {
-    if (auto read = reader.read(entry, calls); !read)
+    if (!pass || entry.type == "resume") {
+      calls.clear();  // what an earlier pass left unanswered, a crash did
+      pass.emplace(lanes, blobs);
+    }
+    if (auto read = pass->read(entry, calls); !read)
       return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry.seq + 1)));
+    if (pass->unasked_line > 0)
+      return fail(ErrorCode::mismatch, "this answer belongs to no request", "the record was altered and sealed again",
+                  fmt::format("line {}", pass->unasked_line));
+  }
+  if (record.entries.back().type != "run_end") return {};
+  for (const auto& [path, list] : calls) {
+    if (std::any_of(list.begin(), list.end(), [](const Call& call) { return !call.answered; }))
+      return fail(ErrorCode::mismatch, "a request here was never answered, and the run is said to have ended",
+                  "the record was altered and sealed again", path);
   }
   return {};
 }
@@ -249,7 +262,10 @@ std::optional<RecordedAnswers::Leftover> RecordedAnswers::leftover() {
 Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRequest& request) {
   const std::scoped_lock lock(mutex_);
   const auto at = calls_.find(path);
-  if (at == calls_.end()) return diverged(path, "the record has no LM call at this path");
+  if (at == calls_.end()) {
+    ran_out_ = true;
+    return diverged(path, "the record has no LM call at this path");
+  }
   Call* nearest = nullptr;
   for (Call& call : at->second) {
     if (call.used) continue;
@@ -257,11 +273,15 @@ Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRe
     ASSAY_TRY(const std::string asked_hash, hash(asked));
     if (asked_hash == call.request_hash) {
       call.used = true;
-      if (!call.answered) return diverged(path, "the record ends before this request was answered");
+      if (!call.answered) {
+        ran_out_ = true;
+        return diverged(path, "the record ends before this request was answered");
+      }
       return call.answer;
     }
     if (nearest == nullptr) nearest = &call;
   }
+  ran_out_ = ran_out_ || nearest == nullptr;
   if (nearest == nullptr) return diverged(path, fmt::format("the record has only {} LM call(s) at this path", at->second.size()));
   const Json asked = request_json(request, nearest->answer.lane);
   return diverged(path, "the request differs from the recorded one at " + difference(&nearest->request, &asked, "").value_or("its hash"));

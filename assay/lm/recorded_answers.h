@@ -43,6 +43,9 @@ class RecordedAnswers {
     std::string path, what;
   };
   std::optional<Leftover> leftover();
+  /// True once `next` was asked for what the record does not hold, rather than for something else than it holds: where an interrupted
+  /// record ends.
+  bool ran_out() const { return ran_out_; }
 
  private:
   struct Call {
@@ -55,6 +58,7 @@ class RecordedAnswers {
   std::mutex mutex_;
   std::map<std::string, std::vector<Call>> calls_;  // path → calls in order
   std::map<std::string, Lane> lanes_;               // lane_id → lane
+  bool ran_out_ = false;
   std::optional<Leftover> unasked_;                 // the first answer that belongs to no request
 };
 

@@ -176,6 +176,18 @@ TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
   EXPECT_EQ(checked.error().code, ErrorCode::mismatch);
 }
 
+TEST(RecordedAnswers, EveryRequestOfARunThatEndedHasItsAnswer) {
+  const LmRequest request = asking("a");
+  RunRecord twice = Recorded().request("p", request).response("p", request, "x").response("p", request, "y").record();
+  EXPECT_EQ(RecordedAnswers::check(twice).error().path, "line 4");
+  RunRecord open = Recorded().request("p", request).record();
+  EXPECT_TRUE(RecordedAnswers::check(open)) << "it was interrupted";
+  RecordEntry end = open.entries[0];
+  end.type = "run_end";
+  open.entries.push_back(end);
+  EXPECT_EQ(RecordedAnswers::check(open).error().path, "p");
+}
+
 TEST(RecordedAnswers, RefusesARecordThatContradictsItself) {
   const LmRequest request = asking("a");
   RunRecord record = Recorded().request("p", request).response("p", request, "x").record();

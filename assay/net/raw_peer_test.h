@@ -45,6 +45,11 @@ class RawClient {
     return out;
   }
   void close() { socket_.close(); }
+  // Without a goodbye: the peer's next write fails.
+  void reset() {
+    socket_.set_option(boost::asio::socket_base::linger(true, 0));
+    socket_.close();
+  }
 
  private:
   boost::asio::io_context context_;

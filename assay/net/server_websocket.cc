@@ -55,7 +55,7 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
     stream_.text(true);
     request_ = std::move(request);
     stream_.async_accept(request_, [self = shared_from_this()](AsioError error) {
-      if (error) return self->end();
+      if (error || self->ended_) return self->end();
       self->request_ = {};
       self->open();
     });
@@ -74,7 +74,7 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
   void read() {
     if (ended_) return;
     stream_.async_read_some(buffer_, 64 * 1024, [self = shared_from_this()](AsioError error, std::size_t) {
-      if (error) return self->end();
+      if (error || self->ended_) return self->end();  // bytes may have been read before a failed write ended it all
       self->got_some();
     });
   }
@@ -116,7 +116,7 @@ class WebSocketConnection final : public Connection, public std::enable_shared_f
     writing_ = true;
     stream_.async_write(asio::buffer(*text), [self = shared_from_this(), text](AsioError error, std::size_t) {
       self->writing_ = false;
-      if (error) return self->end();
+      if (error || self->ended_) return self->end();
       self->outbox_->pop();
       if (!self->outbox_->front() && !self->outbox_->finished()) self->guarded([&] { self->session_->on_drained(); });
       self->write_next();

@@ -233,6 +233,25 @@ TEST_F(WebSocketTest, StopsWithOpenConnectionsAndSaysGoodbye) {
   EXPECT_FALSE(seen_.peer->send("late"));
 }
 
+// Bytes that were read already must not reach a session whose connection a failed write has ended meanwhile.
+TEST_F(WebSocketTest, OutlivesPeersThatAskAndResetAtOnce) {
+  start();
+  for (int round = 0; round < 40; ++round) {
+    RawClient peer(server_->port());
+    std::string said =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for (int i = 0; i < 20; ++i)
+      said += std::string("\x81\xfe\x40\x00\0\0\0\0", 8) + std::string(0x4000, 'a');  // 16 KiB, masked with zeros
+    peer.say(said);
+    peer.reset();
+  }
+  const auto socket = client();
+  ASSERT_TRUE(socket->send_text("still here", within(5s)).has_value());
+  EXPECT_EQ(socket->receive(within(5s)).value(), "still here");
+  EXPECT_TRUE(eventually([&] { return seen_.closed >= seen_.opened - 1; }));
+}
+
 TEST_F(WebSocketTest, ManyThreadsMaySendOnOneConnection) {
   start();
   const auto socket = client();

@@ -14,6 +14,7 @@
 #include "assay/base/files.h"
 #include "assay/lm/response_cache.h"
 #include "assay/optimize/stats.h"
+#include "assay/program/run.h"
 #include "assay/trace/record_line.h"
 
 namespace assay {
@@ -86,7 +87,8 @@ Scorecard make_scorecard(const CompilePlan& plan, const Search& search, const Ca
   card.gain = mean(differences);
   card.gain_interval = paired_bootstrap(differences, plan.seed, "gain");
   card.test_looks = test_looks;
-  card.per_call = per_call(compiled);
+  // A compiled program that is the student was answered from the cache: its figures are those of the baseline.
+  card.per_call = per_call(best.program.id() == plan.program.id() ? baseline : compiled);
   if (const std::int64_t overlaps = plan.data.overlaps(); overlaps > 0) card.extra.set("overlaps", overlaps);
   return card;
 }
@@ -143,10 +145,7 @@ Result<RunStart> run_start(const CompilePlan& plan, const CompileWorld& world) {
   if (world.effects.prices != nullptr) {
     ASSAY_TRY(start.price_book, world.effects.prices->id());
   }
-  start.lanes = {world.settings.lm->lane().to_json()};
-  for (const auto& [requirement, lane] : world.settings.lanes) {
-    if (lane != world.settings.lm) start.lanes.push_back(lane->lane().to_json());
-  }
+  start.lanes = lanes_of(plan.program, world.settings);
   start.privacy_mode = privacy_name(world.effects.privacy);
   start.assay_version = world.assay_version;
   start.assay_build = world.assay_build;

@@ -187,6 +187,37 @@ TEST_F(Compile, ReplayStopsForAnotherSeedTemplateOrRow) {
   EXPECT_EQ(replay_compile(rows_changed, Metrics::built_in(), Rewards::built_in()).error().code, ErrorCode::diverged);
 }
 
+TEST_F(Compile, ReplayLooksAtTheFirstAndTheLastLineToo) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  const RunRecord record = read_record_file(journal).value();
+  const auto what_differs = [&](std::size_t line, const char* member, Json value) {
+    RunRecord changed = record;
+    changed.entries[line].data.set(member, std::move(value));
+    const auto report = replay_compile(changed, Metrics::built_in(), Rewards::built_in());
+    return report && report->divergence ? report->divergence->what : std::string("nothing");
+  };
+  const std::string hex(64, 'a');
+  EXPECT_EQ(what_differs(0, "seed", 9), "seed");
+  EXPECT_EQ(what_differs(0, "compiled_id", hex), "compiled_id");
+  EXPECT_EQ(what_differs(0, "settings", JsonObject{{"x", 1}}), "settings");
+  EXPECT_EQ(what_differs(record.entries.size() - 1, "output_hash", hex), "output_hash");
+}
+
+TEST_F(Compile, AnInterruptedJournalReplaysAsFarAsItGoes) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  const RunRecord whole = read_record_file(journal).value();
+  const auto rows = static_cast<std::size_t>(std::count_if(
+      whole.entries.begin(), whole.entries.end(), [](const RecordEntry& e) { return e.type == "event" || e.type == "run_start"; }));
+  for (std::size_t lines = rows; lines < whole.entries.size(); lines += 17) {
+    RunRecord cut = whole;
+    cut.entries.resize(lines);
+    const auto report = replay_compile(cut, Metrics::built_in(), Rewards::built_in());
+    ASSERT_TRUE(report) << lines << report.error().text();
+    EXPECT_TRUE(report->identical) << "cut after line " << lines << ": " << report->divergence->node << " " << report->divergence->reason;
+    EXPECT_FALSE(report->complete);
+  }
+}
+
 TEST_F(Compile, ResumedAfterALossPaysNothingTwiceAndEndsTheSame) {
   const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
   ASSERT_TRUE(whole);

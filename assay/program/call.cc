@@ -1,5 +1,7 @@
 #include "assay/program/call.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "assay/lm/recorded_answers.h"
@@ -120,6 +122,16 @@ Result<Amount> worst_case(const Context& node, const LM& lm, const LmRequest& re
   return amount;
 }
 
+// What a lane says it used beyond what the request can have used, where that is limited: nothing of it was reserved.
+Result<void> check_claim(const Budget& budget, const Amount& worst, const Amount& used, const Lane& lane) {
+  const bool tokens = budget.limits().tokens && used.tokens > worst.tokens;
+  if (!tokens && !(budget.limits().msats && used.msats > worst.msats)) return {};
+  return fail(ErrorCode::over_budget,
+              fmt::format("the lane {} says that the call used {} {}; it can have used {} at most, and no more was reserved", lane.model,
+                          tokens ? used.tokens : used.msats, tokens ? "tokens" : "msats", tokens ? worst.tokens : worst.msats),
+              "its claim stands in the record; use a lane that you can believe", tokens ? "budget.tokens" : "budget.msats");
+}
+
 // A lane is anyone's code: what it throws is its error, and the call still ends.
 Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, const LM::OnPaid& on_paid) {
   try {
@@ -170,10 +182,16 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   LmUsage& usage = answer->usage;
   usage.latency_ns = effects.clock->steady_ns() - begin;
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
-  if (reservation)
-    reservation->settle({.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)});
+  Result<void> honest;
+  if (reservation) {
+    Amount used{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)};
+    honest = check_claim(*effects.budget, worst, used, call.lane);
+    if (!honest) used = {.calls = 1, .tokens = std::min(used.tokens, worst.tokens), .msats = std::min(used.msats, worst.msats)};
+    reservation->settle(used);
+  }
   ASSAY_CHECK(recorded);
   ASSAY_CHECK(record_response(call, *answer));
+  if (!honest) return std::unexpected(std::move(honest).error());
   return answer;
 }
 
@@ -208,6 +226,8 @@ Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
 Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   const Settings& settings = context.settings();
   if (settings.answers != nullptr) return replayed(context, request);
+  if (context.effects().clock == nullptr)
+    return fail(ErrorCode::usage, "no clock was given", "set Effects::clock, e.g. to &system_clock()", context.path());
   if (settings.lm == nullptr) return fail(ErrorCode::usage, "no lane was given", "set Settings::lm, or --lane", context.path());
   LM& lm = *settings.lm;
   ASSAY_CHECK(check_time(context.effects()));

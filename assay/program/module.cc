@@ -42,11 +42,14 @@ ChainOfThought::ChainOfThought(std::string name, Signature signature) : Predict(
   predictor_.kind = "chain_of_thought/1";
 }
 
+Reward default_reward() { return Rewards::built_in().find("nonempty").value(); }
+
 Result<Program> program_of(const std::string& name, const std::string& version, const Module& module, const Rewards& rewards) {
   ArtifactParts parts;
   ASSAY_TRY(const std::string entry, module.describe(parts));
   ASSAY_TRY(Artifact artifact, parts.artifact(name, version, entry));
-  return Program::load(std::move(artifact), rewards);
+  ASSAY_TRY(const Program program, Program::load(std::move(artifact), rewards));
+  return program.with_fallbacks(parts.fallbacks());
 }
 
 }  // namespace assay

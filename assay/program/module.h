@@ -46,11 +46,19 @@ class ChainOfThought : public Predict {
 /// The signature that ChainOfThought uses. Unchanged if there is a field `reasoning` already.
 Signature with_reasoning(Signature signature);
 
+/// "nonempty/1" of this build.
+Reward default_reward();
+
 /// Meta-operator for retries and fallback (the plan's Phase 6); see run_refine for the rule.
 template <class M>
 class Refine final : public Module {
  public:
-  explicit Refine(M module, std::string name = "refine") : module_(std::move(module)), name_(std::move(name)) {}
+  /// The reward is "nonempty/1" until another one is given, as in a program file.
+  explicit Refine(M module, std::string name = "refine") : module_(std::move(module)), name_(std::move(name)) {
+    const Reward reward = default_reward();
+    rule_.reward = reward.function;
+    reward_ = reward.ref;
+  }
 
   Refine with_retries(std::size_t n) && {
     rule_.attempts = static_cast<std::int64_t>(n);
@@ -93,6 +101,7 @@ class Refine final : public Module {
     // A lane object has no address in an artifact: a fallback is named by requirement.
     JsonList fallback;
     if (!rule_.fallback_lanes.empty()) fallback.push_back(Json("lm:any"));
+    parts.add_fallback(name_, rule_.fallback_lanes);
     const Json params = JsonObject{
         {"attempts", rule_.attempts}, {"threshold", rule_.threshold}, {"on_exhausted", rule_.best_on_exhausted ? "best" : "error"},
         {"feedback", false},          {"reward", reward_.to_json()},  {"fallback", fallback}};
@@ -106,6 +115,10 @@ class Refine final : public Module {
   RefineRule rule_;
   CodeRef reward_;
 };
+
+/// Refine(Refine(…)) is one over the other (name them apart), not a copy.
+template <class M>
+Refine(Refine<M>) -> Refine<Refine<M>>;
 
 Result<Program> program_of(const std::string& name, const std::string& version, const Module& module, const Rewards& rewards);
 

@@ -204,6 +204,34 @@ TEST(Predict, NeverAsksBeyondItsBudgetOrPrivacy) {
   EXPECT_EQ(lane->calls(), 1);
 }
 
+TEST(Predict, ALaneThatClaimsMoreThanWasReservedCannotOvershootABudget) {
+  World world;
+  Budget limited({.calls = 5, .tokens = 2000});
+  world.effects.budget = &limited;
+  world.settings.lm =
+      std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("A: yes", 1'000'000'000, 1'000'000'000); });
+  const auto p = Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}});
+  ASSERT_FALSE(p);
+  EXPECT_EQ(p.error().code, ErrorCode::over_budget);
+  EXPECT_NE(p.error().message.find("says that the call used 2000000000 tokens"), std::string::npos) << p.error().message;
+  EXPECT_LE(limited.spent().tokens, 2000);
+  Budget calls_only({.calls = 5});
+  world.effects.budget = &calls_only;
+  EXPECT_TRUE(Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}})) << "tokens are not limited";
+  EXPECT_EQ(calls_only.spent().tokens, 2'000'000'000);
+}
+
+TEST(Predict, SaysWhatIsMissingInsteadOfCrashing) {
+  const Context nothing(Effects{}, Settings{});
+  const auto p = Predict("ask", yes_no()).forward(nothing, JsonObject{{"q", "?"}});
+  ASSERT_FALSE(p);
+  EXPECT_EQ(p.error().code, ErrorCode::usage);
+  const Program program = program_of("p", "1", Predict("ask", yes_no()), Rewards::built_in()).value();
+  const auto run = run_program(program, JsonObject{{"q", "?"}}, RunWorld{});
+  ASSERT_FALSE(run);
+  EXPECT_EQ(run.error().code, ErrorCode::usage);
+}
+
 TEST(ChainOfThought, AsksForReasoningFirst) {
   World world;
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: because\nA: no"}; });
@@ -250,6 +278,23 @@ TEST(Refine, UsesTheFallbackLaneWhenTheFirstIsAwayOrPoor) {
     EXPECT_EQ(first->calls(), away ? 1 : 2);  // a lane that is away is not asked again
   }
   EXPECT_EQ(fallback->calls(), 2);
+}
+
+TEST(Refine, HasTheRewardOfAProgramFileByDefault) {
+  const auto module = Refine(ChainOfThought("think", yes_no())).with_retries(3).with_threshold(1.0);
+  const auto program = program_of("p", "1", module, Rewards::built_in());
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(*program->artifact().json().pointer("/modules/refine/params/reward/name"), Json("nonempty"));
+}
+
+TEST(Refine, OverRefineIsTwoOfThem) {
+  World world;
+  const auto lane = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
+  world.settings.lm = lane;
+  auto inner = Refine(Predict("ask", yes_no()), "inner").with_retries(2).with_reward(wants("yes")).with_threshold(1.0);
+  const auto outer = Refine(std::move(inner)).with_retries(2).with_reward(wants("yes")).with_threshold(1.0);
+  EXPECT_TRUE(outer.forward(world.context(), JsonObject{{"q", "?"}}));
+  EXPECT_EQ(lane->calls(), 4);
 }
 
 TEST(Refine, KeepsTheBestOrFailsAsTold) {
@@ -350,6 +395,47 @@ TEST(Run, WithRefineAndFallbackReplaysToo) {
                                  << report->divergence->recorded << "\n"
                                  << report->divergence->replayed;
   EXPECT_EQ(report->calls, 3);
+  std::remove(path.c_str());
+}
+
+TEST(Run, AFallbackThatWasGivenAsAnObjectIsUsedAndNamedInTheRecord) {
+  World world;
+  const auto dead =
+      world.lane([](const LmRequest&) { return ScriptedAnswer{.content = "", .error = Error{ErrorCode::unavailable, "gone", "", ""}}; });
+  const auto spare = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; }, "spare");
+  world.settings.lm = dead;
+  const Program program = program_of("p", "1", Refine(Predict("ask", yes_no())).with_fallback(spare), Rewards::built_in()).value();
+  const std::string path = testing::TempDir() + "/fallback_test.run.jsonl";
+  const auto run =
+      run_program(program, JsonObject{{"q", "?"}}, {.effects = world.effects, .settings = world.settings, .record_path = path});
+  ASSERT_TRUE(run && run->prediction) << (run ? run->prediction.error().text() : run.error().text());
+  EXPECT_EQ(dead->calls(), 1);
+  EXPECT_EQ(spare->calls(), 1);
+  const RunRecord record = read_record_file(path).value();
+  EXPECT_EQ(record.entries[0].data.at("lanes").as_list().size(), 2U);
+  EXPECT_TRUE(replay_run(program, record)->identical);
+  EXPECT_EQ(program.with_instructions("ask", "Other.")->fallbacks().size(), 1U) << "an optimizer's changes keep it";
+  std::remove(path.c_str());
+}
+
+TEST(Run, AnInterruptedRecordReplaysAsFarAsItGoes) {
+  World world;
+  world.settings.lm = world.lane([](const LmRequest& r) { return ScriptedAnswer{r.rollout == 0 ? "nonsense" : "A: yes"}; });
+  const Program program = program_of("p", "1", Refine(Predict("ask", yes_no())).with_retries(3), Rewards::built_in()).value();
+  const std::string path = testing::TempDir() + "/cut_test.run.jsonl";
+  ASSERT_TRUE(run_program(program, JsonObject{{"q", "?"}}, {.effects = world.effects, .settings = world.settings, .record_path = path}));
+  const RunRecord whole = read_record_file(path).value();
+  for (std::size_t lines = 2; lines < whole.entries.size(); ++lines) {
+    RunRecord cut = whole;
+    cut.entries.resize(lines);
+    const auto report = replay_run(program, cut);
+    ASSERT_TRUE(report) << lines;
+    EXPECT_TRUE(report->identical) << "cut after line " << lines << ": " << report->divergence->node << " " << report->divergence->reason;
+    EXPECT_FALSE(report->complete);
+  }
+  RunRecord forged = whole;
+  forged.entries.back().data.set("output_hash", Json());
+  EXPECT_EQ(replay_run(program, forged)->divergence->what, "output_hash");
   std::remove(path.c_str());
 }
 

@@ -126,12 +126,14 @@ std::vector<std::string> Program::predictor_paths() const {
 
 Result<Program> Program::with_demos(std::string_view path, JsonList demos) const {
   ASSAY_TRY(Artifact changed, artifact_.with_demos(path, std::move(demos)));
-  return load(std::move(changed), rewards_);
+  ASSAY_TRY(const Program loaded, load(std::move(changed), rewards_));
+  return loaded.with_fallbacks(fallbacks_);
 }
 
 Result<Program> Program::with_instructions(std::string_view path, std::string text) const {
   ASSAY_TRY(Artifact changed, artifact_.with_instructions(path, std::move(text)));
-  return load(std::move(changed), rewards_);
+  ASSAY_TRY(const Program loaded, load(std::move(changed), rewards_));
+  return loaded.with_fallbacks(fallbacks_);
 }
 
 Result<Program> Program::with_config(std::string_view path, std::string_view key, Json value) const {
@@ -140,7 +142,20 @@ Result<Program> Program::with_config(std::string_view path, std::string_view key
   Json config = at->second.config;
   config.set(std::string(key), std::move(value));
   ASSAY_TRY(Artifact changed, artifact_.with_config(path, std::move(config)));
-  return load(std::move(changed), rewards_);
+  ASSAY_TRY(const Program loaded, load(std::move(changed), rewards_));
+  return loaded.with_fallbacks(fallbacks_);
+}
+
+Program Program::with_fallbacks(const Fallbacks& lanes) const {
+  Program out = *this;
+  out.fallbacks_ = lanes;
+  for (const auto& [path, list] : lanes) {
+    const auto at = out.refines_.find(path);
+    if (at == out.refines_.end()) continue;
+    at->second.rule.fallback_lanes = list;
+    at->second.rule.fallback_requirements.clear();
+  }
+  return out;
 }
 
 Result<void> ArtifactParts::add_predictor(const std::string& path, const Predictor& predictor) {

@@ -31,6 +31,11 @@ class Program {
   Result<Program> with_demos(std::string_view path, JsonList demos) const;
   Result<Program> with_instructions(std::string_view path, std::string text) const;
   Result<Program> with_config(std::string_view path, std::string_view key, Json value) const;
+  /// Lanes given as objects in C++, by the path of their Refine; no part of the artifact or its id.
+  using Fallbacks = std::map<std::string, std::vector<std::shared_ptr<LM>>>;
+  const Fallbacks& fallbacks() const { return fallbacks_; }
+  /// The same program whose Refine modules fall back to these lanes instead of what the run's Settings name.
+  Program with_fallbacks(const Fallbacks& lanes) const;
   /// Paths of all predictors, sorted.
   std::vector<std::string> predictor_paths() const;
   const Predictor& predictor(const std::string& path) const { return predictors_.at(path); }
@@ -45,6 +50,7 @@ class Program {
   Result<Prediction> run_flow(const Context& context, const Json& inputs) const;
 
   Artifact artifact_;
+  Fallbacks fallbacks_;
   Rewards rewards_;
   std::string id_;
   Signature signature_;
@@ -64,6 +70,9 @@ class ArtifactParts {
   /// Errors: `usage` when the path is taken by another part.
   Result<void> add_predictor(const std::string& path, const Predictor& predictor);
   Result<void> add_module(const std::string& path, Json module);
+  /// Lanes as objects, for the fallback of the Refine at `path`: no part of the artifact, which names them by requirement.
+  void add_fallback(const std::string& path, std::vector<std::shared_ptr<LM>> lanes) { fallbacks_[path] = std::move(lanes); }
+  const Program::Fallbacks& fallbacks() const { return fallbacks_; }
   /// An artifact whose `entry` is this path.
   Result<Artifact> artifact(const std::string& name, const std::string& version, const std::string& entry) const;
   /// An artifact whose flow runs.
@@ -72,6 +81,7 @@ class ArtifactParts {
  private:
   Json base(const std::string& name, const std::string& version) const;
   JsonObject predictors_, modules_;
+  Program::Fallbacks fallbacks_;
 };
 
 /// Splits "node.field".

@@ -1,5 +1,6 @@
 #include "assay/program/run.h"
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
@@ -8,6 +9,22 @@
 #include "assay/lm/recorded_answers.h"
 
 namespace assay {
+
+JsonList lanes_of(const Program& program, const Settings& settings) {
+  JsonList out;
+  const auto add = [&out](const std::shared_ptr<LM>& lane) {
+    if (lane == nullptr) return;
+    Json json = lane->lane().to_json();
+    if (std::find(out.begin(), out.end(), json) == out.end()) out.push_back(std::move(json));
+  };
+  add(settings.lm);
+  for (const auto& [requirement, lane] : settings.lanes) add(lane);
+  for (const auto& [path, lanes] : program.fallbacks()) {
+    for (const auto& lane : lanes) add(lane);
+  }
+  return out;
+}
+
 namespace {
 
 Result<RunStart> run_start(const Program& program, const RunWorld& world) {
@@ -19,10 +36,7 @@ Result<RunStart> run_start(const Program& program, const RunWorld& world) {
   if (world.effects.prices != nullptr) {
     ASSAY_TRY(start.price_book, world.effects.prices->id());
   }
-  if (world.settings.lm != nullptr) start.lanes.push_back(world.settings.lm->lane().to_json());
-  for (const auto& [requirement, lane] : world.settings.lanes) {
-    if (lane != world.settings.lm) start.lanes.push_back(lane->lane().to_json());
-  }
+  start.lanes = lanes_of(program, world.settings);
   start.privacy_mode = privacy_name(world.effects.privacy);
   start.traceparent = world.traceparent;
   start.assay_version = world.assay_version;
@@ -129,6 +143,9 @@ std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, 
 }
 
 Result<RunOutcome> run_program(const Program& program, const Json& inputs, const RunWorld& world) {
+  if (world.effects.clock == nullptr || world.effects.entropy == nullptr)
+    return fail(ErrorCode::usage, "no clock or no entropy was given",
+                "set RunWorld::effects, e.g. to &system_clock() and &system_entropy()");
   ASSAY_TRY(RunStart start, run_start(program, world));
   RecorderOptions options;
   options.path = world.record_path;
@@ -189,17 +206,19 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
   const bool cut_short = !prediction && prediction.error().code == ErrorCode::diverged;
   const auto replayed = recorder->entries();
   report.divergence = compare_passes(pass, last_pass(replayed), cut_short);
-  if (cut_short && (!report.divergence || report.divergence->node == prediction.error().path))
+  const bool ends_here = cut_short && !report.complete && settings.answers->ran_out();
+  if (cut_short && !ends_here && (!report.divergence || report.divergence->node == prediction.error().path))
     report.divergence = divergence_of(prediction.error());
   if (prediction) {
     ASSAY_TRY(report.output_hash, output_hash(prediction->outputs));
   }
   const RecordEntry& last = record.entries.back();
-  if (!report.divergence && last.type == "run_end" && last.data.at("output_hash").is_string()) {
-    const std::string want = last.data.at("output_hash").as_string();
+  if (!report.divergence && last.type == "run_end") {
+    const std::string want = last.data.at("output_hash").is_string() ? last.data.at("output_hash").as_string() : "";
     if (report.output_hash.value_or("") != want) report.divergence = Divergence{"", "output_hash", want, report.output_hash.value_or("")};
   }
-  if (!report.divergence) report.divergence = leftover_of(*settings.answers);
+  // In a record that was interrupted, calls that were in flight beside the one it ends at are left over.
+  if (!report.divergence && !ends_here) report.divergence = leftover_of(*settings.answers);
   report.identical = !report.divergence;
   return report;
 }

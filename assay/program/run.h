@@ -36,6 +36,9 @@ struct RunOutcome {
   Graph graph;
 };
 
+/// Every lane that a run of this program can ask, each once, the main one first: `lanes` of run_start.
+JsonList lanes_of(const Program& program, const Settings& settings);
+
 /// Errors of the call itself: what keeps a record from being written. The program's own error stands in the outcome.
 Result<RunOutcome> run_program(const Program& program, const Json& inputs, const RunWorld& world);
 
