@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -15,6 +16,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+NOT_HERE = 7  # exit of a peer that cannot be installed or reached: its fields stay null
+
+
 def run_benchmarks(program, name_part, runs, smoke, out):
     """Samples by benchmark name: ([real time in its unit], unit)."""
     raw = out / f"{program.name}.json"
@@ -22,7 +26,7 @@ def run_benchmarks(program, name_part, runs, smoke, out):
                f"--benchmark_out={raw}", "--benchmark_display_aggregates_only=true", "--benchmark_enable_random_interleaving=false"]
     if smoke:
         command.append("--benchmark_min_time=0.001")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(smoke))
     if done.returncode != 0:
         sys.exit(f"{program.name} failed: {done.stderr.strip()[-2000:]}")
     samples = {}
@@ -32,15 +36,22 @@ def run_benchmarks(program, name_part, runs, smoke, out):
         if row.get("run_type") == "iteration":
             if row.get("error_occurred"):
                 sys.exit(f"{row['name']}: {row['error_message']}")
-            samples.setdefault(row["run_name"].removesuffix("/real_time"), ([], row["time_unit"]))[0].append(row["real_time"])
+            samples.setdefault(row["run_name"].split("/")[0], ([], row["time_unit"]))[0].append(row["real_time"])
     return samples
+
+
+def environment(smoke):
+    """Benchmarks of many seconds, and their peers, do less of it in a smoke test."""
+    return {**os.environ, "ASSAY_BENCH_SMOKE": "1"} if smoke else None
 
 
 def peer_samples(peer, runs, smoke):
     command = [*peer["peer_command"], str(1 if smoke else runs)]
     if not shutil.which(command[0]):
         return None
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment(smoke))
+    if done.returncode == NOT_HERE:
+        return None
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
     return [float(line) for line in done.stdout.split()]
@@ -53,20 +64,44 @@ def iqr(samples):
     return high - low
 
 
-def line_of(name, samples, unit, goals, runs, smoke):
+def names_in(program, name_part):
+    done = subprocess.run([str(program), "--benchmark_list_tests", f"--benchmark_filter={name_part}"], capture_output=True, text=True, check=True)
+    return [line.split("/")[0] for line in done.stdout.split()]
+
+
+def in_turn(program, name_part, goals, runs, smoke, out):
+    """One sample of each benchmark, then of each peer, and again: what the machine does meanwhile strikes all of them alike."""
+    ours, peers = {}, {}
+    for _ in range(1 if smoke else runs):
+        for name, (samples, unit) in run_benchmarks(program, name_part, 1, smoke, out).items():
+            ours.setdefault(name, ([], unit))[0].extend(samples)
+            if "peer_command" in goals.get(name, {}):
+                peers.setdefault(name, []).extend(peer_samples(goals[name], 1, smoke) or [])
+    return ours, peers
+
+
+def line_of(name, samples, unit, goals, runs, smoke, theirs=None):
     goal = goals.get(name, {"kind": "self", "goal": None})
     value = statistics.median(samples)
     line = {"name": name, "value": value, "unit": unit, "better": goal.get("better", "less"), "kind": goal["kind"], "goal": goal["goal"],
             "peer": None, "peer_version": None, "peer_command": None, "peer_value": None, "ratio": None, "runs": len(samples), "iqr": iqr(samples)}
     if goal["kind"] == "peer":
-        version = subprocess.run(goal["peer_version"], capture_output=True, text=True, check=False)
-        line.update(peer=goal["peer"], peer_version=(version.stdout or version.stderr).strip(), peer_command=" ".join(goal["peer_command"]))
-        theirs = peer_samples(goal, runs, smoke)
+        if theirs is None:
+            theirs = peer_samples(goal, runs, smoke)
         if theirs:
-            line.update(peer_value=statistics.median(theirs), ratio=ahead(value, statistics.median(theirs), line["better"]))
+            version = subprocess.run(goal["peer_version"], cwd=ROOT, capture_output=True, text=True, check=False)
+            line.update(peer=goal["peer"], peer_version=(version.stdout or version.stderr).strip(), peer_command=" ".join(goal["peer_command"]),
+                        peer_value=statistics.median(theirs), ratio=ahead(value, statistics.median(theirs), line["better"]))
     elif goal["goal"]:
         line["ratio"] = ahead(value, goal["goal"], line["better"])
     return line
+
+
+def against_our_own(line, ours, goal):
+    """A second line: the same samples against another of our benchmarks."""
+    other = statistics.median(ours[goal["against"]][0])
+    return {**line, "name": f"{line['name']}_against_{goal['against']}", "kind": "peer", "goal": goal["against_goal"], "peer": goal["against"],
+            "peer_version": None, "peer_command": None, "peer_value": other, "ratio": ahead(line["value"], other, line["better"])}
 
 
 def ahead(ours, theirs, better):
@@ -93,9 +128,18 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     goals = json.loads((ROOT / "bench/goals.json").read_text())
     runs = 1 if options.smoke else options.runs
-    for name, (samples, unit) in run_benchmarks(options.program, options.filter, runs, options.smoke, options.out).items():
-        line = line_of(name, samples, unit, goals, runs, options.smoke)
-        print(as_row(line) if options.table else json.dumps(line), flush=True)
+    peers = {}
+    if any(goals.get(name, {}).get("in_turn") for name in names_in(options.program, options.filter)):
+        ours, peers = in_turn(options.program, options.filter, goals, min(runs, 3), options.smoke, options.out)
+    else:
+        ours = run_benchmarks(options.program, options.filter, runs, options.smoke, options.out)
+    for name, (samples, unit) in ours.items():
+        goal = goals.get(name, {})
+        lines = [line_of(name, samples, unit, goals, runs, options.smoke, peers.get(name))]
+        if goal.get("against") in ours:
+            lines.append(against_our_own(lines[0], ours, goal))
+        for line in lines:
+            print(as_row(line) if options.table else json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

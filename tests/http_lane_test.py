@@ -65,6 +65,30 @@ class HttpLane(Home):
         self.assertEqual(lines[-1]["summary"]["failed"], 0)
         self.assertTrue(all(line["output"]["urgency"] in ("low", "high") for line in lines[:-1]))
 
+    def test_log_probabilities_agree_with_the_local_lane(self):
+        """The same model in the process and behind llama.cpp's server thinks the same of the same tokens; a replay keeps what was recorded."""
+        text = (self.home / "tt/PROGRAM.toml").read_text()
+        self.write("sure/PROGRAM.toml", text.replace("constrain = true", "constrain = true, logprobs = true, top_logprobs = 3"))
+        said = {}
+        for name, lane in (("http", self.lane), ("local", [])):
+            record = self.home / f"sure-{name}.run.jsonl"
+            self.json("run", "sure/PROGRAM.toml", TICKET, *lane, "--record", record)
+            lines = [json.loads(line) for line in record.read_text().splitlines()]
+            answers = [line["data"] for line in lines if line["type"] == "lm_response"]
+            self.assertEqual(len(answers), 1)
+            said[name] = answers[0]["logprobs"]
+            self.assertEqual(len(said[name][0]["top"]), 3)
+            replayed = self.json("replay", record, "--module", "sure/PROGRAM.toml")
+            self.assertTrue(replayed["identical"])
+        self.assertEqual("".join(t["token"] for t in said["local"]).strip(), "".join(t["token"] for t in said["http"]).strip())
+        compared = 0
+        for ours, theirs in zip(said["local"], said["http"]):
+            if ours["token"] != theirs["token"]:
+                break  # a grammar may spell the same text in other tokens
+            self.assertAlmostEqual(ours["logprob"], theirs["logprob"], delta=0.1 + 0.05 * abs(ours["logprob"]))
+            compared += 1
+        self.assertGreater(compared, 0)
+
     def test_a_compile_ends_with_a_module_and_replays(self):
         compiled = self.json("compile", "tt/PROGRAM.toml", *self.lane, "--threads", 4, "-o", "http.module.json", "--journal", "http.compile.run.jsonl")
         self.assertGreater(compiled["usage"]["calls"], 20)

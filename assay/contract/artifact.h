@@ -37,7 +37,7 @@ struct Supported {
   std::vector<std::string> schema_keywords = {"type",  "enum",       "items",    "additionalProperties",
                                               "anyOf", "properties", "required", "x-order"};
   /// Settings in "config" besides the six that are always there. "constrain": the lane keeps the answer to the signature.
-  std::vector<std::string> config_settings = {"constrain"};
+  std::vector<std::string> config_settings = {"constrain", "logprobs", "top_logprobs"};
 };
 
 class Artifact {

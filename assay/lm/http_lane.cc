@@ -26,6 +26,19 @@ std::optional<std::int64_t> retry_after_ns(const HttpHeaders& headers) {
   return static_cast<std::int64_t>(seconds * 1e9);
 }
 
+// What was asked for, no more: servers send log-probabilities and alternatives by habits of their own.
+Result<void> keep_wanted_logprobs(LmResponse& answer, const LogprobsWanted& wanted) {
+  if (!wanted.yes) {
+    answer.logprobs.reset();
+    return {};
+  }
+  if (!answer.logprobs && answer.usage.completion_tokens > 0)
+    return fail(ErrorCode::malformed, "the server sent no log-probabilities", "leave logprobs out, or use another lane", "config.logprobs");
+  if (!answer.logprobs) answer.logprobs.emplace();
+  for (SaidToken& token : *answer.logprobs) token.top.resize(std::min(token.top.size(), static_cast<std::size_t>(wanted.top)));
+  return {};
+}
+
 }  // namespace
 
 struct HttpLane::Impl {
@@ -159,6 +172,7 @@ Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait
       return fail(ErrorCode::limit_exceeded, fmt::format("max_tokens {} leaves no room for a prompt", most.as_int()), {},
                   "config.max_tokens");
   }
+  ASSAY_TRY(const LogprobsWanted wanted, logprobs_wanted(request.config));
   for (std::int64_t attempt = 0;; ++attempt) {  // ends: with an answer, an error, or the last attempt
     const Wait limited{wait.deadline.sooner(Deadline::after(impl_->clock, std::chrono::seconds(impl_->options.attempt_seconds))),
                        wait.stop};
@@ -170,6 +184,7 @@ Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait
         tried.answer->finish_reason = impl_->without_key(std::move(tried.answer->finish_reason));
       }
       if (attempt > 0) tried.answer->usage.more.set("attempts", attempt + 1);
+      ASSAY_CHECK(keep_wanted_logprobs(*tried.answer, wanted));
       return std::move(tried.answer);
     }
     if (!tried.again || attempt + 1 >= impl_->options.attempts) return std::unexpected(std::move(tried.answer).error());

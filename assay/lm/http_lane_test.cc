@@ -99,6 +99,50 @@ TEST_F(HttpLaneTest, ReadsAStreamedAnswerWithItsUsage) {
   EXPECT_TRUE(body.at("stop").is_null() && body.at("n").is_null() && body.at("seed").is_int());
 }
 
+LmRequest ask_logprobs(std::int64_t top) {
+  LmRequest request = ask();
+  request.config.set("logprobs", true);
+  request.config.set("top_logprobs", top);
+  return request;
+}
+
+std::string stream_with(const std::string& tokens) {
+  return event(R"({"choices":[{"index":0,"delta":{"content":"mail"},"logprobs":{"content":)" + tokens + R"(},"finish_reason":null}]})") +
+         event(R"({"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]})") +
+         event(R"({"choices":[],"usage":{"prompt_tokens":40,"completion_tokens":2}})") + "data: [DONE]\n\n";
+}
+
+TEST_F(HttpLaneTest, ReadsLogProbabilitiesOfAStream) {
+  script_ = {{.status = 200,
+              .body = stream_with(R"([{"token":"ma","logprob":-0.5,"bytes":[109,97],"top_logprobs":[{"token":"ma","logprob":-0.5},)"
+                                  R"({"token":"x","logprob":-2.5}]},{"token":"\ufffd","logprob":1e-9,"bytes":[195],"top_logprobs":[]}])")}};
+  const auto answer = call(ask_logprobs(1));
+  ASSERT_TRUE(answer) << answer.error().text();
+  ASSERT_TRUE(answer->logprobs.has_value());
+  ASSERT_EQ(answer->logprobs->size(), 2u);
+  EXPECT_EQ(answer->logprobs->at(0).said.logprob, -0.5);
+  EXPECT_EQ(answer->logprobs->at(0).top.size(), 1u) << "no more than asked for";
+  EXPECT_EQ(answer->logprobs->at(1).said.token, "\xC3") << "the bytes, not the replacement character";
+  EXPECT_EQ(answer->logprobs->at(1).said.logprob, 0);
+  const Json body = read_json(last_.body).value();
+  EXPECT_EQ(body.at("logprobs"), Json(true));
+  EXPECT_EQ(body.at("top_logprobs"), Json(1));
+  EXPECT_FALSE(call()->logprobs.has_value()) << "not asked for, not kept";
+}
+
+TEST_F(HttpLaneTest, RefusesLogProbabilitiesThatAreMissingOrWrong) {
+  EXPECT_EQ(call(ask_logprobs(0)).error().path, "config.logprobs") << "the server sent none";
+  for (const char* tokens : {R"([{"token":"a"}])", R"([{"token":1,"logprob":0}])", R"([{"token":"a","logprob":0,"bytes":[256]}])"}) {
+    script_ = {{.status = 200, .body = stream_with(tokens)}};
+    EXPECT_EQ(call(ask_logprobs(0)).error().code, ErrorCode::malformed) << tokens;
+  }
+  std::string many = R"([{"token":"a","logprob":0,"top_logprobs":[)";
+  for (int i = 0; i <= 20; ++i) many += std::string(i > 0 ? "," : "") + R"({"token":"a","logprob":0})";
+  script_ = {{.status = 200, .body = stream_with(many + "]}]")}};
+  EXPECT_EQ(call(ask_logprobs(20)).error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(call(ask_logprobs(21)).error().path, "config.top_logprobs");
+}
+
 TEST_F(HttpLaneTest, ReadsAnAnswerThatIsNotStreamed) {
   script_ = {{.status = 200,
               .body = R"({"choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"length"}],)"

@@ -15,6 +15,7 @@
 #include "assay/base/clock.h"
 #include "assay/base/json.h"
 #include "assay/contract/privacy.h"
+#include "assay/lm/logprobs.h"
 #include "assay/trace/usage.h"
 
 namespace assay {
@@ -53,6 +54,7 @@ struct LmResponse {
   std::string content;        ///< bytes as they came; the record keeps invalid UTF-8 as {"$base64"}
   std::string finish_reason;  ///< "stop", "length", …
   LmUsage usage;
+  std::optional<std::vector<SaidToken>> logprobs = {};  ///< if the config asked for them: one entry for each completion token
 };
 
 class LM {

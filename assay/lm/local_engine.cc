@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <vector>
 
@@ -98,6 +99,22 @@ int usable_processors() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
+}
+
+int free_processors() {
+  // /proc/loadavg: "0.20 0.18 0.12 RUNNING/ALL LAST"; this thread is one of those that run.
+  std::ifstream file("/proc/loadavg");
+  double minutes = 0;
+  int running = 0;
+  file >> minutes >> minutes >> minutes >> running;
+  if (!file) return 1;
+  return std::max(1, usable_processors() - std::max(0, running - 1));
+}
+
+int Crew::threads() const {
+  if (most_ <= 1 || busy_ > 1) return 1;
+  // ggml's threads spin at each of its hundreds of barriers a batch: one that has to wait for a processor stops all of them.
+  return std::min(most_, free_processors());
 }
 
 }  // namespace assay::local

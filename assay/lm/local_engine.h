@@ -3,6 +3,7 @@
 /// Private to `assay/lm`: libllama's handles with owners, the process-wide start of ggml, and the engine's identity.
 /// Source: llama.h of the pinned package (docs/dependencies.md).
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -31,5 +32,22 @@ std::string take_engine_error();
 
 /// Processors this process may use, at least 1.
 int usable_processors();
+
+/// Of those, how many nothing on the machine is running on at this moment, the caller's own counted as free; at least 1.
+int free_processors();
+
+/// How many threads the next batch of an answer may use: all that are free while the answer is alone, else one. The number of threads
+/// changes no bit of a logit (`ThreadsChangeNoBit` in local_model_test), only the time. Thread safety: all calls.
+class Crew {
+ public:
+  explicit Crew(int most) : most_(most) {}
+  void come() { ++busy_; }
+  void go() { --busy_; }
+  int threads() const;
+
+ private:
+  int most_;
+  std::atomic<int> busy_ = 0;
+};
 
 }  // namespace assay::local

@@ -34,7 +34,8 @@ Result<std::vector<ChatTurn>> chat_turns(const LmRequest& request) {
 
 /// Every key of a config is kept to or refused by name.
 Result<void> check_keys(const Json& config) {
-  constexpr std::array<std::string_view, 7> known{"constrain", "max_tokens", "n", "seed_policy", "stop", "temperature", "top_p"};
+  constexpr std::array<std::string_view, 9> known{"constrain", "logprobs",    "max_tokens",   "n",    "seed_policy",
+                                                  "stop",      "temperature", "top_logprobs", "top_p"};
   if (config.is_null()) return {};
   if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
   for (const auto& [key, value] : config.as_object()) {
@@ -72,6 +73,7 @@ Result<Sampling> read_sampling(const LmRequest& request) {
       sampling.stop.push_back(text.as_string());
     }
   }
+  ASSAY_TRY(sampling.logprobs, logprobs_wanted(request.config));
   sampling.stream = {.seed = request.seed.value_or(0), .phase = "lm", .iteration = request.rollout, .purpose = "sample"};
   return sampling;
 }
@@ -150,6 +152,7 @@ Result<LmResponse> LocalLane::complete(const LmRequest& request, const Wait& wai
   response.finish_reason = std::move(answer.finish_reason);
   response.usage.prompt_tokens = answer.prompt_tokens;
   response.usage.completion_tokens = answer.completion_tokens;
+  response.logprobs = std::move(answer.logprobs);
   return response;
 }
 

@@ -34,7 +34,7 @@ Result<void> check_file(const std::string& path) {
 
 Result<void> check_options(const LocalModelOptions& options) {
   if (options.block_tokens < 8 || options.block_tokens > 512) return fail(ErrorCode::usage, "block_tokens must lie in 8 … 512");
-  if (options.threads < 1 || options.threads > 512) return fail(ErrorCode::usage, "threads must lie in 1 … 512");
+  if (options.threads < 0 || options.threads > 512) return fail(ErrorCode::usage, "threads must lie in 0 … 512");
   if (options.slots < 0 || options.slots > 512) return fail(ErrorCode::usage, "slots must lie in 0 … 512");
   if (options.context_tokens < 64) return fail(ErrorCode::usage, "context_tokens must be at least 64");
   return {};
@@ -51,6 +51,7 @@ struct LocalModel::State {
   std::size_t block = 0;
   Clock* clock = nullptr;
 
+  std::unique_ptr<local::Crew> crew;
   std::mutex lock;                            // guards `idle`
   std::condition_variable freed;
   std::vector<std::unique_ptr<Slot>> slots;
@@ -67,11 +68,13 @@ struct LocalModel::State {
     const auto best = std::max_element(idle.begin(), idle.end(), [&](Slot* a, Slot* b) { return a->known(batches) < b->known(batches); });
     Slot* slot = *best;
     idle.erase(best);
+    crew->come();
     return slot;
   }
 
   void give(Slot* slot) {
     slot->serve(nullptr);
+    crew->go();
     const std::scoped_lock guard(lock);
     idle.push_back(slot);
     freed.notify_one();
@@ -94,7 +97,7 @@ Result<local::ContextHandle> make_context(llama_model* model, const LocalModelOp
   llama_context_params wanted = llama_context_default_params();
   wanted.n_ctx = static_cast<std::uint32_t>(context_tokens);
   wanted.n_batch = wanted.n_ubatch = static_cast<std::uint32_t>(options.block_tokens);
-  wanted.n_threads = wanted.n_threads_batch = options.threads;
+  wanted.n_threads = wanted.n_threads_batch = 1;  // a slot asks its crew before each batch
   wanted.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   wanted.swa_full = true;  // a sliding window would forget what a shared beginning needs
   local::ContextHandle context(llama_init_from_model(model, wanted));
@@ -128,13 +131,14 @@ Result<std::unique_ptr<LocalModel>> LocalModel::load(const LocalModelOptions& op
   state->vocabulary = std::make_unique<Vocabulary>(llama_model_get_vocab(state->model.get()));
 
   state->context_tokens = std::min(options.context_tokens, static_cast<int>(llama_model_n_ctx_train(state->model.get())));
-  const int slots = options.slots == 0 ? std::max(1, local::usable_processors() / options.threads) : options.slots;
+  const int slots = options.slots == 0 ? local::usable_processors() : options.slots;
+  state->crew = std::make_unique<local::Crew>(options.threads == 0 ? local::usable_processors() : options.threads);
   for (int i = 0; i < slots; ++i) {
     ASSAY_TRY(auto context, make_context(state->model.get(), options, state->context_tokens));
-    state->slots.push_back(std::make_unique<Slot>(std::move(context), clock, state->block, state->vocabulary->size()));
+    state->slots.push_back(std::make_unique<Slot>(std::move(context), clock, state->block, state->vocabulary->size(), state->crew.get()));
     state->idle.push_back(state->slots.back().get());
   }
-  state->engine = fmt::format("{} threads {} block {}", code, options.threads, options.block_tokens);
+  state->engine = fmt::format("{} block {}", code, options.block_tokens);
   return std::unique_ptr<LocalModel>(new LocalModel(std::move(state)));
 }
 
@@ -164,7 +168,7 @@ Result<LocalAnswer> LocalModel::answer(const LocalPrompt& prompt, const std::vec
                 "fewer or shorter demos, a smaller max_tokens, or a lane with a larger context");
   }
   LocalPrompt opened = prompt;
-  Tokens first = local::opening(segments);
+  Tokens first = sampling.logprobs.yes ? Tokens{} : local::opening(segments);
   if (first.size() > static_cast<std::size_t>(sampling.tokens_max)) first.resize(static_cast<std::size_t>(sampling.tokens_max));
   opened.tokens.insert(opened.tokens.end(), first.begin(), first.end());
   const auto batches = local::batches_of(opened, state_->block);
@@ -176,7 +180,7 @@ Result<LocalAnswer> LocalModel::answer(const LocalPrompt& prompt, const std::vec
   const Result<void> done = [&]() -> Result<void> {
     ASSAY_TRY(const std::size_t reused, slot->prefill(batches));
     answer.reused_tokens = static_cast<std::int64_t>(reused);
-    return local::Speaker(*slot, *state_->vocabulary, sampling, first.size(), answer).speak(segments);
+    return local::Speaker(*slot, *state_->vocabulary, sampling, first.size(), opened.tokens.back(), answer).speak(segments);
   }();
   state_->give(slot);
   if (!done) return std::unexpected(done.error());

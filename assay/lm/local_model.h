@@ -13,7 +13,8 @@
 /// differently for a batch of another shape, so nothing smaller is reused). Usage counts the whole prompt, reused or not.
 ///
 /// **Parallel.** The weights are shared by `slots` caches, so that many answers are made at once, each on its own core. Cores
-/// work best that way: threads that share one answer wait for each other hundreds of times a token.
+/// work best that way: threads that share one answer wait for each other hundreds of times a token. An answer that is alone, in the
+/// model and on the machine, uses all cores; that changes its time and not a bit of it.
 ///
 /// Thread safety: all calls are safe from any thread; with more callers than slots, some wait.
 
@@ -28,14 +29,15 @@
 #include "assay/base/random.h"
 #include "assay/base/result.h"
 #include "assay/lm/local_constraint.h"
+#include "assay/lm/logprobs.h"
 
 namespace assay {
 
 struct LocalModelOptions {
   std::string path;             ///< the GGUF file
   std::string library_folder;   ///< with the CPU variants of ggml; empty: the one Assay was built with
-  int slots = 0;                ///< answers made at once; 0: one for each processor the process may use, divided by threads
-  int threads = 1;              ///< for one answer; part of the engine's identity
+  int slots = 0;                ///< answers made at once; 0: one for each processor the process may use
+  int threads = 0;              ///< most threads of an answer that is alone; 0: one for each processor. Changes no result
   int context_tokens = 4096;    ///< prompt and answer together, for each slot; at most what the model was trained for
   int block_tokens = 64;        ///< most tokens of one batch, 8 … 512; part of the engine's identity
 };
@@ -57,6 +59,7 @@ struct Sampling {
   int tokens_max = 512;
   std::vector<std::string> stop;     ///< free text ends before the first of these
   RandomStream stream;               ///< one draw of random/1 for each sampled token
+  LogprobsWanted logprobs;           ///< each token is then computed on its own, forced ones too
 };
 
 struct LocalAnswer {
@@ -65,6 +68,7 @@ struct LocalAnswer {
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
   std::int64_t reused_tokens = 0;    ///< of the prompt, found in the attention cache; for figures only
+  std::optional<std::vector<SaidToken>> logprobs;  ///< one entry for each completion token, if they were asked for
 };
 
 class LocalModel {
@@ -96,7 +100,7 @@ class LocalModel {
   const std::string& chat_template() const;
   int context_tokens() const;   ///< what was really made
   int slots() const;
-  /// Build, CPU variant, threads and block size: all that may change the last bit of a logit besides the model.
+  /// Build, CPU variant and block size: all that may change the last bit of a logit besides the model.
   const std::string& engine() const;
 
  private:

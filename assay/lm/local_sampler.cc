@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
+
+#include "assay/lm/logprobs.h"
 
 namespace assay::local {
 namespace {
@@ -67,6 +70,32 @@ std::int32_t Sampler::pick(std::span<const float> logits, std::span<const std::i
     if (point < 0) return token.token;
   }
   return tokens.back().token;  // rounding only
+}
+
+Distribution::Distribution(std::span<const float> logits) : logits_(logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (const float logit : logits) total += std::exp(logit - top);
+  log_total_ = top + std::log(total);
+}
+
+double Distribution::logprob(std::int32_t token) const {
+  // Rounding may give a little more than 0 where one token has all the probability.
+  return std::clamp(logits_[static_cast<std::size_t>(token)] - log_total_, logprob_floor, 0.0);
+}
+
+std::vector<std::int32_t> Distribution::likeliest(std::size_t count) const {
+  std::vector<std::int32_t> ids(logits_.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  count = std::min(count, ids.size());
+  const auto before = [&](std::int32_t a, std::int32_t b) {
+    const float x = logits_[static_cast<std::size_t>(a)];
+    const float y = logits_[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end(), before);
+  ids.resize(count);
+  return ids;
 }
 
 }  // namespace assay::local

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "assay/base/random.h"
 
@@ -21,6 +22,20 @@ class Sampler {
   double temperature_;
   double top_p_;
   Random random_;
+};
+
+/// What the model itself says at one place: softmax of all logits, at temperature 1. Looks into `logits`, which must outlive it.
+class Distribution {
+ public:
+  explicit Distribution(std::span<const float> logits);
+  /// ln of the token's probability, at least `logprob_floor`.
+  double logprob(std::int32_t token) const;
+  /// The `count` likeliest tokens, likeliest first, lower ids first among equals.
+  std::vector<std::int32_t> likeliest(std::size_t count) const;
+
+ private:
+  std::span<const float> logits_;
+  double log_total_;  // ln Σ exp(logit)
 };
 
 }  // namespace assay::local

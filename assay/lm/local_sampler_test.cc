@@ -1,10 +1,13 @@
 #include "assay/lm/local_sampler.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "assay/lm/logprobs.h"
 
 namespace assay::local {
 namespace {
@@ -62,6 +65,27 @@ TEST(Sampler, NeverLeavesTheNucleus) {
   EXPECT_EQ(seen(0.7), 2u);
   EXPECT_EQ(seen(0.9), 3u);
   EXPECT_EQ(seen(1.0), 4u);
+}
+
+TEST(Distribution, SumsToOneAndGivesACertainTokenNearlyZero) {
+  std::vector<float> logits;
+  for (int i = 0; i < 5000; ++i) logits.push_back(static_cast<float>(std::sin(i) * 12));
+  const Distribution all(logits);
+  double total = 0;
+  for (std::int32_t token = 0; token < 5000; ++token) total += std::exp(all.logprob(token));
+  EXPECT_NEAR(total, 1, 1e-9);
+  logits[17] = 80;
+  EXPECT_NEAR(Distribution(logits).logprob(17), 0, 1e-12);
+  EXPECT_LE(Distribution(logits).logprob(17), 0);
+  logits[18] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(Distribution(logits).logprob(18), logprob_floor);
+}
+
+TEST(Distribution, OrdersByProbabilityThenById) {
+  const std::vector<float> logits{1, 5, 3, 5};
+  EXPECT_EQ(Distribution(logits).likeliest(3), (std::vector<std::int32_t>{1, 3, 2}));
+  EXPECT_EQ(Distribution(logits).likeliest(9).size(), 4u);
+  EXPECT_TRUE(Distribution(logits).likeliest(0).empty());
 }
 
 }  // namespace

@@ -20,8 +20,9 @@ std::vector<Tokens> batches_of(const LocalPrompt& prompt, std::size_t block) {
   return batches;
 }
 
-Slot::Slot(ContextHandle context, Clock& clock, std::size_t block, std::size_t vocabulary_size)
-    : context_(std::move(context)), clock_(clock), block_(block), vocabulary_size_(vocabulary_size) {
+Slot::Slot(ContextHandle context, Clock& clock, std::size_t block, std::size_t vocabulary_size, const Crew* crew)
+    : context_(std::move(context)), clock_(clock), block_(block), vocabulary_size_(vocabulary_size), crew_(crew) {
+  llama_set_n_threads(context_.get(), threads_, threads_);
   llama_set_abort_callback(context_.get(), &Slot::should_stop, this);
 }
 
@@ -97,6 +98,10 @@ Result<void> Slot::decode(std::span<const std::int32_t> tokens, bool logits) {
                           .n_seq_id = sequences.data(),
                           .seq_id = ids.data(),
                           .logits = wanted.data()};
+  if (const int threads = crew_ == nullptr ? 1 : crew_->threads(); threads != threads_) {
+    threads_ = threads;
+    llama_set_n_threads(context_.get(), threads, threads);
+  }
   const int code = llama_decode(context_.get(), batch);
   if (code == 0) {
     size_ += tokens.size();

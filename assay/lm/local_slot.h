@@ -20,7 +20,8 @@ std::vector<Tokens> batches_of(const LocalPrompt& prompt, std::size_t block);
 
 class Slot {
  public:
-  Slot(ContextHandle context, Clock& clock, std::size_t block, std::size_t vocabulary_size);
+  /// Null `crew`: always one thread.
+  Slot(ContextHandle context, Clock& clock, std::size_t block, std::size_t vocabulary_size, const Crew* crew = nullptr);
   Slot(const Slot&) = delete;
 
   /// From here on, decoding stops when `wait` says so. Null: nobody waits.
@@ -49,6 +50,8 @@ class Slot {
   Clock& clock_;
   std::size_t block_;
   std::size_t vocabulary_size_;
+  const Crew* crew_;
+  int threads_ = 1;
   const Wait* wait_ = nullptr;
   std::vector<Tokens> batches_;  // prompt batches at the start of the cache
   std::size_t size_ = 0;

@@ -34,19 +34,35 @@ bool Speaker::full() {
   return over_ = true;
 }
 
-void Speaker::say(std::int32_t token) {
+/// Notes what the model thought of the token that is said now. Its logits must be there.
+void Speaker::note(std::int32_t token) {
+  const Distribution all(slot_.logits());
+  const auto entry = [&](std::int32_t id) { return TokenLogprob{words_.piece(id), all.logprob(id)}; };
+  SaidToken said{entry(token), {}};
+  for (const std::int32_t id : all.likeliest(static_cast<std::size_t>(sampling_.logprobs.top))) said.top.push_back(entry(id));
+  answer_.logprobs->push_back(std::move(said));
+}
+
+Result<void> Speaker::say(std::int32_t token) {
+  if (answer_.logprobs) {
+    ASSAY_CHECK(listen());
+    note(token);
+  }
   ++answer_.completion_tokens;
+  history_.push_back(token);
   if (said_ > 0) {
     --said_;
   } else {
     pending_.push_back(token);
   }
+  return {};
 }
 
 /// Says a text without asking the model.
-void Speaker::force(std::string_view text) {
-  for (const std::int32_t token : words_.tokenise(text, false)) say(token);
+Result<void> Speaker::force(std::string_view text) {
+  for (const std::int32_t token : words_.tokenise(text, false)) ASSAY_CHECK(say(token));
   answer_.text += text;
+  return {};
 }
 
 /// Decodes what was said since, so that the next token's logits are there.
@@ -74,7 +90,7 @@ Result<void> Speaker::choose(const AnswerSegment& segment) {
       if (node.text >= 0 && words_.ends(token)) break;
       while (node.next[branch].first != token) ++branch;
     }
-    say(node.next[branch].first);
+    ASSAY_CHECK(say(node.next[branch].first));
     said += words_.piece(node.next[branch].first);
     at = node.next[branch].second;
   }
@@ -99,7 +115,7 @@ Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
   while (!full()) {
     const std::int32_t token = pick_word(prefix);
     if (words_.ends(token)) break;
-    say(token);
+    ASSAY_CHECK(say(token));
     text += words_.piece(token);
     ends.push_back(text.size());
     prefix.erase(0, std::min(prefix.size(), words_.piece(token).size()));
@@ -113,8 +129,7 @@ Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
     ASSAY_CHECK(listen());
   }
   answer_.text += text;
-  if (!over_ && !prefix.empty()) force(prefix);
-  return {};
+  return over_ || prefix.empty() ? Result<void>{} : force(prefix);
 }
 
 std::int32_t Speaker::pick_word(const std::string& prefix) {
@@ -142,11 +157,19 @@ Result<void> Speaker::take_back(std::size_t begin, const std::string& text, cons
   std::size_t whole = 0;
   while (whole < ends.size() && ends[whole] <= at) ++whole;
   const std::size_t from = whole == 0 ? 0 : ends[whole - 1];
-  answer_.completion_tokens -= static_cast<std::int64_t>(ends.size() - whole);
+  const std::size_t dropped = ends.size() - whole;
+  answer_.completion_tokens -= static_cast<std::int64_t>(dropped);
+  history_.resize(history_.size() - dropped);
   pending_.clear();  // the last token is not in the slot yet, and never kept whole: `until` ends in it
-  if (!slot_.keep(begin + whole))
+  std::size_t kept = begin + whole;
+  if (answer_.logprobs) {  // the logits after the last token that is kept are gone: it is computed again
+    answer_.logprobs->resize(answer_.logprobs->size() - dropped);
+    pending_.push_back(history_.back());
+    --kept;
+  }
+  if (!slot_.keep(kept))
     return fail(ErrorCode::internal, "this model cannot take back text between two fields", "use a model without recurrent layers");
-  for (const std::int32_t token : words_.tokenise(std::string_view(text).substr(from, at - from), false)) say(token);
+  for (const std::int32_t token : words_.tokenise(std::string_view(text).substr(from, at - from), false)) ASSAY_CHECK(say(token));
   return {};
 }
 

@@ -16,21 +16,25 @@ Tokens opening(const std::vector<AnswerSegment>& plan);
 
 class Speaker {
  public:
-  /// `said` tokens at the start of the plan are in the slot already.
-  Speaker(Slot& slot, const Vocabulary& words, const Sampling& sampling, std::size_t said, LocalAnswer& answer)
+  /// `said` tokens at the start of the plan are in the slot already; `last` is the last token in the slot.
+  Speaker(Slot& slot, const Vocabulary& words, const Sampling& sampling, std::size_t said, std::int32_t last, LocalAnswer& answer)
       : slot_(slot),
         words_(words),
         sampling_(sampling),
         sampler_(sampling.temperature, sampling.top_p, sampling.stream),
         said_(said),
-        answer_(answer) {}
+        history_{last},
+        answer_(answer) {
+    if (sampling.logprobs.yes) answer_.logprobs.emplace();
+  }
 
   Result<void> speak(const std::vector<AnswerSegment>& plan);
 
  private:
   bool full();
-  void say(std::int32_t token);
-  void force(std::string_view text);
+  Result<void> say(std::int32_t token);
+  void note(std::int32_t token);
+  Result<void> force(std::string_view text);
   Result<void> listen();
   Result<void> choose(const AnswerSegment& segment);
   Result<void> talk(const AnswerSegment& segment, bool last);
@@ -44,6 +48,7 @@ class Speaker {
   const Sampling& sampling_;
   Sampler sampler_;
   std::size_t said_;   // tokens still to come that the slot holds already
+  Tokens history_;     // the prompt's last token, then all that was said
   LocalAnswer& answer_;
   Tokens pending_;     // said, not yet in the slot
   bool over_ = false;

@@ -7,6 +7,7 @@
 
 #include "assay/base/sha256.h"
 #include "assay/lm/gbnf.h"
+#include "assay/lm/logprobs.h"
 
 namespace assay {
 namespace {
@@ -22,11 +23,38 @@ bool is_sent(std::string_view key) {
 // Those that its caller keeps to: seeds and repeated requests.
 bool is_callers(std::string_view key) { return key == "n" || key == "seed_policy" || key == "constrain"; }
 
+Result<void> put_logprobs(JsonObject& body, const Json& config, ChatDialect dialect) {
+  ASSAY_TRY(const LogprobsWanted wanted, logprobs_wanted(config));
+  if (!wanted.yes) return {};
+  body.set("logprobs", true);
+  // llama.cpp's server takes 0 alternatives for "no log-probabilities": one is asked for, and dropped by the lane.
+  const int top = dialect == ChatDialect::llama_cpp ? std::max(1, wanted.top) : wanted.top;
+  if (top > 0) body.set("top_logprobs", top);
+  return {};
+}
+
+// A token's bytes, if the server gives them; its text may have lost what is no UTF-8.
+Result<TokenLogprob> server_token(const Json& value) {
+  const Json& text = value.at("token");
+  const Json& number = value.at("logprob");
+  if (!text.is_string() || !number.is_number()) return fail(ErrorCode::malformed, "a token's log-probability lacks token or logprob");
+  TokenLogprob out{text.as_string(), std::clamp(number.as_double(), logprob_floor, 0.0)};
+  if (const Json& bytes = value.at("bytes"); bytes.is_list()) {
+    out.token.clear();
+    for (const Json& byte : bytes.as_list()) {
+      if (!byte.is_int() || byte.as_int() < 0 || byte.as_int() > 255)
+        return fail(ErrorCode::malformed, "a byte lies in 0 … 255", {}, "bytes");
+      out.token += static_cast<char>(byte.as_int());
+    }
+  }
+  return out;
+}
+
 Result<void> put_config(JsonObject& body, const Json& config, ChatDialect dialect) {
   if (config.is_null()) return {};
   if (!config.is_object()) return fail(ErrorCode::malformed, "config must be an object", {}, "config");
   for (const auto& [key, value] : config.as_object()) {
-    if (is_callers(key)) continue;
+    if (is_callers(key) || key == "logprobs" || key == "top_logprobs") continue;
     if (!is_sent(key) && !(dialect == ChatDialect::llama_cpp && (key == "top_k" || key == "min_p" || key == "repeat_penalty"))) {
       return fail(ErrorCode::refused, fmt::format("this lane cannot keep to config key '{}'", key), "leave it out, or use another lane",
                   "config." + key);
@@ -68,6 +96,7 @@ Result<std::string> chat_body(const LmRequest& request, const std::string& model
   if (messages.empty()) return fail(ErrorCode::malformed, "a request needs at least one message", {}, "messages");
   JsonObject body{{"model", model}, {"messages", std::move(messages)}};
   ASSAY_CHECK(put_config(body, request.config, dialect));
+  ASSAY_CHECK(put_logprobs(body, request.config, dialect));
   ASSAY_CHECK(put_schema(body, request.schema, dialect));
   if (request.seed) {
     // Servers take 32 bits; a new rollout is a new draw.
@@ -147,6 +176,29 @@ Result<void> ChatAnswerReader::choice(const Json& choice) {
   }
   if (content_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer.content");
   if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = reason.as_string().substr(0, 64);
+  if (const Json& tokens = choice.at("logprobs").at("content"); tokens.is_list()) return take_logprobs(tokens);
+  return {};
+}
+
+Result<void> ChatAnswerReader::take_logprobs(const Json& tokens) {
+  has_logprobs_ = true;
+  for (const Json& token : tokens.as_list()) {
+    const auto place = [&] { return fmt::format("answer.logprobs[{}]", logprobs_.size()); };
+    if (logprobs_.size() >= limits_.tokens_max) return fail(ErrorCode::limit_exceeded, "the answer has too many tokens", "", place());
+    auto said = server_token(token);
+    if (!said) return std::unexpected(std::move(said.error()).in(place()));
+    SaidToken out{*std::move(said), {}};
+    if (const Json& top = token.at("top_logprobs"); top.is_list()) {
+      if (static_cast<std::int64_t>(top.as_list().size()) > top_logprobs_max)
+        return fail(ErrorCode::limit_exceeded, fmt::format("more than {} alternatives of one token", top_logprobs_max), "", place());
+      for (const Json& other : top.as_list()) {
+        auto read = server_token(other);
+        if (!read) return std::unexpected(std::move(read.error()).in(place()));
+        out.top.push_back(*std::move(read));
+      }
+    }
+    logprobs_.push_back(std::move(out));
+  }
   return {};
 }
 
@@ -168,6 +220,7 @@ Result<LmResponse> ChatAnswerReader::finish() {
   out.content = std::move(content_);
   out.finish_reason = std::move(finish_reason_);
   out.usage = std::move(usage_);
+  if (has_logprobs_) out.logprobs = std::move(logprobs_);
   return out;
 }
 

@@ -30,6 +30,7 @@ Result<std::string> chat_body(const LmRequest& request, const std::string& model
 struct ChatAnswerLimits {
   std::size_t content_bytes_max = std::size_t{8} << 20;
   std::size_t event_bytes_max = std::size_t{1} << 20;
+  std::size_t tokens_max = std::size_t{1} << 18;  ///< with a log-probability
 };
 
 /// Server-sent events, `data: {…}` lines up to `data: [DONE]`; or one JSON object.
@@ -46,11 +47,13 @@ class ChatAnswerReader {
   Result<void> line(std::string_view text);
   Result<void> event(const Json& json);
   Result<void> choice(const Json& choice);
+  Result<void> take_logprobs(const Json& tokens);
 
   ChatAnswerLimits limits_;
   std::string buffer_, content_, finish_reason_;
   LmUsage usage_;
-  bool done_ = false, has_usage_ = false, has_choice_ = false, is_stream_ = false;
+  std::vector<SaidToken> logprobs_;
+  bool done_ = false, has_usage_ = false, has_choice_ = false, has_logprobs_ = false, is_stream_ = false;
 };
 
 /// The message of an error body, printable and short; "" if it has none.

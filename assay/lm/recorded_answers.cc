@@ -61,6 +61,9 @@ Result<LmResponse> recorded_response(const Json& data, bool from_cache) {
   if (const Json& cost = data.at("cost_msats"); cost.is_int()) response.usage.cost_msats = cost.as_int();
   if (const Json& latency = data.at("latency_ns"); latency.is_int()) response.usage.latency_ns = latency.as_int();
   response.usage.from_cache = from_cache;
+  if (const Json& tokens = data.at("logprobs"); !tokens.is_null()) {
+    ASSAY_TRY(response.logprobs, read_logprobs(tokens));
+  }
   return response;
 }
 

@@ -87,6 +87,29 @@ TEST(RecordedAnswers, GivesTheAnswerWithItsUsageCostAndLane) {
   EXPECT_EQ(answer.lane.id().value(), lane().id().value());
 }
 
+TEST(RecordedAnswers, GivesLogProbabilitiesBackAndRefusesThoseThatAreNone) {
+  const auto with = [](Json tokens) {
+    Recorded recorded;
+    recorded.request("a", asking("x"));
+    recorded.add("lm_response", "a",
+                 JsonObject{{"request_hash", hash(request_json(asking("x"), lane())).value()},
+                            {"content", "y"},
+                            {"finish_reason", "stop"},
+                            {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}},
+                            {"cost_msats", 4},
+                            {"latency_ns", 9},
+                            {"logprobs", std::move(tokens)}});
+    return RecordedAnswers::of(recorded.record());
+  };
+  const Json tokens = logprobs_json({{{"y", -0.125}, {{"y", -0.125}}}});
+  const auto answer = with(tokens).value()->next("a", asking("x"));
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(logprobs_json(*answer->response.logprobs), tokens);
+  for (const char* bad : {R"("y")", R"([{"token":"y","logprob":0.5,"top":[]}])", R"([{"token":"y","logprob":-1}])", "[1]"}) {
+    EXPECT_EQ(with(read_json(bad).value()).error().code, ErrorCode::malformed) << bad;
+  }
+}
+
 TEST(RecordedAnswers, TakesOccurrencesInOrderAndEachOnce) {
   const LmRequest request = asking("a");
   const auto answers = Recorded()

@@ -21,6 +21,7 @@ Json response_json(const LmResponse& response) {
   out.set("finish_reason", response.finish_reason);
   out.set("usage", response.usage.to_json());
   out.set("cost_msats", response.usage.cost_msats ? Json(*response.usage.cost_msats) : Json());
+  if (response.logprobs) out.set("logprobs", logprobs_json(*response.logprobs));
   return out;
 }
 
@@ -30,6 +31,9 @@ Result<LmResponse> read_response(const Json& json) {
   ASSAY_TRY(response.finish_reason, string_member(json, "finish_reason"));
   ASSAY_TRY(response.usage, LmUsage::read(json.at("usage")));
   if (const Json& cost = json.at("cost_msats"); cost.is_int()) response.usage.cost_msats = cost.as_int();
+  if (const Json& tokens = json.at("logprobs"); !tokens.is_null()) {
+    ASSAY_TRY(response.logprobs, read_logprobs(tokens));
+  }
   return response;
 }
 

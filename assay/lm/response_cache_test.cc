@@ -76,6 +76,24 @@ TEST_F(Cached, AFolderOutlivesTheProcess) {
   EXPECT_EQ(found.response.finish_reason, "stop");
 }
 
+TEST_F(Cached, KeepsLogProbabilitiesOnDiskAndNoneWhereThereAreNone) {
+  const auto with = [] {
+    LmResponse response = ScriptedLM::answer("x", 7, 2).value();
+    response.logprobs = std::vector<SaidToken>{{{"a", -0.25}, {{"a", -0.25}, {"b", -3}}}, {{"\xC3", 0}, {}}};
+    return response;
+  };
+  {
+    ResponseCache cache(folder_);
+    ASSERT_TRUE(cache.get_or_compute(key_of("with"), {}, system_clock(), [&]() -> Result<LmResponse> { return with(); }));
+    ASSERT_TRUE(get(cache, "without"));
+  }
+  ResponseCache again(folder_);
+  const auto found = get(again, "with").value();
+  ASSERT_TRUE(found.hit && found.response.logprobs.has_value());
+  EXPECT_EQ(logprobs_json(*found.response.logprobs), logprobs_json(*with().logprobs));
+  EXPECT_FALSE(get(again, "without")->response.logprobs.has_value());
+}
+
 TEST_F(Cached, ADamagedFileIsAskedAgainAndWrittenAnew) {
   const auto damage = [&](auto change) {
     {

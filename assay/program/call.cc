@@ -78,25 +78,33 @@ Result<void> record_request(const Call& call) {
                           JsonObject{{"lane_id", call.lane_id}, {"request", std::move(request)}, {"request_hash", call.request_hash}});
 }
 
+// Members that a line has only when the call had them.
+JsonObject with_logprobs(JsonObject data, const LmResponse& answer) {
+  if (answer.logprobs) data.set("logprobs", logprobs_json(*answer.logprobs));
+  return data;
+}
+
 Result<void> record_response(const Call& call, const LmResponse& answer) {
   if (!call.node.recorded()) return {};
-  return call.node.record("lm_response", JsonObject{{"request_hash", call.request_hash},
-                                                    {"content", recorded_bytes(answer.content)},
-                                                    {"finish_reason", answer.finish_reason},
-                                                    {"usage", answer.usage.to_json()},
-                                                    {"cost_msats", answer.usage.cost_msats ? Json(*answer.usage.cost_msats) : Json()},
-                                                    {"latency_ns", answer.usage.latency_ns}});
+  JsonObject data{{"request_hash", call.request_hash},
+                  {"content", recorded_bytes(answer.content)},
+                  {"finish_reason", answer.finish_reason},
+                  {"usage", answer.usage.to_json()},
+                  {"cost_msats", answer.usage.cost_msats ? Json(*answer.usage.cost_msats) : Json()},
+                  {"latency_ns", answer.usage.latency_ns}};
+  return call.node.record("lm_response", with_logprobs(std::move(data), answer));
 }
 
 Result<void> record_hit(const Call& call, const LmResponse& answer) {
   if (!call.node.recorded()) return {};
   ASSAY_TRY(Json request, recorded_request(call.node, call.json));
-  return call.node.record("cache_hit", JsonObject{{"lane_id", call.lane_id},
-                                                  {"request", std::move(request)},
-                                                  {"request_hash", call.request_hash},
-                                                  {"content", recorded_bytes(answer.content)},
-                                                  {"finish_reason", answer.finish_reason},
-                                                  {"usage", answer.usage.to_json()}});
+  JsonObject data{{"lane_id", call.lane_id},
+                  {"request", std::move(request)},
+                  {"request_hash", call.request_hash},
+                  {"content", recorded_bytes(answer.content)},
+                  {"finish_reason", answer.finish_reason},
+                  {"usage", answer.usage.to_json()}};
+  return call.node.record("cache_hit", with_logprobs(std::move(data), answer));
 }
 
 Result<void> record_error(const Call& call, const Error& error) {

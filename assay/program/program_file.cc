@@ -7,6 +7,7 @@
 
 #include "assay/base/files.h"
 #include "assay/base/nearest.h"
+#include "assay/lm/logprobs.h"
 #include "assay/program/module.h"
 #include "assay/program/toml_table.h"
 
@@ -58,10 +59,10 @@ Result<void> read_config(const TomlTable& config, Json& out) {
   std::string text;
   std::vector<std::string> list;
   for (const char* key : {"temperature", "top_p"}) ASSAY_CHECK(config.number(key, number));
-  for (const char* key : {"max_tokens", "n"}) ASSAY_CHECK(config.integer(key, whole));
+  for (const char* key : {"max_tokens", "n", "top_logprobs"}) ASSAY_CHECK(config.integer(key, whole));
   ASSAY_CHECK(config.texts("stop", list));
   ASSAY_CHECK(config.text("seed_policy", text));
-  ASSAY_CHECK(config.boolean("constrain", yes));
+  for (const char* key : {"constrain", "logprobs"}) ASSAY_CHECK(config.boolean(key, yes));
   ASSAY_TRY(const Json given, config.as_json());
   for (const auto& [key, value] : given.as_object()) out.set(key, value);
   if (config.has("max_tokens") && out.at("max_tokens").as_int() < 1) return config.error("max_tokens", "max_tokens is at least 1");
@@ -70,6 +71,8 @@ Result<void> read_config(const TomlTable& config, Json& out) {
     return config.error("temperature", "a temperature is not negative");
   if (config.has("top_p") && !(out.at("top_p").as_double() > 0 && out.at("top_p").as_double() <= 1))
     return config.error("top_p", "top_p lies above 0 and is at most 1");
+  if (auto wanted = logprobs_wanted(out); !wanted)
+    return config.error(wanted.error().path.substr(wanted.error().path.find('.') + 1), wanted.error().message, wanted.error().remedy);
   if (config.has("seed_policy") && text != "fixed" && text != "per_rollout" && text != "none")
     return config.error("seed_policy", fmt::format("unknown seed_policy '{}'", text), "fixed, per_rollout or none");
   return {};
@@ -114,7 +117,7 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   predictor.config = Predictor::default_config();
   if (step.has("config")) {
     ASSAY_TRY(const TomlTable config, step.table("config"));
-    ASSAY_CHECK(config.only({"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy", "constrain"}));
+    ASSAY_CHECK(config.only({"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy", "constrain", "logprobs", "top_logprobs"}));
     ASSAY_CHECK(read_config(config, predictor.config));
   }
   if (step.has("slots")) {
