@@ -92,12 +92,7 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
 
 Result<PriceBook> open_prices(const CommonOptions& options) {
   if (options.prices.empty()) return PriceBook::built_in();
-  ASSAY_TRY(const std::string text, read_file(options.prices, std::size_t{4} << 20));
-  auto value = read_json(text);
-  if (!value) return std::unexpected(std::move(value.error()).in(options.prices));
-  auto book = PriceBook::read(*value);
-  if (!book) return std::unexpected(std::move(book.error()).in(options.prices));
-  return book;
+  return PriceBook::load(options.prices);
 }
 
 Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& cli) {
@@ -174,6 +169,16 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     ASSAY_TRY(world->settings.lanes["lm:any"], open_lane(other, LaneSpec{}, cli));
   }
   return world;
+}
+
+Durability OpenedWorld::durability() const {
+  const auto paid = [this](const std::shared_ptr<LM>& one) {
+    const Lane& named = one->lane();
+    return named.kind == "pylon" || (named.kind != "local" && prices.find(named.kind, named.model).has_value());
+  };
+  bool any = paid(lane);
+  for (const auto& [requirement, other] : settings.lanes) any = any || paid(other);
+  return any ? Durability::power : Durability::process;
 }
 
 Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world) {
