@@ -76,6 +76,12 @@ struct LineWatch {
   }
 };
 
+// Room on the stack for what is read; wiped, since keys and passphrases are read from files too.
+struct ReadBuffer {
+  char bytes[65536];
+  ~ReadBuffer() { ::explicit_bzero(bytes, sizeof bytes); }
+};
+
 std::unexpected<Error> too_large(const std::string& path, std::size_t bytes_max) {
   return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "", path);
 }
@@ -95,13 +101,13 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max, st
     if (known && line_bytes_max == SIZE_MAX) out.reserve(static_cast<std::size_t>(info.st_size));
   }
   LineWatch watch{line_bytes_max};
-  char buffer[65536];
+  ReadBuffer buffer;
   while (true) {  // ends: at end of file, at a limit, or with an error
-    const ssize_t count = ::read(fd.get(), buffer, sizeof buffer);
+    const ssize_t count = ::read(fd.get(), buffer.bytes, sizeof buffer.bytes);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return io_error("the file cannot be read", path);
     if (count == 0) return out;
-    const std::string_view part(buffer, static_cast<std::size_t>(count));
+    const std::string_view part(buffer.bytes, static_cast<std::size_t>(count));
     if (out.size() + part.size() > bytes_max) return too_large(path, bytes_max);
     if (!watch.fits(part)) {
       return fail(ErrorCode::limit_exceeded, fmt::format("the line has more than {} bytes", line_bytes_max), "shorten or divide it",
