@@ -269,11 +269,24 @@ Ended undisturbed(const CompilePlan& plan) {
   return scene.compile(false, 3).value();
 }
 
-// Some folders for the next walk are made while this one is deleted; a scene each.
+// What a killed process left behind.
+struct Seen {
+  int unborn = 0, torn = 0, half_modules = 0;
+
+  void look(const Scene& scene) {
+    if (is_unborn_record(scene.journal())) ++unborn;
+    else if (verify_record(read_file(scene.journal()).value()).state == RecordState::torn) ++torn;
+    for (const auto& file : std::filesystem::directory_iterator(scene.folder.path())) {
+      if (file.path().filename().string().starts_with("c.module.json.")) ++half_modules;
+    }
+  }
+};
+
 TEST(KilledCompile, GoesOnFromEveryStepToTheSameEnd) {
   const CompilePlan plan = small_plan();
   const Ended whole = undisturbed(plan);
   long last = 0;
+  Seen seen;
   for (long n = 1; n < 100000 && !HasFailure(); n += stride) {  // ends: when the child is through before its n-th step
     Scene scene(plan);
     if (!scene.dies_at(n, false, 3)) {
@@ -281,9 +294,15 @@ TEST(KilledCompile, GoesOnFromEveryStepToTheSameEnd) {
       break;
     }
     if (::access(scene.journal().c_str(), F_OK) != 0) continue;  // killed before there was a journal: nothing to resume
+    seen.look(scene);
     check_end(scene, scene.compile(true, 4), whole, 1, "killed at step " + std::to_string(n));
   }
   EXPECT_GT(last, 200) << "the walk was too short to have been one";
+  if (stride == 1) {  // what such a walk must have come by, or the steps are not where they should be
+    EXPECT_GE(seen.unborn, 2);
+    EXPECT_GE(seen.torn, 20);
+    EXPECT_GE(seen.half_modules, 2);
+  }
   RecordProperty("steps", std::to_string(last));
 }
 
