@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -9,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "assay/base/nearest.h"
+#include "assay/base/sha256.h"
 
 namespace assay {
 namespace {
@@ -21,6 +23,21 @@ std::string nearest_command(std::string_view word, const std::vector<CLI::App*>&
   for (const CLI::App* command : all) names.push_back(command->get_name());
   const std::string near = nearest(word, {names.begin(), names.end()});
   return near.empty() ? "assay --help lists the commands" : fmt::format("did you mean 'assay {}'? assay --help lists the commands", near);
+}
+
+// What a parser says about arguments repeats them. A secret that was given as one is not repeated: errors end up in logs.
+std::string without_secrets(std::string text, int argc, const char* const* argv) {
+  const bool about_keys = argc > 1 && std::string_view(argv[1]) == "key";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const std::size_t at =
+        std::min({word.find("nsec1"), word.find("ncryptsec1"), about_keys && is_hex(word, 64) ? std::size_t{0} : std::string_view::npos});
+    if (at == std::string_view::npos) continue;
+    for (std::size_t found = text.find(word); found != std::string::npos; found = text.find(word)) {  // ends: one fewer each time
+      text.replace(found, word.size(), std::string(word.substr(0, at)) + "(a secret key: use another from now on)");
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -163,15 +180,17 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
   CLI::App app("Compile prompts like code: write an LM program, compile it on examples, run and replay one signed file.", "assay");
   app.set_version_flag("--version", fmt::format("assay {} ({})", assay_version, assay_build()));
   app.add_flag("--json", cli.terminal.json, "One JSON object per result on stdout (docs/reference/cli.md)");
+  app.add_option("--passphrase-file", cli.passphrase_file,
+                 "File with the passphrase of an encrypted key (default: $ASSAY_PASSPHRASE_FILE, else the terminal asks)");
   app.fallthrough();
   app.require_subcommand(1);
   app.footer(
       "Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 "
       "interrupted");
-  for (const auto add : {add_init,  add_compile, add_run,   add_eval,   add_verify, add_replay, add_show,
-                         add_diff,  add_key,     add_trust, add_trace,  add_doctor, add_hud,    add_relay,
-                         add_pylon, add_sandbox, add_store, add_budget, add_attest, add_models, add_completion}) {
+  for (const auto add : {add_init,  add_compile, add_run,    add_eval,   add_verify, add_replay,    add_show,  add_diff,
+                         add_key,   add_trust,   add_trace,  add_doctor, add_hud,    add_relay,     add_pylon, add_sandbox,
+                         add_store, add_budget,  add_attest, add_prices, add_models, add_completion}) {
     add(app, cli);
   }
   try {
@@ -182,8 +201,10 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
     const auto all = app.get_subcommands([](const CLI::App*) { return true; });
     const bool unknown = argc > 1 && argv[1][0] != '-' &&
                          std::none_of(all.begin(), all.end(), [&](const CLI::App* command) { return command->check_name(argv[1]); });
-    cli.fail_with({ErrorCode::usage, unknown ? fmt::format("unknown command '{}'", argv[1]) : std::string(parse_error.what()), "",
-                   unknown ? nearest_command(argv[1], all) : "see assay COMMAND --help"});
+    cli.fail_with({ErrorCode::usage,
+                   unknown ? without_secrets(fmt::format("unknown command '{}'", argv[1]), argc, argv)
+                           : without_secrets(parse_error.what(), argc, argv),
+                   "", unknown ? nearest_command(argv[1], all) : "see assay COMMAND --help"});
   } catch (const std::exception& thrown) {
     cli.fail_with(
         {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});

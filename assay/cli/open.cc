@@ -7,6 +7,7 @@
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
+#include "assay/cli/passphrase.h"
 #include "assay/contract/compatibility.h"
 #include "assay/contract/key_file.h"
 #include "assay/contract/store.h"
@@ -103,8 +104,7 @@ Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& 
 
 Result<SecretKey> open_key(const CommonOptions& options, Cli& cli) {
   if (options.key == "none") return fail(ErrorCode::usage, "this needs a key: it signs what it sends", "name one of assay key ls", "--key");
-  if (options.key == "default") return load_or_create_key(default_key_folder(), options.key, cli.entropy);
-  return load_key(default_key_folder(), options.key);
+  return unlock_key(options.key, options.key == "default", cli);
 }
 
 Result<PrivacyMode> open_privacy(const CommonOptions& options) {
