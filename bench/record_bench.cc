@@ -1,6 +1,10 @@
 // Records: what a line costs to append, how fast a record is verified, how many recorded calls a second are replayed.
 #include <benchmark/benchmark.h>
 
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
@@ -27,6 +31,33 @@ void record_append(benchmark::State& state) {
   std::remove(path.c_str());
 }
 BENCHMARK(record_append)->Unit(benchmark::kMicrosecond);
+
+// Lines that must be on the disk before the next effect, from one thread and from sixteen that share each fsync. `syncs_per_append` says
+// how far the sharing goes; the time is that of one append as its thread sees it.
+void record_append_power(benchmark::State& state) {
+  static std::unique_ptr<RunRecorder> recorder;
+  static std::atomic<std::int64_t> syncs;
+  const std::string path = file_of("assay-append-power-bench.run.jsonl");
+  if (state.thread_index() == 0) {
+    std::remove(path.c_str());
+    syncs = 0;
+    RecorderOptions options{.path = path, .durability = Durability::power, .keep_entries = false};
+    options.sync = [](int fd) { return ++syncs, ::fdatasync(fd) == 0 ? 0 : errno; };
+    recorder = RunRecorder::create(std::move(options), RunStart{}, system_clock(), system_entropy()).value();
+  }
+  const Json line = JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 42}, {"state", "settled"}};
+  for (auto _ : state) {  // the other threads begin here, when the recorder is made
+    if (!recorder->append("payment", "classify", line)) state.SkipWithError("append failed");
+  }
+  state.counters["appends_per_s"] = benchmark::Counter(static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  if (state.thread_index() == 0) {
+    const auto appends = static_cast<double>(state.iterations()) * state.threads();
+    state.counters["syncs_per_append"] = static_cast<double>(syncs) / appends;
+    recorder.reset();
+    std::remove(path.c_str());
+  }
+}
+BENCHMARK(record_append_power)->Threads(1)->Threads(16)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 constexpr std::int64_t calls = 100;  // the most attempts of a Refine
 

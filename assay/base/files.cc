@@ -1,13 +1,18 @@
 #include "assay/base/files.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -50,25 +55,65 @@ void Fd::close() {
   fd_ = -1;
 }
 
-Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
+namespace {
+
+// Follows the length of the line that is being read. False: it is too long.
+struct LineWatch {
+  std::size_t bytes_max;
+  std::size_t line = 1, length = 0;
+
+  bool fits(std::string_view part) {
+    while (bytes_max != SIZE_MAX) {  // ends: each round takes a line off, or returns
+      const std::size_t end = part.find('\n');
+      length += std::min(end, part.size());
+      if (length > bytes_max) return false;
+      if (end == std::string_view::npos) return true;
+      part.remove_prefix(end + 1);
+      length = 0;
+      ++line;
+    }
+    return true;
+  }
+};
+
+// Room on the stack for what is read; wiped, since keys and passphrases are read from files too.
+struct ReadBuffer {
+  char bytes[65536];
+  ~ReadBuffer() { ::explicit_bzero(bytes, sizeof bytes); }
+};
+
+std::unexpected<Error> too_large(const std::string& path, std::size_t bytes_max) {
+  return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "", path);
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, std::size_t bytes_max, std::size_t line_bytes_max) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.open()) return io_error("the file cannot be opened", path);
   std::string out;
   struct stat info{};
   if (::fstat(fd.get(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return fail(ErrorCode::io, "expected a file, found a folder", "", path);
-    if (S_ISREG(info.st_mode) && static_cast<std::size_t>(info.st_size) <= bytes_max) out.reserve(static_cast<std::size_t>(info.st_size));
+    const bool known = S_ISREG(info.st_mode);
+    if (known && static_cast<std::size_t>(info.st_size) > bytes_max) return too_large(path, bytes_max);
+    // Where a line may end the reading early, room is taken as it is needed.
+    if (known && line_bytes_max == SIZE_MAX) out.reserve(static_cast<std::size_t>(info.st_size));
   }
-  char buffer[65536];
-  while (true) {  // ends: at end of file, at the limit, or with an error
-    const ssize_t count = ::read(fd.get(), buffer, sizeof buffer);
+  LineWatch watch{line_bytes_max};
+  ReadBuffer buffer;
+  while (true) {  // ends: at end of file, at a limit, or with an error
+    const ssize_t count = ::read(fd.get(), buffer.bytes, sizeof buffer.bytes);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return io_error("the file cannot be read", path);
     if (count == 0) return out;
-    if (out.size() + static_cast<std::size_t>(count) > bytes_max) {
-      return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "", path);
+    const std::string_view part(buffer.bytes, static_cast<std::size_t>(count));
+    if (out.size() + part.size() > bytes_max) return too_large(path, bytes_max);
+    if (!watch.fits(part)) {
+      return fail(ErrorCode::limit_exceeded, fmt::format("the line has more than {} bytes", line_bytes_max), "shorten or divide it",
+                  fmt::format("{}:{}", path, watch.line));
     }
-    out.append(buffer, static_cast<std::size_t>(count));
+    out.append(part);
   }
 }
 
@@ -103,6 +148,44 @@ Result<void> make_folders(const std::string& path, unsigned mode) {
     return io_error("the folder cannot be made", so_far);
   }
   return {};
+}
+
+Result<void> lock_file(const Fd& file, bool alone, const std::string& path) {
+  constexpr int rounds = 1500, round_ms = 20;
+  for (int round = 0; round < rounds; ++round) {
+    if (::flock(file.get(), (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return {};
+    if (errno != EWOULDBLOCK && errno != EINTR) return io_error("the file cannot be locked", path);
+    ::poll(nullptr, 0, round_ms);
+  }
+  const auto holder = lock_holder(file);
+  return fail(ErrorCode::unavailable, fmt::format("another process{} holds the lock", holder ? fmt::format(" ({})", *holder) : ""),
+              "wait for it, or end it", path);
+}
+
+Result<void> check_writable_folder(const std::string& folder) {
+  ASSAY_CHECK(make_folders(folder));
+  std::string probe = folder + "/.probe.XXXXXX";
+  const Fd fd(::mkostemp(probe.data(), O_CLOEXEC));
+  if (!fd.open()) return io_error("no file can be made here", folder);
+  ::unlink(probe.c_str());
+  return {};
+}
+
+std::optional<std::int64_t> lock_holder(const Fd& file) {
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return std::nullopt;
+  const auto text = read_file("/proc/locks", std::size_t{4} << 20);
+  if (!text) return std::nullopt;
+  const std::string place = fmt::format("{:02x}:{:02x}:{}", major(info.st_dev), minor(info.st_dev), info.st_ino);
+  std::istringstream lines(*text);
+  std::string line;
+  while (std::getline(lines, line)) {  // ends: with the list. "1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF"
+    std::istringstream words(line);
+    std::string number, kind, advisory, access, at;
+    std::int64_t holder = 0;
+    if (words >> number >> kind >> advisory >> access >> holder >> at && kind == "FLOCK" && at == place && holder > 0) return holder;
+  }
+  return std::nullopt;
 }
 
 std::string config_folder() { return xdg("XDG_CONFIG_HOME", "/.config"); }

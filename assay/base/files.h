@@ -8,6 +8,8 @@
 /// Thread safety: free functions; two writers of one path leave one of the two contents, whole.
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,8 +18,10 @@
 
 namespace assay {
 
-/// Errors: `io` (missing, unreadable, a folder), `limit_exceeded`; the path is the file's.
-Result<std::string> read_file(const std::string& path, std::size_t bytes_max = std::size_t{256} << 20);
+/// Errors: `io` (missing, unreadable, a folder), `limit_exceeded`; the path is the file's. A file that is too large is refused before it
+/// is read, one with a line longer than `line_bytes_max` at that line ("FILE:LINE"): memory stays near what the limits allow.
+Result<std::string> read_file(const std::string& path, std::size_t bytes_max = std::size_t{256} << 20,
+                              std::size_t line_bytes_max = SIZE_MAX);
 
 /// Writes beside the target, fsyncs file and folder, renames. `mode` is the new file's (0600 for secrets).
 Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode = 0644);
@@ -45,5 +49,13 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+/// Takes a lock on an open file, shared or alone. It waits for others at most half a minute, since locks here are held for one small
+/// write or a sweep. Errors: `unavailable` (with the holder's process id), `io`.
+Result<void> lock_file(const Fd& file, bool alone, const std::string& path);
+/// Can files be made in this folder (made itself if it is missing)? Asked before work that ends with a file there. Errors: `io`.
+Result<void> check_writable_folder(const std::string& folder);
+/// Who holds a flock on this open file, as the kernel lists it: for an error that says whom to wait for. Nothing where it cannot be known.
+std::optional<std::int64_t> lock_holder(const Fd& file);
 
 }  // namespace assay

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -50,6 +51,30 @@ TEST(Files, MakesFoldersAndMindsFilesInTheWay) {
   ASSERT_TRUE(write_file(folder.path("a/file"), "x"));
   EXPECT_FALSE(make_folders(folder.path("a/file/d")));
   EXPECT_FALSE(make_folders(folder.path("a/file")));
+}
+
+TEST(Files, AreRefusedByTheirSizeBeforeTheyAreRead) {
+  const TestFolder folder;
+  const std::string path = folder.path("large");
+  ASSERT_TRUE(write_file(path, "x"));
+  ASSERT_EQ(::truncate(path.c_str(), off_t{1} << 40), 0);  // a terabyte of nothing: reading it would take an hour
+  EXPECT_EQ(read_file(path).error().code, ErrorCode::limit_exceeded);
+}
+
+TEST(Files, NameTheLineThatIsTooLong) {
+  const TestFolder folder;
+  const std::string path = folder.path("lines");
+  ASSERT_TRUE(write_file(path, "one\ntwo\n" + std::string(200000, 'x') + "\nfour\n"));
+  EXPECT_EQ(read_file(path, 1 << 20, 100000).error().path, path + ":3");
+  EXPECT_TRUE(read_file(path, 1 << 20, 200000));
+  EXPECT_EQ(read_file(path, 1 << 20, 3).error().path, path + ":3");
+}
+
+TEST(Files, AFolderIsTriedByMakingAFileInIt) {
+  const TestFolder folder;
+  EXPECT_TRUE(check_writable_folder(folder.path("a/b")));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path("a/b")));
+  EXPECT_EQ(check_writable_folder("/proc/self").error().code, ErrorCode::io);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "assay/base/sha256.h"
 #include "assay/cli/usage_error.h"
 
 namespace assay {
@@ -16,6 +18,21 @@ namespace {
 
 // Stand for escapes until the text around them is clean; in hostile text they can only make it bold or dim.
 constexpr char mark_bold = 1, mark_dim = 2, mark_plain = 3;
+
+// What a parser says about arguments repeats them. A secret that was given as one is not repeated: errors end up in logs.
+std::string without_secrets(std::string text, int argc, const char* const* argv) {
+  const bool about_keys = argc > 1 && std::string_view(argv[1]) == "key";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const std::size_t at =
+        std::min({word.find("nsec1"), word.find("ncryptsec1"), about_keys && is_hex(word, 64) ? std::size_t{0} : std::string_view::npos});
+    if (at == std::string_view::npos) continue;
+    for (std::size_t found = text.find(word); found != std::string::npos; found = text.find(word)) {  // ends: one fewer each time
+      text.replace(found, word.size(), std::string(word.substr(0, at)) + "(a secret key: use another from now on)");
+    }
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -157,15 +174,17 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
   CLI::App app("Compile prompts like code: write an LM program, compile it on examples, run and replay one signed file.", "assay");
   app.set_version_flag("--version", fmt::format("assay {} ({})", assay_version, assay_build()));
   app.add_flag("--json", cli.terminal.json, "One JSON object per result on stdout (docs/reference/cli.md)");
+  app.add_option("--passphrase-file", cli.passphrase_file,
+                 "File with the passphrase of an encrypted key (default: $ASSAY_PASSPHRASE_FILE, else the terminal asks)");
   app.fallthrough();
   app.require_subcommand(1);
   app.footer(
       "Examples:\n  assay init my-program\n  assay compile PROGRAM.toml --json\n  assay verify triage.module.json\n"
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check does not hold, 4 a replay differs, 5 budget, 6 refused, 7 unreachable, 130 "
       "interrupted");
-  for (const auto add : {add_init,  add_compile, add_run,   add_eval,   add_verify, add_replay, add_show,
-                         add_diff,  add_key,     add_trust, add_trace,  add_doctor, add_hud,    add_relay,
-                         add_pylon, add_sandbox, add_store, add_budget, add_attest, add_models, add_completion}) {
+  for (const auto add : {add_init,  add_compile, add_run,    add_eval,   add_verify, add_replay,    add_show,  add_diff,
+                         add_key,   add_trust,   add_trace,  add_doctor, add_hud,    add_relay,     add_pylon, add_sandbox,
+                         add_store, add_budget,  add_attest, add_prices, add_models, add_completion}) {
     add(app, cli);
   }
   try {
@@ -179,7 +198,10 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
       return cli.exit_status;
     }
     for (int i = 1; i < argc; ++i) cli.terminal.json = cli.terminal.json || std::string_view(argv[i]) == "--json";
-    cli.fail_with(usage_error(app, parse_error));
+    Error error = usage_error(app, parse_error);
+    error.message = without_secrets(std::move(error.message), argc, argv);
+    error.remedy = without_secrets(std::move(error.remedy), argc, argv);
+    cli.fail_with(error);
   } catch (const std::exception& thrown) {
     cli.fail_with(
         {ErrorCode::internal, fmt::format("unexpected exception: {}", thrown.what()), "", "please report it with the command line"});

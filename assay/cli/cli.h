@@ -6,6 +6,7 @@
 ///
 /// Thread safety: the terminal may be written from any thread.
 
+#include <map>
 #include <mutex>
 #include <stop_token>
 #include <string>
@@ -13,7 +14,9 @@
 
 #include "assay/base/clock.h"
 #include "assay/base/json.h"
+#include "assay/base/keys.h"
 #include "assay/base/random.h"
+#include "assay/base/secret_text.h"
 #include "assay_version.h"
 
 namespace CLI {
@@ -61,6 +64,8 @@ struct Cli {
   Entropy& entropy;
   std::stop_token stop;
   int exit_status = 0;
+  std::string passphrase_file;                ///< --passphrase-file, of every command that uses a key
+  std::map<std::string, SecretKey> unlocked;  ///< keys under a passphrase that were opened, by name: nobody is asked twice
 
   /// Shows the error and sets the exit status of its code.
   void fail_with(const Error& error);
@@ -86,6 +91,7 @@ void add_sandbox(CLI::App& app, Cli& cli);
 void add_store(CLI::App& app, Cli& cli);
 void add_budget(CLI::App& app, Cli& cli);
 void add_attest(CLI::App& app, Cli& cli);
+void add_prices(CLI::App& app, Cli& cli);
 void add_models(CLI::App& app, Cli& cli);
 void add_completion(CLI::App& app, Cli& cli);
 

@@ -1,5 +1,7 @@
 // assay compile: search for the demos that score best, look at the test set once, write a signed module.
 // Exit: 0 done (promoted or not) · 1 failed · 5 budget · 6 refused · 7 lane away · 130 interrupted (--resume goes on).
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -14,7 +16,7 @@ namespace assay {
 namespace {
 
 struct CompileOptions {
-  std::string program, out, journal;
+  std::string program, out, journal, unanswered = "ask";
   CommonOptions common;
   std::optional<std::uint16_t> hud;
   bool resume = false, allow_overlap = false;
@@ -91,7 +93,16 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   if (!common.ledger.empty()) out += " --ledger " + shell_word(common.ledger);
   if (common.key != "default") out += " --key " + shell_word(common.key);
   if (options.allow_overlap) out += " --allow-overlap";
+  if (options.unanswered != "ask") out += " --unanswered " + options.unanswered;
   return out;
+}
+
+// A compile may take hours: what it needs to write at its end is tried at its beginning.
+Result<void> check_places(const std::string& module_path) {
+  const std::string beside = std::filesystem::path(module_path).parent_path().string();
+  ASSAY_CHECK(check_writable_folder(data_folder() + "/looks"));
+  ASSAY_CHECK(check_writable_folder(default_store_folder()));
+  return check_writable_folder(beside.empty() ? "." : beside);
 }
 
 void compile(const CompileOptions& options, Cli& cli) {
@@ -105,6 +116,9 @@ void compile(const CompileOptions& options, Cli& cli) {
   cli.terminal.note(fmt::format("rows: {} train, {} val, {} test", sets->train.size(), sets->val.size(), sets->test.size()));
   auto plan = CompilePlan::of(file, std::move(*sets), Metrics::built_in(), options.common.seed.value_or(0));
   if (!plan) return cli.fail_with(plan.error());
+  const std::string name = file.program.artifact().program_name();
+  const std::string module_path = options.out.empty() ? file.folder + "/" + name + ".module.json" : options.out;
+  if (const auto places = check_places(module_path); !places) return cli.fail_with(places.error());
   auto world = open_world(options.common, *opened, cli);
   if (!world) return cli.fail_with(world.error());
   if (file.proposer) {
@@ -114,7 +128,6 @@ void compile(const CompileOptions& options, Cli& cli) {
     if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
     (*world)->settings.lanes[proposer_requirement] = std::move(*proposer);
   }
-  const std::string name = file.program.artifact().program_name();
   CommonOptions journal_options = options.common;
   if (!options.journal.empty()) journal_options.record = options.journal;
   if (options.resume && journal_options.record.empty())
@@ -127,9 +140,11 @@ void compile(const CompileOptions& options, Cli& cli) {
                      .settings = (*world)->settings,
                      .journal_path = *journal,
                      .resume = options.resume,
+                     .unanswered = options.unanswered == "stop" ? Unanswered::stop : Unanswered::ask_again,
                      .key = (*world)->signer(),
                      .assay_version = std::string(assay_version),
-                     .assay_build = assay_build()};
+                     .assay_build = assay_build(),
+                     .durability = (*world)->durability()};
   where.hooks.say = [&cli](const std::string& line) { cli.terminal.note(line); };
   where.hooks.evaluate.threads = options.common.threads > 0 ? static_cast<int>(options.common.threads) : (*world)->lane->concurrency();
   where.hooks.evaluate.progress = [&cli](std::size_t done, std::size_t total) {
@@ -144,7 +159,9 @@ void compile(const CompileOptions& options, Cli& cli) {
     where.settings.set_callback(std::make_shared<HudCallback>(hud->hub()));
     cli.terminal.note("HUD " + hud->url());
   }
-  where.hooks.open_test = [](const std::string& id) { return count_test_look(data_folder() + "/looks", id); };
+  where.hooks.open_test = [](const std::string& id, const std::string& run_id) {
+    return count_test_look(data_folder() + "/looks", id, run_id);
+  };
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
     Error error = outcome.error();
@@ -155,7 +172,6 @@ void compile(const CompileOptions& options, Cli& cli) {
     cli.fail_with(error);
     return;
   }
-  const std::string module_path = options.out.empty() ? file.folder + "/" + name + ".module.json" : options.out;
   if (const auto written = write_file(module_path, outcome->module_text); !written) return cli.fail_with(written.error());
   Store store(default_store_folder());
   if (const auto kept = store.put(outcome->module); !kept) return cli.fail_with(kept.error());
@@ -172,6 +188,10 @@ void add_compile(CLI::App& app, Cli& cli) {
   command->add_option("-o,--out", options->out, "Module file (default: NAME.module.json beside the program)");
   command->add_option("--journal", options->journal, "Journal file (default: the data folder)");
   command->add_flag("--resume", options->resume, "Go on with --journal after a stop: nothing is paid twice");
+  command
+      ->add_option("--unanswered", options->unanswered,
+                   "With --resume, calls that were sent and not answered: ask (send them again, default) or stop (exit 6)")
+      ->check(CLI::IsMember({"ask", "stop"}));
   command->add_flag("--allow-overlap", options->allow_overlap, "Rows may stand in two sets; the scorecard says how many do");
   command->add_option("--hud", options->hud, "Serve the HUD on this port of 127.0.0.1 while it compiles (0: a free one)");
   add_common(*command, options->common);

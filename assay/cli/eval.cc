@@ -77,7 +77,9 @@ void eval(const EvalOptions& options, Cli& cli) {
   start.privacy_mode = privacy_name((*world)->effects.privacy);
   start.assay_version = assay_version;
   start.assay_build = assay_build();
-  auto recorder = RunRecorder::create({.path = *path, .keep_entries = false, .key = (*world)->signer()}, start, cli.clock, cli.entropy);
+  auto recorder =
+      RunRecorder::create({.path = *path, .durability = (*world)->durability(), .keep_entries = false, .key = (*world)->signer()}, start,
+                          cli.clock, cli.entropy);
   if (!recorder) return cli.fail_with(recorder.error());
   Effects effects = (*world)->effects;
   effects.recorder = recorder->get();

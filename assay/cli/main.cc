@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   sigaddset(&signals, SIGUSR2);  // ours: the work is done
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow any more is an error like a full disk, and no death
   std::stop_source stop;
   std::jthread waiter([&signals, &stop] {
     int signal = 0;

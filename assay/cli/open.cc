@@ -7,6 +7,7 @@
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
+#include "assay/cli/passphrase.h"
 #include "assay/contract/compatibility.h"
 #include "assay/contract/key_file.h"
 #include "assay/contract/store.h"
@@ -110,12 +111,7 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
 
 Result<PriceBook> open_prices(const CommonOptions& options) {
   if (options.prices.empty()) return PriceBook::built_in();
-  ASSAY_TRY(const std::string text, read_file(options.prices, std::size_t{4} << 20));
-  auto value = read_json(text);
-  if (!value) return std::unexpected(std::move(value.error()).in(options.prices));
-  auto book = PriceBook::read(*value);
-  if (!book) return std::unexpected(std::move(book.error()).in(options.prices));
-  return book;
+  return PriceBook::load(options.prices);
 }
 
 Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& cli) {
@@ -126,8 +122,7 @@ Result<std::optional<SecretKey>> open_signer(const CommonOptions& options, Cli& 
 
 Result<SecretKey> open_key(const CommonOptions& options, Cli& cli) {
   if (options.key == "none") return fail(ErrorCode::usage, "this needs a key: it signs what it sends", "name one of assay key ls", "--key");
-  if (options.key == "default") return load_or_create_key(default_key_folder(), options.key, cli.entropy);
-  return load_key(default_key_folder(), options.key);
+  return unlock_key(options.key, options.key == "default", cli);
 }
 
 Result<PrivacyMode> open_privacy(const CommonOptions& options) {
@@ -197,6 +192,16 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     world->settings.lanes["lm:any"] = std::move(*fallback);
   }
   return world;
+}
+
+Durability OpenedWorld::durability() const {
+  const auto paid = [this](const std::shared_ptr<LM>& one) {
+    const Lane& named = one->lane();
+    return named.kind == "pylon" || (named.kind != "local" && prices.find(named.kind, named.model).has_value());
+  };
+  bool any = paid(lane);
+  for (const auto& [requirement, other] : settings.lanes) any = any || paid(other);
+  return any ? Durability::power : Durability::process;
 }
 
 Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world) {

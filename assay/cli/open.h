@@ -68,6 +68,8 @@ struct OpenedWorld {
   const SecretKey* signer() const { return key ? &*key : nullptr; }
   Effects effects;
   Settings settings;
+  /// `power` where a call may cost money: a lane of the market, or one outside the process that has a price; else `process`.
+  Durability durability() const;
 };
 Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli);
 

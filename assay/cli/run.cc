@@ -46,6 +46,8 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
   return out;
 }
 
+constexpr std::size_t inputs_bytes_max = std::size_t{256} << 20, input_bytes_max = std::size_t{8} << 20;  // as rows of data
+
 Result<std::vector<Json>> all_inputs(const RunOptions& options, const Signature& signature) {
   std::vector<Json> out;
   if (options.inputs_file.empty()) {
@@ -53,7 +55,8 @@ Result<std::vector<Json>> all_inputs(const RunOptions& options, const Signature&
     out.push_back(std::move(one));
     return out;
   }
-  ASSAY_TRY(const std::string text, read_file(options.inputs_file == "-" ? "/dev/stdin" : options.inputs_file));
+  ASSAY_TRY(const std::string text,
+            read_file(options.inputs_file == "-" ? "/dev/stdin" : options.inputs_file, inputs_bytes_max, input_bytes_max));
   std::string_view rest = text;
   for (std::size_t line = 1; !rest.empty(); ++line) {  // ends: each round takes a line off
     const std::size_t end = std::min(rest.find('\n'), rest.size());
@@ -106,6 +109,7 @@ void run(const RunOptions& options, Cli& cli) {
     RunWorld run_world{.effects = (*world)->effects,
                        .settings = (*world)->settings,
                        .record_path = *path,
+                       .durability = (*world)->durability(),
                        .key = (*world)->signer(),
                        .manifest = opened->manifest(),
                        .assay_version = std::string(assay_version),

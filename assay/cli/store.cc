@@ -135,6 +135,12 @@ Result<std::set<std::string>> named_in_records(const Store& store, const std::ve
 
 void gc(const StoreOptions& options, Cli& cli) {
   Store store(default_store_folder());
+  Fd held;  // deleting, the store is ours alone from the look at it to its end
+  if (options.yes) {
+    auto lock = store.lock(true);
+    if (!lock) return cli.fail_with(lock.error());
+    held = std::move(*lock);
+  }
   std::vector<std::string> folders = options.runs;
   folders.push_back(runs_folder());
   const auto named = named_in_records(store, folders);

@@ -155,8 +155,13 @@ Result<FileReport> verify_file(const VerifyOptions& options, const std::string& 
     ASSAY_TRY(const std::string text, write_module(module));
     return verify_as_module(options, file, text, against.trust);
   }
-  ASSAY_TRY(const std::string text, read_file(file, file.ends_with(".jsonl") ? record_bytes_max : std::size_t{256} << 20));
-  if (file.ends_with(".jsonl")) return verify_as_record(options, file, text, against);
+  if (file.ends_with(".jsonl")) {
+    const auto record = read_record_text(file);
+    if (record) return verify_as_record(options, file, *record, against);
+    if (record.error().code != ErrorCode::mismatch) return std::unexpected(record.error());
+    return FileReport{.file = file, .kind = "record", .state = "broken", .problems = {problem_text(record.error())}};
+  }
+  ASSAY_TRY(const std::string text, read_file(file));
   if (file.ends_with(".toml")) return verify_as_program(options, file);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
   if (value && value->at("format") == Json("assay.module/1")) {

@@ -2,14 +2,17 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <utf8proc.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "assay/base/bech32.h"
+#include "assay/base/secret_text.h"
 
 namespace assay {
 namespace {
@@ -50,15 +53,26 @@ Key short_nonce_key(const Key& key, const std::uint8_t* nonce) {
   return out;
 }
 
-Result<void> check_passphrase(std::string_view passphrase) {
-  if (passphrase.empty()) return fail(ErrorCode::usage, "an empty passphrase protects nothing", "choose one");
-  if (passphrase.size() <= 1024 && std::all_of(passphrase.begin(), passphrase.end(), [](char c) { return c >= 0x20 && c < 0x7F; }))
-    return {};
-  return fail(ErrorCode::usage, "a passphrase is ASCII text of at most 1,024 characters",
-              "letters, digits, spaces and signs of an English keyboard");
+// Unicode form NFKC, in memory that is wiped: code points first, which utf8proc then writes back as UTF-8 in the same place.
+Result<SecretText> normalised(std::string_view passphrase) {
+  ASSAY_CHECK(check_passphrase(passphrase));
+  constexpr auto nfkc = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(passphrase.data());
+  const auto size = static_cast<utf8proc_ssize_t>(passphrase.size());
+  const utf8proc_ssize_t points = utf8proc_decompose(bytes, size, nullptr, 0, nfkc);
+  if (points < 0) return fail(ErrorCode::usage, "the passphrase is not Unicode text", "UTF-8");
+  std::vector<utf8proc_int32_t> room(static_cast<std::size_t>(points) + 1);  // and a NUL, which reencode adds
+  utf8proc_ssize_t length = utf8proc_decompose(bytes, size, room.data(), points, nfkc);
+  if (length >= 0) length = utf8proc_reencode(room.data(), length, nfkc);
+  std::string text = length > 0 ? std::string(reinterpret_cast<const char*>(room.data()), static_cast<std::size_t>(length)) : std::string();
+  OPENSSL_cleanse(room.data(), room.size() * sizeof room[0]);
+  if (length <= 0) return fail(ErrorCode::usage, "the passphrase is not Unicode text", "UTF-8");
+  return SecretText(std::move(text));
 }
 
-Result<Key> stretched(std::string_view passphrase, const std::uint8_t* salt, int log_n) {
+Result<Key> stretched(std::string_view typed, const std::uint8_t* salt, int log_n) {
+  ASSAY_TRY(const SecretText normal, normalised(typed));
+  const std::string_view passphrase = normal.view();
   Key key{};
   const std::uint64_t n = std::uint64_t{1} << log_n;
   const std::uint64_t memory = 128 * 8 * (n + 4) + (std::uint64_t{1} << 20);
@@ -88,6 +102,15 @@ bool chacha(bool encrypt, const Key& key, const std::uint8_t* nonce, std::uint8_
 }
 
 }  // namespace
+
+Result<void> check_passphrase(std::string_view passphrase) {
+  if (passphrase.empty()) return fail(ErrorCode::usage, "an empty passphrase protects nothing", "choose one");
+  if (passphrase.size() > 1024) return fail(ErrorCode::usage, "a passphrase has at most 1,024 bytes", "choose a shorter one");
+  if (!valid_utf8(passphrase)) return fail(ErrorCode::usage, "the passphrase is not Unicode text", "UTF-8");
+  if (std::any_of(passphrase.begin(), passphrase.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; }))
+    return fail(ErrorCode::usage, "the passphrase has control characters in it", "one line of text, without tabs");
+  return {};
+}
 
 Result<std::string> encrypt_key(const SecretKey& key, std::string_view passphrase, Entropy& entropy, int log_n) {
   ASSAY_CHECK(check_passphrase(passphrase));

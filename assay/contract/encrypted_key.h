@@ -5,7 +5,7 @@
 ///     ASSAY_TRY(const std::string text, encrypt_key(key, passphrase, entropy));      // "ncryptsec1…"
 ///     ASSAY_TRY(const SecretKey same, decrypt_key(text, passphrase));
 ///
-/// Passphrases are ASCII: NIP-49 wants others in Unicode form NFKC, which is not done here, so they are refused.
+/// A passphrase is brought into Unicode form NFKC first, as NIP-49 asks: however a keyboard composes its letters, it is the same one.
 /// Thread safety: pure functions; each call needs 16 MiB a step of `log_n` beyond 14, and a tenth of a second or more.
 
 #include <string>
@@ -15,7 +15,9 @@
 
 namespace assay {
 
-/// Errors: `usage` (an empty or not ASCII passphrase).
+/// Empty, or why this is no passphrase: empty, longer than 1,024 bytes, not UTF-8, with control characters. Errors: `usage`.
+Result<void> check_passphrase(std::string_view passphrase);
+/// Errors: `usage` (as `check_passphrase`).
 Result<std::string> encrypt_key(const SecretKey& key, std::string_view passphrase, Entropy& entropy, int log_n = 16);
 /// Errors: `malformed` (no ncryptsec1…, a version or cost that is not known), `refused` (a wrong passphrase, or altered). No error repeats
 /// the input.

@@ -29,10 +29,23 @@ TEST(EncryptedKey, ComesBackUnderItsPassphraseAndNoOther) {
   EXPECT_NE(encrypt_key(sample_key(), "correct horse", entropy, 10).value(), text);  // another salt each time
 }
 
+// The example of NIP-49, "Symmetric Encryption Key derivation": two spellings of one passphrase.
+TEST(EncryptedKey, TakesAPassphraseInAnyUnicodeForm) {
+  FixedEntropy entropy(6);
+  const char* typed = "\xE2\x84\xAB\xE2\x84\xA6\xE1\xBA\x9B\xCC\xA3";   // U+212B U+2126 U+1E9B U+0323
+  const char* composed = "\xC3\x85\xCE\xA9\xE1\xB9\xA9";                 // U+00C5 U+03A9 U+1E69
+  const std::string text = encrypt_key(sample_key(), typed, entropy, 10).value();
+  EXPECT_EQ(decrypt_key(text, composed)->public_hex(), sample_key().public_hex());
+  EXPECT_EQ(decrypt_key(text, "AOs").error().code, ErrorCode::refused);
+}
+
 TEST(EncryptedKey, RefusesWhatItCannotUse) {
   FixedEntropy entropy(5);
   EXPECT_EQ(encrypt_key(sample_key(), "", entropy).error().code, ErrorCode::usage);
-  EXPECT_EQ(encrypt_key(sample_key(), "pässword", entropy).error().code, ErrorCode::usage);
+  for (const char* bad : {"two\nlines", "\xFFnot UTF-8", "a\tb", "\x7F"}) {
+    EXPECT_EQ(encrypt_key(sample_key(), bad, entropy).error().code, ErrorCode::usage) << bad;
+  }
+  EXPECT_EQ(encrypt_key(sample_key(), std::string(1025, 'x'), entropy).error().code, ErrorCode::usage);
   std::string altered = nip49;
   altered[40] = altered[40] == 'q' ? 'p' : 'q';
   for (const std::string& text : {altered, std::string(), std::string("ncryptsec1"), std::string(5000, 'q'), std::string("nsec1qqqq")}) {

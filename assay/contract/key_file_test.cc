@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "assay/base/test_files.h"
+#include "assay/contract/encrypted_key.h"
 
 namespace assay {
 namespace {
@@ -79,6 +80,50 @@ TEST(KeyFile, ListsByName) {
   EXPECT_EQ((*keys)[0].public_hex, a->public_hex());
   EXPECT_EQ((*keys)[1].public_hex, b->public_hex());
   EXPECT_EQ(load_key(folder.path(), "c").error().code, ErrorCode::io);
+}
+
+AskPassphrase saying(const char* passphrase) {
+  return [passphrase](std::string_view) -> Result<SecretText> { return SecretText(std::string(passphrase)); };
+}
+
+TEST(KeyFile, KeepsAKeyUnderAPassphrase) {
+  const TestFolder folder;
+  FixedEntropy entropy(5);
+  const SecretKey key = create_key(folder.path(), "a", entropy).value();
+  const std::string text = encrypt_key(key, "correct horse", entropy, 10).value();
+  ASSERT_TRUE(replace_key(folder.path(), "a", key, text));
+  EXPECT_EQ(read_file(folder.path("a.key"))->find(hex(std::span<const std::uint8_t>(key.secret()))), std::string::npos);
+  struct stat info{};
+  ASSERT_EQ(::stat(folder.path("a.key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0600u);
+
+  EXPECT_EQ(load_key(folder.path(), "a", saying("correct horse"))->secret(), key.secret());
+  const auto wrong = load_key(folder.path(), "a", saying("wrong horse"));
+  EXPECT_EQ(wrong.error().code, ErrorCode::refused);
+  EXPECT_EQ(wrong.error().text().find("wrong horse"), std::string::npos);
+  EXPECT_EQ(load_key(folder.path(), "a").error().code, ErrorCode::usage);
+  EXPECT_EQ(load_or_create_key(folder.path(), "a", entropy, saying("correct horse"))->secret(), key.secret());
+  EXPECT_EQ(encrypted_text(folder.path(), "a").value(), text);
+  const auto listed = list_keys(folder.path()).value();
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_TRUE(listed[0].encrypted);
+  EXPECT_EQ(listed[0].public_hex, key.public_hex());  // without the passphrase
+
+  ASSERT_TRUE(replace_key(folder.path(), "a", key, ""));
+  EXPECT_EQ(load_key(folder.path(), "a")->secret(), key.secret());
+  EXPECT_EQ(encrypted_text(folder.path(), "a").value(), "");
+}
+
+TEST(KeyFile, FindsAPublicKeyThatIsAnothers) {
+  const TestFolder folder;
+  FixedEntropy entropy(6);
+  const SecretKey key = SecretKey::generate(entropy).value(), other = SecretKey::generate(entropy).value();
+  const std::string text = encrypt_key(key, "x", entropy, 10).value();
+  ASSERT_TRUE(import_encrypted_key(folder.path(), "a", other, text));
+  EXPECT_EQ(load_key(folder.path(), "a", saying("x")).error().code, ErrorCode::mismatch);
+  ASSERT_TRUE(write_file(folder.path("b.key"), text + "\n", 0600));
+  EXPECT_EQ(load_key(folder.path(), "b", saying("x")).error().code, ErrorCode::malformed);
+  EXPECT_FALSE(list_keys(folder.path())->back().problem.empty());
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 #include "assay/contract/store.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <tuple>
@@ -30,13 +33,28 @@ Result<std::vector<std::string>> hashes_in(const std::string& folder) {
   return out;
 }
 
+// Files beside their place that a writer was killed over, before it could rename them (`write_file`).
+Result<std::vector<std::string>> left_behind(const std::string& folder) {
+  std::vector<std::string> out;
+  std::error_code error;
+  if (!fs::exists(folder, error)) return out;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string file = at->path().filename().string();
+    if (file.find(".json.") == 64 && is_hex(file.substr(0, 64), 64)) out.push_back(file);
+  }
+  if (error) return fail(ErrorCode::io, fmt::format("the store cannot be read: {}", error.message()), "check permissions", folder);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 // A file whose name is its hash. What is there already is left alone: same name, same bytes.
 Result<void> keep(const std::string& folder, const std::string& name, std::string_view text) {
   const std::string path = fmt::format("{}/{}.json", folder, name);
   std::error_code ignored;
   if (fs::exists(path, ignored)) {
     const auto there = sha256_file(path);
-    if (there && *there == name) return {};
+    // Young again, or a sweep might take it before a ref names it.
+    if (there && *there == name && ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0) return {};
   }
   ASSAY_CHECK(make_folders(folder));
   return write_file(path, text);
@@ -100,6 +118,7 @@ Result<std::string> Store::put(const ModuleFile& module) {
   ASSAY_TRY(const Json manifest, to_json(module.manifest));
   ASSAY_TRY(const std::string manifest_text, canonical(manifest));
   std::string manifest_hash = sha256_hex(manifest_text);
+  ASSAY_TRY(const Fd held, lock(false));
   // The artifact first: a manifest in the store always finds its artifact.
   ASSAY_CHECK(keep(folder_ + "/artifacts", module.id(), module.artifact.text()));
   if (module.attestations.is_list()) {
@@ -252,6 +271,10 @@ Result<Garbage> Store::garbage(const std::set<std::string>& also_named, std::int
     if (kept.contains(id) || young.contains(id)) continue;
     if (sweep.add(fmt::format("artifacts/{}.json", id))) sweep.out_.ids.push_back(id);
   }
+  for (const char* part : {"artifacts", "manifests", "attestations"}) {
+    ASSAY_TRY(const std::vector<std::string> left, left_behind(folder_ + "/" + part));
+    for (const std::string& file : left) sweep.add(fmt::format("{}/{}", part, file));
+  }
   return std::move(sweep.out_);
 }
 
@@ -263,6 +286,18 @@ Result<void> Store::remove(const Garbage& garbage) {
       return fail(ErrorCode::io, fmt::format("it cannot be removed: {}", error.message()), "check permissions", folder_ + "/" + file);
   }
   return {};
+}
+
+Result<Fd> Store::lock(bool alone) {
+  ASSAY_CHECK(make_folders(folder_));
+  const std::string path = folder_ + "/lock";
+  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!file.open()) {
+    return fail(ErrorCode::io, fmt::format("the store cannot be written: {}", std::strerror(errno)), "check permissions and free space",
+                folder_);
+  }
+  ASSAY_CHECK(lock_file(file, alone, path));
+  return file;
 }
 
 Result<CompiledId> Store::resolve(std::string_view id_or_ref) const {

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "assay/base/files.h"
 #include "assay/contract/module_file.h"
 
 namespace assay {
@@ -31,7 +32,8 @@ class Store {
   explicit Store(std::string folder) : folder_(std::move(folder)) {}
   const std::string& folder() const { return folder_; }
 
-  /// Keeps artifact, manifest and attestations; returns the manifest's hash. Refuses (`mismatch`) a module that is bad.
+  /// Keeps artifact, manifest and attestations; returns the manifest's hash. What was there already counts as written now: a sweep leaves
+  /// it alone for its grace. Errors: `mismatch` (a module that is bad), `io`, `unavailable` (a sweep held the store for half a minute).
   Result<std::string> put(const ModuleFile& module);
   /// The artifact with its newest manifest (created_at, then the greater hash) of a trusted signer. Every byte is verified.
   /// Errors: `unavailable` (no such artifact or no manifest), `refused` (manifests, but none of a trusted signer), `mismatch`.
@@ -54,6 +56,9 @@ class Store {
   Result<Garbage> garbage(const std::set<std::string>& also_named, std::int64_t now_unix_seconds, std::int64_t grace_seconds = 3600) const;
   /// Deletes just those files, manifests before artifacts: a manifest that is there always finds its artifact.
   Result<void> remove(const Garbage& garbage);
+  /// Held by a sweep over `garbage` and `remove`, alone: no module is put meanwhile, so nothing goes that has just come. `put` holds it
+  /// shared. Let go with the Fd. Errors: `io`, `unavailable`.
+  Result<Fd> lock(bool alone);
 
  private:
   std::string folder_;

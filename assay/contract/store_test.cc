@@ -1,7 +1,17 @@
 #include "assay/contract/store.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include <fmt/format.h>
 
 #include "assay/base/clock.h"
 #include "assay/base/test_files.h"
@@ -170,6 +180,65 @@ TEST(StoreGarbage, LeavesYoungFilesAlone) {
   ASSERT_TRUE(store.put(sample_module()));
   EXPECT_TRUE(store.garbage({}, now())->files.empty());
   EXPECT_EQ(store.garbage({}, now() + 1, 0)->files.size(), 2U);
+}
+
+TEST(Store, AFullDiskLeavesNothingHalfWritten) {
+  const TestFolder folder;
+  const ModuleFile module = made_at(1790000000);
+  const pid_t child = ::fork();
+  if (child == 0) {  // a process whose files may have no more than 100 bytes, as on a disk with no more room
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit most{.rlim_cur = 100, .rlim_max = 100};
+    const bool limited = ::setrlimit(RLIMIT_FSIZE, &most) == 0;
+    const auto put = Store(folder.path("store")).put(module);
+    ::_exit(limited && !put && put.error().code == ErrorCode::io ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the put did not fail as a full disk makes it fail";
+  std::size_t files = 0;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(folder.path("store"))) {
+    if (file.is_regular_file() && file.file_size() > 0) ++files;
+  }
+  EXPECT_EQ(files, 0u);
+  Store store(folder.path("store"));
+  EXPECT_TRUE(store.list()->empty());
+  ASSERT_TRUE(store.put(module));  // when there is room again
+  EXPECT_EQ(store.list()->size(), 1u);
+}
+
+TEST(StoreGarbage, TakesWhatAKilledWriterLeftBehind) {
+  const TestFolder folder;
+  Store store(folder.path());
+  ASSERT_TRUE(store.put(sample_module()));
+  ASSERT_TRUE(store.set_ref("a", sample_id));
+  const std::string left = fmt::format("artifacts/{}.json.4711.Ab3xYz", std::string(64, 'a'));
+  ASSERT_TRUE(write_file(folder.path(left), "half"));
+  EXPECT_TRUE(store.garbage({}, now())->files.empty());  // it may be another writer's, at work
+  EXPECT_EQ(store.garbage({}, now() + 2 * hour)->files, std::vector<std::string>{left});
+}
+
+TEST(StoreGarbage, ASweepHasTheStoreAlone) {
+  const TestFolder folder;
+  Store store(folder.path("store"));
+  {
+    const Fd sweeping = store.lock(true).value();
+    const Fd other(::open(folder.path("store/lock").c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_NE(::flock(other.get(), LOCK_SH | LOCK_NB), 0);  // what `put` takes
+  }
+  EXPECT_TRUE(store.put(made_at(1790000000)));
+}
+
+TEST(StoreGarbage, WhatIsPutAgainIsYoungAgain) {
+  const TestFolder folder;
+  Store store(folder.path("store"));
+  const ModuleFile module = made_at(1790000000);
+  ASSERT_TRUE(store.put(module));
+  const std::string path = folder.path("store/artifacts/" + module.id() + ".json");
+  const timespec old[2] = {{.tv_sec = 1000, .tv_nsec = 0}, {.tv_sec = 1000, .tv_nsec = 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), old, 0), 0);
+  ASSERT_TRUE(store.put(module));
+  EXPECT_TRUE(store.garbage({}, 4600 + 1000).value().ids.empty());
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ bool lies_under(std::string_view path, std::string_view top) {
 }  // namespace
 
 Result<std::shared_ptr<const LoadedRun>> load_run(const std::string& path) {
-  ASSAY_TRY(const std::string text, read_file(path, view_record_bytes_max));
+  ASSAY_TRY(const std::string text, read_file(path, view_record_bytes_max, RecordChecks().line_bytes_max));
   auto loaded = std::make_shared<LoadedRun>();
   std::vector<RecordEntry> entries;
   if (auto record = read_record(text)) {

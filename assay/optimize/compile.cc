@@ -1,12 +1,13 @@
 #include "assay/optimize/compile.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
+#include <sstream>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -167,9 +168,15 @@ Result<void> same_terms(const Json& start, const CompilePlan& plan, const Compil
   return {};
 }
 
-// Calls that were sent and never answered, as a crash leaves them: what became of them is not known, so they count in full.
-Amount unanswered(const std::vector<RecordEntry>& entries, const PriceBook* prices) {
+// Calls that were sent and never answered, as a crash leaves them: what became of them is not known, so they count in full. Those that
+// another pass has had answered since are not asked again.
+struct Unknown {
+  Amount all, to_ask;
+};
+
+Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* prices) {
   std::map<std::pair<std::string, std::string>, std::vector<const RecordEntry*>> open;
+  std::set<std::string> answered;  // request hashes
   std::map<std::string, std::int64_t> blob_bytes;
   std::map<std::string, std::pair<std::string, std::string>> lanes;  // id → kind, model
   for (const Json& lane : entries.front().data.at("lanes").as_list()) {
@@ -181,10 +188,11 @@ Amount unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pric
       blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
     if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
+    if (entry.type == "lm_response") answered.insert(request_hash.as_string());
     if (const auto call = open.find({entry.node, request_hash.as_string()}); call != open.end() && !call->second.empty())
       call->second.pop_back();
   }
-  Amount sum;
+  Unknown sum;
   for (const auto& [key, calls] : open) {
     for (const RecordEntry* entry : calls) {
       const Json& request = entry->data.at("request");
@@ -199,7 +207,8 @@ Amount unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pric
       Amount amount{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = 0};
       if (const auto lane = lanes.find(entry->data.at("lane_id").as_string()); prices != nullptr && lane != lanes.end())
         amount.msats = prices->cost(lane->second.first, lane->second.second, usage).value_or(0);
-      add_amount(sum, amount);
+      add_amount(sum.all, amount);
+      if (!answered.contains(key.second)) add_amount(sum.to_ask, amount);
     }
   }
   return sum;
@@ -210,14 +219,25 @@ struct EarlierPass {
   std::optional<std::int64_t> test_looks;
 };
 
-Result<EarlierPass> take_over(const CompilePlan& plan, const CompileWorld& world, ResponseCache& cache) {
-  ASSAY_TRY(const RunRecord before, read_record_file(world.journal_path));
+Result<void> check_unanswered(const Amount& unknown, const CompileWorld& world) {
+  if (unknown.calls == 0 || world.unanswered == Unanswered::ask_again) return {};
+  return fail(
+      ErrorCode::refused,
+      fmt::format("what became of {} call(s) is not known, which were sent and not answered when the compile stopped: they may have used "
+                  "up to {} tokens and {} msats",
+                  unknown.calls, unknown.tokens, unknown.msats),
+      "ask the lane's owner what became of them; --unanswered ask sends them again", world.journal_path);
+}
+
+Result<EarlierPass> take_over(const RunRecord& before, const CompilePlan& plan, const CompileWorld& world, ResponseCache& cache) {
   ASSAY_TRY(const Json plan_json, plan.to_json());
   if (before.entries.empty() || before.entries.front().data.at("program") != plan_json) {
     return fail(ErrorCode::refused, "the journal is of another compile: its program, data or settings differ",
                 "name another journal, or leave --resume out", world.journal_path);
   }
   ASSAY_CHECK(same_terms(before.entries.front().data, plan, world));
+  const Unknown unknown = unanswered(before.entries, world.effects.prices);
+  ASSAY_CHECK(check_unanswered(unknown.to_ask, world));
   ASSAY_CHECK(cache.preload(before.entries));
   EarlierPass out;
   TotalsFold fold;
@@ -230,18 +250,28 @@ Result<EarlierPass> take_over(const CompilePlan& plan, const CompileWorld& world
   const Totals& totals = fold.totals();
   if (world.effects.budget != nullptr) {
     Amount spent{.calls = totals.calls, .tokens = totals.prompt_tokens + totals.completion_tokens, .msats = totals.cost_msats};
-    add_amount(spent, unanswered(before.entries, world.effects.prices));
+    add_amount(spent, unknown.all);
     world.effects.budget->charge(spent);
   }
   return out;
 }
 
-Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const CompileWorld& world) {
+// Takes over under the journal's lock: two who resume one journal at once cannot both have read it before either has paid.
+Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const CompileWorld& world, ResponseCache& cache,
+                                                  EarlierPass& earlier) {
   RecorderOptions options;
   options.path = world.journal_path;
   options.durability = world.durability;
   options.key = world.key;
-  if (world.resume) return RunRecorder::resume(std::move(options), "compile goes on", *world.effects.clock, *world.effects.entropy);
+  const bool unborn = world.resume && is_unborn_record(world.journal_path);
+  if (world.resume && !unborn) {
+    const auto accept = [&](const RunRecord& before) -> Result<void> {
+      ASSAY_TRY(earlier, take_over(before, plan, world, cache));
+      return {};
+    };
+    return RunRecorder::resume(std::move(options), "compile goes on", *world.effects.clock, *world.effects.entropy, accept);
+  }
+  options.over_unborn = unborn;
   ASSAY_TRY(RunStart start, run_start(plan, world));
   return RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy);
 }
@@ -265,7 +295,8 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
   ASSAY_CHECK(record_decision(context, "compiled_id", best.program.id()));
 
   const std::string testset_id = plan.data.test_id();
-  ASSAY_TRY(const std::int64_t looks, hooks.open_test(testset_id));
+  ASSAY_TRY(const std::int64_t looks,
+            hooks.open_test(testset_id, context.effects().recorder != nullptr ? context.effects().recorder->run_id() : ""));
   ASSAY_CHECK(context.record("value", JsonObject{{"what", "test_looks"}, {"value", looks}}));
   search.tell(fmt::format("test set opened ({} rows, look {})", plan.data.test.size(), looks));
   const Context test = context.at("test");
@@ -294,11 +325,11 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   settings.journal = true;
   if (settings.cache == nullptr) settings.cache = std::make_shared<ResponseCache>();
   CompileHooks hooks = world.hooks;
-  if (world.resume) {
-    ASSAY_TRY(const EarlierPass earlier, take_over(plan, world, *settings.cache));
-    if (earlier.test_looks) hooks.open_test = [looks = *earlier.test_looks](const std::string&) -> Result<std::int64_t> { return looks; };
+  EarlierPass earlier;
+  ASSAY_TRY(const auto recorder, open_journal(plan, world, *settings.cache, earlier));
+  if (earlier.test_looks) {
+    hooks.open_test = [looks = *earlier.test_looks](const std::string&, const std::string&) -> Result<std::int64_t> { return looks; };
   }
-  ASSAY_TRY(const auto recorder, open_journal(plan, world));
   Effects effects = world.effects;
   effects.recorder = recorder.get();
   effects.seed = plan.seed;
@@ -331,15 +362,25 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
                         !effects.wait.stop.stop_requested()};
 }
 
-Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id) {
+Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id, const std::string& run_id) {
+  constexpr std::size_t runs_kept = 1000;
   ASSAY_CHECK(make_folders(folder));
   const std::string path = folder + "/" + testset_id;
   const Fd lock(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!lock.open() || ::flock(lock.get(), LOCK_EX) != 0) return fail(ErrorCode::io, "the counter of test looks cannot be locked", "", path);
+  if (!lock.open()) return fail(ErrorCode::io, "the counter of test looks cannot be locked", "check the folder's permissions", path);
+  ASSAY_CHECK(lock_file(lock, true, path));
   std::int64_t looks = 0;
-  if (const auto text = read_file(path, 64)) std::from_chars(text->data(), text->data() + text->size(), looks);
-  ++looks;
-  ASSAY_CHECK(write_file(path, fmt::format("{}\n", looks)));
+  std::vector<std::string> runs;
+  if (const auto text = read_file(path, std::size_t{1} << 20)) {
+    std::from_chars(text->data(), text->data() + text->size(), looks);
+    std::istringstream lines(*text);
+    std::string line;
+    for (std::getline(lines, line); std::getline(lines, line);) runs.push_back(line);
+  }
+  if (std::find(runs.begin(), runs.end(), run_id) != runs.end()) return looks;
+  runs.push_back(run_id);
+  if (runs.size() > runs_kept) runs.erase(runs.begin(), runs.end() - static_cast<std::ptrdiff_t>(runs_kept));
+  ASSAY_CHECK(write_file(path, fmt::format("{}\n{}\n", ++looks, fmt::join(runs, "\n"))));
   return looks;
 }
 

@@ -52,9 +52,17 @@ struct CompileResult {
 struct CompileHooks {
   EvaluateOptions evaluate;
   std::function<void(const std::string&)> say;
-  /// Counts and returns how often this test set has been opened, this time included.
-  std::function<Result<std::int64_t>(const std::string& testset_id)> open_test;
+  /// Counts and returns how often this test set has been opened, this time included. The same run counts once, however often it asks:
+  /// one that was killed between the count and its line in the journal asks again when it goes on.
+  std::function<Result<std::int64_t>(const std::string& testset_id, const std::string& run_id)> open_test;
   Optimizers optimizers = Optimizers::built_in();
+};
+
+/// What a resumed compile does with calls that were sent and not answered before it stopped: what became of them is not known. They count
+/// against the budget in full either way.
+enum class Unanswered {
+  ask_again,  ///< sends them once more
+  stop,       ///< does not go on: `refused`, with their number and what they may have cost
 };
 
 /// The compile itself, on whatever answers the context gives: live, cached or recorded.
@@ -65,7 +73,8 @@ struct CompileWorld {
   Effects effects;             ///< without recorder: compile_program makes it
   Settings settings;
   std::string journal_path;
-  bool resume = false;         ///< go on with the journal that is there
+  bool resume = false;         ///< go on with the journal that is there; with none of its lines whole, begin it anew
+  Unanswered unanswered = Unanswered::ask_again;
   const SecretKey* key = nullptr;
   std::string assay_version, assay_build;
   Durability durability = Durability::process;
@@ -84,7 +93,8 @@ struct CompileOutcome {
 
 Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWorld& world);
 
-/// The counter behind `open_test`: one small file a test set under `folder`, raised atomically.
-Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id);
+/// The counter behind `open_test`: one small file a test set under `folder`, raised atomically: the count, then the runs that looked, one
+/// a line, the last 1,000 of them. A run that is among them is not counted again.
+Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id, const std::string& run_id);
 
 }  // namespace assay

@@ -73,7 +73,7 @@ struct Bench : testing::Test {
     out.key = &key;
     out.assay_version = "test";
     out.assay_build = "test";
-    out.hooks.open_test = [](const std::string&) -> Result<std::int64_t> { return 1; };
+    out.hooks.open_test = [](const std::string&, const std::string&) -> Result<std::int64_t> { return 1; };
     return out;
   }
 };
@@ -245,7 +245,7 @@ TEST_F(Compile, ResumedAfterALossPaysNothingTwiceAndEndsTheSame) {
 
 TEST_F(Compile, ResumedKeepsItsBudgetAndItsLookAtTheTestSet) {
   int left = 0, looks = 0;
-  const auto count_look = [&looks](const std::string&) -> Result<std::int64_t> { return ++looks; };
+  const auto count_look = [&looks](const std::string&, const std::string&) -> Result<std::int64_t> { return ++looks; };
   const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
   ASSERT_TRUE(whole);
   std::remove(journal.c_str());

@@ -67,7 +67,7 @@ struct Bench : testing::Test {
     out.journal_path = journal;
     out.key = &key;
     out.hooks.evaluate.threads = threads;
-    out.hooks.open_test = [](const std::string&) -> Result<std::int64_t> { return 1; };
+    out.hooks.open_test = [](const std::string&, const std::string&) -> Result<std::int64_t> { return 1; };
     return out;
   }
 };

@@ -207,7 +207,7 @@ Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& n
 
 Result<std::vector<Row>> read_rows(const std::string& path, const Signature& signature, const JsonObject& fields,
                                    const DataLimits& limits) {
-  ASSAY_TRY(const std::string text, read_file(path, limits.file_bytes_max));
+  ASSAY_TRY(const std::string text, read_file(path, limits.file_bytes_max, limits.line_bytes_max));
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return parse_jsonl(text, path, signature, fields, limits);
   if (path.ends_with(".csv")) return parse_csv(text, path, signature, fields, limits);
   return fail(ErrorCode::usage, "the data file is neither .csv nor .jsonl", "name it by its form", path);

@@ -39,7 +39,7 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   const Context context(effects, settings);
   CompileHooks hooks;
   hooks.optimizers = optimizers;
-  hooks.open_test = [&](const std::string&) -> Result<std::int64_t> {
+  hooks.open_test = [&](const std::string&, const std::string&) -> Result<std::int64_t> {
     for (const RecordEntry& entry : pass) {
       if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) return int_member(entry.data, "value");
     }

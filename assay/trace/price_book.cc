@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include <fmt/format.h>
+
+#include "assay/base/files.h"
+#include "assay/base/json_place.h"
 
 namespace assay {
 namespace {
@@ -40,18 +44,25 @@ Result<Price> read_price(const Json& value) {
   return price;
 }
 
-Json price_json(const Price& price) {
-  JsonObject out;
-  out.set("lane_kind", price.lane_kind);
-  out.set("model", price.model);
-  out.set("prompt_msats_per_mtok", price.prompt_msats_per_mtok);
-  out.set("completion_msats_per_mtok", price.completion_msats_per_mtok);
-  out.set("source", price.source);
-  out.set("date", price.date);
-  return out;
+// The pointer of an error of `read`, whose last member may follow a dot: "/prices/3.model".
+std::string pointer_of(std::string place) {
+  if (!place.starts_with('/')) place.insert(0, "/");
+  if (place.starts_with("/prices/")) std::replace(place.begin(), place.end(), '.', '/');
+  return place;
 }
 
 }  // namespace
+
+Json Price::to_json() const {
+  JsonObject out;
+  out.set("lane_kind", lane_kind);
+  out.set("model", model);
+  out.set("prompt_msats_per_mtok", prompt_msats_per_mtok);
+  out.set("completion_msats_per_mtok", completion_msats_per_mtok);
+  out.set("source", source);
+  out.set("date", date);
+  return out;
+}
 
 PriceBook PriceBook::built_in() {
   PriceBook book;
@@ -87,10 +98,48 @@ Result<PriceBook> PriceBook::read(const Json& value) {
 
 Json PriceBook::to_json() const {
   JsonList list;
-  for (const Price& price : prices_) list.push_back(price_json(price));
+  for (const Price& price : prices_) list.push_back(price.to_json());
   JsonObject out;
   out.set("format", prices_format);
   out.set("prices", std::move(list));
+  return out;
+}
+
+Result<PriceBook> PriceBook::load(const std::string& path) {
+  ASSAY_TRY(const std::string text, read_file(path, std::size_t{4} << 20));
+  auto value = read_json(text);
+  if (!value) return std::unexpected(std::move(value.error()).in(path));
+  auto book = read(*value);
+  if (book) return book;
+  Error& error = book.error();
+  const std::string place = pointer_of(error.path);
+  error.path = fmt::format("{}:{} {}", path, line_of_place(text, place), place);
+  return book;
+}
+
+Result<void> PriceBook::set(Price price) {
+  if (price.lane_kind.empty() || price.model.empty()) {
+    return fail(ErrorCode::usage, "a price is of a lane and a model", "--lane openai --model NAME, or '*' for any model");
+  }
+  for (const std::int64_t msats : {price.prompt_msats_per_mtok, price.completion_msats_per_mtok}) {
+    if (msats < 0 || msats > json_integer_max)
+      return fail(ErrorCode::usage, fmt::format("{} is no price", msats), "integer msats per 1,000,000 tokens, from 0");
+  }
+  const auto at = std::find_if(prices_.begin(), prices_.end(),
+                               [&](const Price& other) { return other.lane_kind == price.lane_kind && other.model == price.model; });
+  if (at != prices_.end()) *at = std::move(price);
+  else prices_.push_back(std::move(price));
+  return {};
+}
+
+std::vector<PriceChange> PriceBook::changes_to(const PriceBook& after) const {
+  std::map<std::pair<std::string, std::string>, PriceChange> all;
+  for (const Price& price : prices_) all[{price.lane_kind, price.model}].before = price;
+  for (const Price& price : after.prices_) all[{price.lane_kind, price.model}].after = price;
+  std::vector<PriceChange> out;
+  for (auto& [key, change] : all) {
+    if (change.before != change.after) out.push_back(std::move(change));
+  }
   return out;
 }
 

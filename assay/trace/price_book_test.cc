@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "assay/base/test_files.h"
+
 namespace assay {
 namespace {
 
@@ -72,6 +74,45 @@ TEST(PriceBook, RefusesWhatItDoesNotKnow) {
   twice.as_object().find("prices")->as_list().push_back(twice.at("prices").as_list()[0]);
   EXPECT_NE(PriceBook::read(twice).error().message.find("two prices"), std::string::npos);
   EXPECT_FALSE(PriceBook::read(Json(1)));
+}
+
+TEST(PriceBook, APriceTakesThePlaceOfTheOneBefore) {
+  PriceBook book = PriceBook::built_in();
+  const Price mine{"openai", "m", 1, 2, "a list", "2026-11-26"};
+  ASSERT_TRUE(book.set(mine));
+  ASSERT_TRUE(book.set({"local", "*", 7, 8, "ours", "2026-11-26"}));
+  ASSERT_EQ(book.prices().size(), 2u);
+  EXPECT_EQ(book.find("local", "any")->prompt_msats_per_mtok, 7);
+  EXPECT_EQ(book.find("openai", "m"), mine);
+  EXPECT_EQ(PriceBook::read(book.to_json())->prices(), book.prices());
+  EXPECT_EQ(book.set({"openai", "m", -1, 2, "", ""}).error().code, ErrorCode::usage);
+  EXPECT_EQ(book.set({"openai", "", 1, 2, "", ""}).error().code, ErrorCode::usage);
+}
+
+TEST(PriceBook, ChangesAreAddedGoneAndOther) {
+  PriceBook before, after;
+  ASSERT_TRUE(before.set({"a", "*", 1, 1, "s", "d"}) && before.set({"b", "*", 1, 1, "s", "d"}) && before.set({"c", "*", 1, 1, "s", "d"}));
+  ASSERT_TRUE(after.set({"b", "*", 2, 1, "s", "d"}) && after.set({"c", "*", 1, 1, "s", "d"}) && after.set({"d", "*", 1, 1, "s", "d"}));
+  const auto changes = before.changes_to(after);
+  ASSERT_EQ(changes.size(), 3u);
+  EXPECT_TRUE(changes[0].before && !changes[0].after);
+  EXPECT_TRUE(changes[1].before && changes[1].after->prompt_msats_per_mtok == 2);
+  EXPECT_TRUE(!changes[2].before && changes[2].after);
+  EXPECT_TRUE(before.changes_to(before).empty());
+}
+
+TEST(PriceBook, ErrorsOfAFileNameTheLine) {
+  const TestFolder folder;
+  const std::string path = folder.path("p.json");
+  ASSERT_TRUE(write_file(path, R"({"format": "assay.prices/1",
+ "prices": [
+  {"lane_kind": "local", "model": "*", "prompt_msats_per_mtok": 1, "completion_msats_per_mtok": 1, "source": "", "date": ""},
+  {"lane_kind": "openai", "model": "m",
+   "prompt_msats_per_mtok": -1,
+   "completion_msats_per_mtok": 1, "source": "", "date": ""}]})"));
+  const auto book = PriceBook::load(path);
+  ASSERT_FALSE(book);
+  EXPECT_EQ(book.error().path, path + ":5 /prices/1/prompt_msats_per_mtok");
 }
 
 TEST(LmUsage, KeepsFurtherCounters) {

@@ -15,6 +15,7 @@
 
 #include "assay/base/sha256.h"
 #include "assay/contract/privacy.h"
+#include "assay/trace/group_sync.h"
 #include "assay/trace/price_book.h"
 #include "assay/trace/record_line.h"
 
@@ -30,7 +31,10 @@ Result<Fd> open_locked(const std::string& path, int flags) {
   if (!fd.open()) return io_error("the record cannot be opened", path, errno);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return io_error("the record cannot be locked", path, errno);
-    return fail(ErrorCode::unavailable, "another process is writing this record", "wait for it, or write to another file", path);
+    const auto holder = lock_holder(fd);
+    return fail(ErrorCode::unavailable,
+                fmt::format("another process{} is writing this record", holder ? fmt::format(" ({})", *holder) : ""),
+                "wait for it, or write to another file", path);
   }
   return fd;
 }
@@ -112,8 +116,9 @@ struct RunRecorder::State {
   std::int64_t lines_since_head = 0, first_unheaded_t = 0;
   TotalsFold fold;
   std::vector<RecordEntry> entries;
-  std::optional<Error> failed;  // the file could not be put right after a failed write
+  std::optional<Error> failed;  // the file could not be put right after a failed write, or not be synced
   bool finished = false;
+  GroupSync group{[this] { return options.sync ? options.sync(file.get()) : ::fdatasync(file.get()) == 0 ? 0 : errno; }};
 
   Result<void> usable() const {
     if (failed) return std::unexpected(*failed);
@@ -126,7 +131,7 @@ struct RunRecorder::State {
     return last_t = std::max(last_t, t);
   }
 
-  Result<void> write_out(std::string line, std::string_view type) {
+  Result<void> write_out(std::string line) {
     if (!file.open()) return {};
     line += '\n';
     if (auto written = write_all(file.get(), line, options.path); !written) {
@@ -134,20 +139,28 @@ struct RunRecorder::State {
       if (::ftruncate(file.get(), bytes) != 0) failed = written.error();
       return written;
     }
-    if (options.durability == Durability::power && needs_sync(type) && ::fdatasync(file.get()) != 0) {
-      failed = io_error("the record cannot be synced", options.path, errno).error();
-      return std::unexpected(*failed);
-    }
     return {};
   }
+
+  // Without the recorder's lock, so that others append meanwhile and share the sync: until `length` bytes are on the disk.
+  Result<void> wait_durable(std::int64_t length) {
+    const int number = group.wait(length);
+    if (number == 0) return {};
+    const std::scoped_lock lock(mutex);
+    if (!failed) failed = io_error("the record cannot be synced", options.path, number).error();
+    return std::unexpected(*failed);
+  }
+
+  bool waits_for_disk(std::string_view type) const { return file.open() && options.durability == Durability::power && needs_sync(type); }
 
   Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data) {
     RecordEntry entry{next_seq, t, std::string(type), std::string(node), prev, std::move(data)};
     ASSAY_TRY(std::string line, record_line_text(entry));
     const std::string line_hash = sha256_hex(line);
     const auto line_bytes = static_cast<std::int64_t>(line.size()) + 1;
-    ASSAY_CHECK(write_out(std::move(line), type));
+    ASSAY_CHECK(write_out(std::move(line)));
     bytes += line_bytes;
+    group.wrote(bytes);
     prev = line_hash;
     ++next_seq;
     count(entry);
@@ -179,10 +192,18 @@ struct RunRecorder::State {
     return write_line("head", "", now_t(), std::move(signed_head));
   }
 
+  // Writes the line, and a head if one is due; then waits for the disk where the class asks for it.
   Result<void> append(std::string_view type, std::string_view node, Json data) {
-    ASSAY_CHECK(usable());
-    ASSAY_CHECK(write_line(type, node, now_t(), std::move(data)));
-    return head_is_due() ? write_head() : Result<void>{};
+    std::int64_t length = 0;
+    {
+      const std::scoped_lock lock(mutex);
+      ASSAY_CHECK(usable());
+      ASSAY_CHECK(write_line(type, node, now_t(), std::move(data)));
+      const bool with_head = head_is_due();
+      if (with_head) ASSAY_CHECK(write_head());
+      if (waits_for_disk(type) || (with_head && waits_for_disk("head"))) length = bytes;
+    }
+    return wait_durable(length);
   }
 
   Result<void> write_end(const std::optional<std::string>& output_hash) {
@@ -218,12 +239,30 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options
   if (!path.empty() && state->options.durability != Durability::memory) {
     ASSAY_TRY(state->file, open_locked(path, O_RDWR | O_CREAT | O_APPEND));
     ASSAY_TRY(const std::int64_t size, file_size(state->file, path));
-    if (size != 0)
+    if (size != 0 && state->options.over_unborn && is_unborn_record(path)) {
+      if (::ftruncate(state->file.get(), 0) != 0) return io_error("the begun line cannot be cut", path, errno);
+    } else if (size != 0)
       return fail(ErrorCode::refused, "the record's file is there and not empty", "name another file, or resume this one", path);
     if (state->options.durability == Durability::power) ASSAY_CHECK(sync_folder(path));
   }
   ASSAY_CHECK(state->append("run_start", "", std::move(data)));
   return std::unique_ptr<RunRecorder>(new RunRecorder(std::move(state)));
+}
+
+bool is_unborn_record(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info{};
+  if (!fd.open() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
+  std::string text;
+  char part[65536];
+  while (text.size() <= record_line_bytes_max) {  // ends: at a line's end, at the file's, or at the limit
+    const ssize_t count = ::read(fd.get(), part, sizeof part);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 || std::memchr(part, '\n', static_cast<std::size_t>(count)) != nullptr) return false;
+    if (count == 0) return text.empty() || may_become_line(text, 0, first_prev(), record_line_bytes_max);
+    text.append(part, static_cast<std::size_t>(count));
+  }
+  return false;
 }
 
 namespace {
@@ -237,7 +276,7 @@ struct OpenedRecord {
 
 // What stands in the file, verified, and what of it goes.
 Result<OpenedRecord> read_for_resume(const std::string& path, std::string_view reason) {
-  ASSAY_TRY(const std::string text, read_file(path, record_bytes_max));
+  ASSAY_TRY(const std::string text, read_record_text(path));
   auto record = read_record(text);
   if (!record) return std::unexpected(std::move(record).error().in(path));
   OpenedRecord opened{.record = *std::move(record), .cut = {}, .whole_bytes = 0, .last_hash = {}};
@@ -259,13 +298,15 @@ Result<OpenedRecord> read_for_resume(const std::string& path, std::string_view r
 
 }  // namespace
 
-Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options, std::string_view reason, Clock& clock, Entropy& entropy) {
+Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options, std::string_view reason, Clock& clock, Entropy& entropy,
+                                                         const Accept& accept) {
   auto state = std::make_unique<State>(std::move(options), clock, entropy);
   const std::string& path = state->options.path;
   if (path.empty()) return fail(ErrorCode::usage, "a record in memory cannot be resumed", "name its file");
   ASSAY_TRY(state->file, open_locked(path, O_RDWR | O_APPEND));
   ASSAY_CHECK(file_size(state->file, path));
   ASSAY_TRY(OpenedRecord opened, read_for_resume(path, reason));
+  if (accept) ASSAY_CHECK(accept(opened.record));
   if (::ftruncate(state->file.get(), opened.whole_bytes) != 0) return io_error("the torn tail cannot be cut", path, errno);
 
   for (const RecordEntry& entry : opened.record.entries) state->count(entry);
@@ -277,8 +318,11 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options
   state->prev = opened.last_hash;
   state->next_seq = last.seq + 1;
   state->last_t = last.t;
-  // The steady clock may be another machine start's: t goes on from the wall clock, never back.
-  state->zero_steady_ns = clock.steady_ns() - std::max(last.t, clock.unix_ns() - state->started_unix_ns);
+  // The steady clock may be another machine start's: t goes on from the wall clock, never back. A wall clock that was set to another year
+  // meanwhile would use up what t can hold (104 days): then t goes on from the last line.
+  const std::int64_t passed_ns = clock.unix_ns() - state->started_unix_ns;
+  constexpr std::int64_t believable_ns = json_integer_max / 2;
+  state->zero_steady_ns = clock.steady_ns() - (passed_ns < believable_ns ? std::max(last.t, passed_ns) : last.t);
   if (state->options.keep_entries) state->entries = std::move(opened.record.entries);
   ASSAY_CHECK(state->append("resume", "", std::move(opened.cut)));
   return std::unique_ptr<RunRecorder>(new RunRecorder(std::move(state)));
@@ -292,17 +336,23 @@ Result<void> RunRecorder::append(std::string_view type, std::string_view node, J
   }
   if (auto checked = check_record_data(type, data); !checked)
     return std::unexpected(std::move(checked).error().in(fmt::format("{} at {}", type, node)));
-  const std::scoped_lock lock(state_->mutex);
   return state_->append(type, node, std::move(data));
 }
 
 Result<std::string> RunRecorder::finish(const std::optional<std::string>& output_hash) {
+  std::string root_hash;
+  std::int64_t length = 0;
+  {
+    const std::scoped_lock lock(state_->mutex);
+    ASSAY_CHECK(state_->usable());
+    if (state_->options.key != nullptr && state_->lines_since_head > 0) ASSAY_CHECK(state_->write_head());
+    root_hash = state_->prev;
+    ASSAY_CHECK(state_->write_end(output_hash));
+    state_->finished = true;
+    if (state_->waits_for_disk("run_end")) length = state_->bytes;
+  }
+  ASSAY_CHECK(state_->wait_durable(length));  // whoever still waits for an earlier line is covered by this one
   const std::scoped_lock lock(state_->mutex);
-  ASSAY_CHECK(state_->usable());
-  if (state_->options.key != nullptr && state_->lines_since_head > 0) ASSAY_CHECK(state_->write_head());
-  std::string root_hash = state_->prev;
-  ASSAY_CHECK(state_->write_end(output_hash));
-  state_->finished = true;
   state_->file.close();
   return root_hash;
 }

@@ -10,6 +10,7 @@
 /// Thread safety: a RunRecorder may be appended to from many threads; one writer a file, by lock.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,7 +41,8 @@ Json recorded_text(std::string_view bytes);
 Result<std::string> recorded_bytes(const Json& value);
 
 /// memory: nowhere. process: written before `append` returns, survives SIGKILL. power: lines that come before an effect
-/// (requests, payments, sandbox runs, tool calls), heads and the end are fsynced too, with all lines before them.
+/// (requests, payments, sandbox runs, tool calls), heads and the end are fsynced too, with all lines before them; threads that append
+/// at once share an fsync (group_sync.h), and none goes on before its own line is on the disk.
 enum class Durability { memory, process, power };
 
 struct RecorderOptions {
@@ -50,7 +52,15 @@ struct RecorderOptions {
   const SecretKey* key = nullptr;     ///< signs heads and run_end; null: unsigned. Must outlive the recorder
   std::int64_t head_lines_max = 256;  ///< a head is written at the latest after so many lines …
   std::int64_t head_ns_max = 1000000000;  ///< … or so much time of writing
+  bool over_unborn = false;               ///< `create` takes a file that `is_unborn_record`: what it holds is cut off
+  std::function<int(int fd)> sync;        ///< of `power`: an errno, or 0. Empty: fdatasync. Tests count with it
 };
+
+/// True for a file that is empty or holds a begun first line of a record and nothing else: its writer was killed before the first line
+/// was whole, so nothing was asked and nothing paid. False also for a file that is not there or cannot be read.
+bool is_unborn_record(const std::string& path);
+
+struct RunRecord;
 
 /// data of run_start; run_id and started_unix_ns are filled in by `create`. An empty price_book becomes the id of a book
 /// without prices, an empty privacy_mode the default mode's name.
@@ -71,9 +81,12 @@ class RunRecorder {
   /// Errors: `refused` (the file is there and not empty), `unavailable` (another writer holds it), `io`, `malformed` (start).
   /// `clock` and `entropy` must outlive the recorder.
   static Result<std::unique_ptr<RunRecorder>> create(RecorderOptions options, RunStart start, Clock& clock, Entropy& entropy);
+  /// Asked under the writer's lock, with what stands in the file, before a byte of it is changed. Its error ends `resume`.
+  using Accept = std::function<Result<void>(const RunRecord& before)>;
   /// Opens an open, torn or complete record for more lines: cuts a torn tail (the cut bytes are reported in the `resume`
-  /// entry), appends `resume`. Errors: `mismatch` (broken), `unavailable` (another writer holds it).
-  static Result<std::unique_ptr<RunRecorder>> resume(RecorderOptions options, std::string_view reason, Clock& clock, Entropy& entropy);
+  /// entry), appends `resume`. Errors: `mismatch` (broken), `unavailable` (another writer holds it), those of `accept`.
+  static Result<std::unique_ptr<RunRecorder>> resume(RecorderOptions options, std::string_view reason, Clock& clock, Entropy& entropy,
+                                                     const Accept& accept = {});
   ~RunRecorder();
 
   /// Appends one line; lm_response and cache_hit lines are added to the totals as they pass. A line that the reader would
@@ -130,6 +143,9 @@ struct RunRecord {
   RecordVerdict verdict;
   std::vector<RecordEntry> entries;  ///< of the intact prefix
 };
+
+/// The text of a record's file. One with a line that is longer than any record's is `mismatch`, found without reading the rest.
+Result<std::string> read_record_text(const std::string& path, std::size_t line_bytes_max = std::size_t{64} << 20);
 
 /// Reads and verifies. A broken record is an error `mismatch` that names the line; open and torn are read up to their end.
 Result<RunRecord> read_record(std::string_view text, const RecordChecks& checks = {});

@@ -330,8 +330,18 @@ Result<RunRecord> read_record(std::string_view text, const RecordChecks& checks)
               fmt::format("line {}", first.line));
 }
 
+Result<std::string> read_record_text(const std::string& path, std::size_t line_bytes_max) {
+  auto text = read_file(path, record_bytes_max, line_bytes_max);
+  if (!text && text.error().code == ErrorCode::limit_exceeded && text.error().path != path) {
+    text.error().code = ErrorCode::mismatch;
+    text.error().message += ": no record has such a line";
+    text.error().remedy = "take the record from where it was written, or run again";
+  }
+  return text;
+}
+
 Result<RunRecord> read_record_file(const std::string& path, const RecordChecks& checks) {
-  ASSAY_TRY(const std::string text, read_file(path, record_bytes_max));
+  ASSAY_TRY(const std::string text, read_record_text(path, checks.line_bytes_max));
   auto record = read_record(text, checks);
   if (!record) return std::unexpected(std::move(record).error().in(path));
   return record;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -215,6 +216,99 @@ TEST_F(RecordFile, DoesNotResumeABrokenOrLinelessRecord) {
   EXPECT_EQ(text(), broken);
   write(worked::record_text().substr(0, 50));
   EXPECT_EQ(RunRecorder::resume(options(), "x", clock_, entropy_).error().code, ErrorCode::mismatch);
+}
+
+// A wall clock that somebody sets; the steady one goes on.
+class JumpClock final : public Clock {
+ public:
+  static constexpr std::int64_t year_ns = std::int64_t{365} * 86400 * 1000000000;
+  std::int64_t unix_ns() override { return wall_ns + steady_.steady_ns(); }
+  std::int64_t steady_ns() override { return steady_.steady_ns(); }
+  bool sleep_until(std::int64_t at_ns, const std::stop_token& stop) override { return steady_.sleep_until(at_ns, stop); }
+  void advance(std::chrono::nanoseconds by) { steady_.advance(by); }
+  std::int64_t wall_ns = worked::started_unix_ns;
+
+ private:
+  ManualClock steady_{0};
+};
+
+TEST_F(RecordFile, AWallClockThatJumpsMovesNoTimeOfALine) {
+  using namespace std::chrono_literals;
+  JumpClock clock;
+  const auto recorder = RunRecorder::create(options(&key_), worked::start(), clock, entropy_).value();
+  const Deadline deadline = Deadline::after(clock, 10s);
+  for (const std::int64_t jump : {-JumpClock::year_ns, JumpClock::year_ns, std::int64_t{0}}) {
+    clock.wall_ns = worked::started_unix_ns + jump;
+    clock.advance(600ms);
+    ASSERT_TRUE(recorder->append("decision", "a", decision(1)));
+    EXPECT_FALSE(deadline.passed(clock));
+  }
+  std::int64_t last = 0, heads = 0;
+  for (const RecordEntry& entry : recorder->entries()) {
+    EXPECT_GE(entry.t, last);
+    last = entry.t;
+    heads += entry.type == "head" ? 1 : 0;
+  }
+  EXPECT_EQ(last, std::chrono::nanoseconds(1800ms).count());
+  EXPECT_GE(heads, 1) << "a second of writing passed without a head";
+  clock.advance(10s);
+  EXPECT_TRUE(deadline.passed(clock));
+}
+
+TEST_F(RecordFile, AResumeAfterAJumpGoesOnFromTheLastLine) {
+  using namespace std::chrono_literals;
+  for (const std::int64_t jump : {-JumpClock::year_ns, JumpClock::year_ns}) {
+    std::filesystem::remove(path_);
+    JumpClock clock;
+    {
+      const auto recorder = RunRecorder::create(options(&key_), worked::start(), clock, entropy_).value();
+      clock.advance(5s);
+      ASSERT_TRUE(recorder->append("decision", "a", decision(1)));
+    }
+    JumpClock later;  // another process: its steady clock begins anew
+    later.wall_ns = worked::started_unix_ns + jump;
+    const auto resumed = RunRecorder::resume(options(&key_), "test", later, entropy_).value();
+    for (int i = 0; i < 3; ++i) {
+      later.advance(700ms);
+      ASSERT_TRUE(resumed->append("decision", "a", decision(i)));
+    }
+    ASSERT_TRUE(resumed->finish(std::nullopt));
+    const RunRecord record = read_record(text(), {.complete = true, .head = {}}).value();
+    EXPECT_TRUE(record.verdict.problems.empty());
+    EXPECT_EQ(record.entries.back().t, std::chrono::nanoseconds(5s + 2100ms).count()) << "jump of " << jump;
+    EXPECT_EQ(std::count_if(record.entries.begin(), record.entries.end(), [](const RecordEntry& e) { return e.type == "head"; }), 3);
+  }
+}
+
+TEST_F(RecordFile, SaysWhoWritesARecordThatIsLocked) {
+  const auto writer = RunRecorder::create(options(), worked::start(), clock_, entropy_).value();
+  const auto second = RunRecorder::resume(options(), "test", clock_, entropy_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::unavailable);
+  // Where the kernel's list has the file under another device number (some stacked file systems), nobody is named.
+  const std::string& message = second.error().message;
+  const bool named = message.find(fmt::format("another process ({}) is writing", ::getpid())) != std::string::npos;
+  EXPECT_TRUE(named || message.starts_with("another process is writing")) << message;
+}
+
+TEST_F(RecordFile, AsksBeforeItChangesWhatItResumes) {
+  write(worked::record_text().substr(0, worked::record_text().size() - 30));
+  const std::string before = text();
+  const auto refuse = [](const RunRecord& record) -> Result<void> {
+    EXPECT_FALSE(record.entries.empty());
+    return fail(ErrorCode::refused, "another program's");
+  };
+  EXPECT_EQ(RunRecorder::resume(options(), "test", clock_, entropy_, refuse).error().code, ErrorCode::refused);
+  EXPECT_EQ(text(), before);
+}
+
+TEST_F(RecordFile, ALineLongerThanAnyIsFoundWithoutReadingOn) {
+  write("{\"data\":" + std::string(5000, ' ') + "\n");
+  const auto text = read_record_text(path_, 1000);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().code, ErrorCode::mismatch);
+  EXPECT_EQ(text.error().path, path_ + ":1");
+  EXPECT_TRUE(read_record_text(path_, 6000));
 }
 
 TEST_F(RecordFile, RefusesADeviceAsItsFile) {
