@@ -59,11 +59,11 @@ def line_of(name, samples, unit, goals, runs, smoke):
     line = {"name": name, "value": value, "unit": unit, "better": goal.get("better", "less"), "kind": goal["kind"], "goal": goal["goal"],
             "peer": None, "peer_version": None, "peer_command": None, "peer_value": None, "ratio": None, "runs": len(samples), "iqr": iqr(samples)}
     if goal["kind"] == "peer":
-        version = subprocess.run(goal["peer_version"], capture_output=True, text=True, check=False)
-        line.update(peer=goal["peer"], peer_version=(version.stdout or version.stderr).strip(), peer_command=" ".join(goal["peer_command"]))
         theirs = peer_samples(goal, runs, smoke)
         if theirs:
-            line.update(peer_value=statistics.median(theirs), ratio=ahead(value, statistics.median(theirs), line["better"]))
+            version = subprocess.run(goal["peer_version"], cwd=ROOT, capture_output=True, text=True, check=False)
+            line.update(peer=goal["peer"], peer_version=(version.stdout or version.stderr).strip(), peer_command=" ".join(goal["peer_command"]),
+                        peer_value=statistics.median(theirs), ratio=ahead(value, statistics.median(theirs), line["better"]))
     elif goal["goal"]:
         line["ratio"] = ahead(value, goal["goal"], line["better"])
     return line
