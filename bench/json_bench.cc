@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "assay/base/files.h"
 #include "assay/base/json.h"
 #include "assay/base/sha256.h"
 
@@ -50,5 +51,19 @@ void json_name_a_module_1MiB(benchmark::State& state) {
   count(state, text.size());
 }
 BENCHMARK(json_name_a_module_1MiB)->Unit(benchmark::kMillisecond);
+
+// From text to canonical text and its hash, as the npm package canonicalize and Node do it with the file that this leaves (their hash is
+// the same: assay/base/json_node_test.cc).
+void json_canonicalize_1MiB(benchmark::State& state) {
+  const std::string text = assay::canonical(sample_artifact(mebibyte)).value();
+  const std::string folder = std::string(ASSAY_SOURCE_DIR) + "/bench/out";
+  if (!assay::make_folders(folder) || !assay::write_file(folder + "/artifact-1MiB.json", text)) return state.SkipWithError("no bench/out");
+  for (auto _ : state) {
+    const std::string again = assay::canonical(assay::read_json(text).value()).value();
+    benchmark::DoNotOptimize(assay::sha256_hex(again));
+  }
+  count(state, text.size());
+}
+BENCHMARK(json_canonicalize_1MiB)->Unit(benchmark::kMillisecond);
 
 }  // namespace

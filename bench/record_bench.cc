@@ -103,6 +103,50 @@ void record_verify(benchmark::State& state) {
 }
 BENCHMARK(record_verify)->Unit(benchmark::kMillisecond);
 
+// A signed record of 50 MB, as a long evaluation leaves it: nodes, requests with demos, answers; a head after every 256 lines.
+std::string long_record(std::size_t bytes_min) {
+  const std::string path = file_of("assay-verify-bench.run.jsonl");
+  std::remove(path.c_str());
+  const SecretKey key = SecretKey::generate(system_entropy()).value();
+  const auto lane = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("Section: mail\nSure: true", 40, 8); });
+  RunStart start;
+  start.lanes = {lane->lane().to_json()};
+  auto recorder =
+      RunRecorder::create({.path = path, .keep_entries = false, .key = &key}, std::move(start), system_clock(), system_entropy()).value();
+  const Signature signature = Signature::parse("title, text -> section: Literal['games','mail','sound'], sure: bool", "Triage",
+                                               "Choose the section of the archive that fits.")
+                                  .value();
+  Predict predict("classify", signature);
+  JsonList demos;
+  for (int i = 0; i < 6; ++i) {
+    demos.push_back(
+        JsonObject{{"inputs", JsonObject{{"title", "go board"}, {"text", "plays go, \"weiqi\" or baduk against you\nor a friend"}}},
+                   {"outputs", JsonObject{{"section", "games"}, {"sure", true}}}});
+  }
+  predict.with_demos(demos);
+  const Effects effects{.clock = &system_clock(), .entropy = &system_entropy(), .recorder = recorder.get()};
+  Settings settings;
+  settings.lm = lane;
+  const Context context(effects, settings);
+  const Json inputs = JsonObject{{"title", "imap client"}, {"text", "reads mail from a server, in a terminal, café included"}};
+  while (std::filesystem::file_size(path) < bytes_min) {
+    for (int i = 0; i < 100; ++i) (void)predict.forward(context, inputs).value();
+  }
+  (void)recorder->finish(std::nullopt).value();
+  std::string text = read_file(path).value();
+  std::remove(path.c_str());
+  return text;
+}
+
+void record_verify_50MB(benchmark::State& state) {
+  static const std::string text = long_record(50'000'000);
+  for (auto _ : state) {
+    if (verify_record(text, {.complete = true}).state != RecordState::complete) return state.SkipWithError("the record is not good");
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+}
+BENCHMARK(record_verify_50MB)->Unit(benchmark::kMillisecond)->UseRealTime();
+
 void record_replay_100_calls(benchmark::State& state) {
   const Recorded& run = recorded();
   for (auto _ : state) {

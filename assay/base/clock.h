@@ -48,7 +48,7 @@ struct Deadline {
   std::int64_t at_ns = INT64_MAX;
   static Deadline never() { return {}; }
   static Deadline after(Clock& clock, std::chrono::nanoseconds wait) { return {clock.steady_ns() + wait.count()}; }
-  bool passed(Clock& clock) const { return clock.steady_ns() >= at_ns; }
+  bool passed(Clock& clock) const { return at_ns != INT64_MAX && clock.steady_ns() >= at_ns; }  ///< `never` asks no clock
   /// Time left, never negative; at most a year, so that it can be added to any time point.
   std::chrono::nanoseconds left(Clock& clock) const;
   Deadline sooner(Deadline other) const { return at_ns < other.at_ns ? *this : other; }

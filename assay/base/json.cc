@@ -1,7 +1,9 @@
 #include "assay/base/json.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -28,15 +30,29 @@ std::string_view kind_name(Json::Kind kind) {
 
 int compare_utf16(std::string_view a, std::string_view b) {
   const std::size_t common = std::min(a.size(), b.size());
-  const auto [x, y] = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(common), b.begin());
-  if (x == a.begin() + static_cast<std::ptrdiff_t>(common)) {
-    return a.size() == b.size() ? 0 : (a.size() < b.size() ? -1 : 1);
+  std::size_t at = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    for (; at + 8 <= common; at += 8) {  // eight bytes at a time to the first that differs
+      std::uint64_t x = 0, y = 0;
+      std::memcpy(&x, a.data() + at, 8);
+      std::memcpy(&y, b.data() + at, 8);
+      if (x == y) continue;
+      at += static_cast<std::size_t>(std::countr_zero(x ^ y)) / 8;
+      return utf16_rank(static_cast<unsigned char>(a[at])) - utf16_rank(static_cast<unsigned char>(b[at]));
+    }
   }
-  return utf16_rank(static_cast<unsigned char>(*x)) - utf16_rank(static_cast<unsigned char>(*y));
+  while (at < common && a[at] == b[at]) ++at;
+  if (at == common) return a.size() == b.size() ? 0 : (a.size() < b.size() ? -1 : 1);
+  return utf16_rank(static_cast<unsigned char>(a[at])) - utf16_rank(static_cast<unsigned char>(b[at]));
 }
 
-JsonObject::JsonObject(std::initializer_list<Member> members) {
-  for (const auto& [key, value] : members) set(key, value);
+JsonObject::JsonObject(std::initializer_list<JsonMember> members) {
+  members_.reserve(members.size());
+  for (const JsonMember& member : members) {
+    const bool last = members_.empty() || compare_utf16(members_.back().first, member.key) < 0;
+    if (last) members_.emplace_back(std::move(member.key), std::move(member.value));
+    else set(std::move(member.key), std::move(member.value));
+  }
 }
 
 namespace {

@@ -22,6 +22,7 @@
 namespace assay {
 
 class Json;
+struct JsonMember;
 using JsonList = std::vector<Json>;
 
 /// Three-way order of two UTF-8 strings by UTF-16 code units, as RFC 8785 sorts keys. Both must be valid UTF-8.
@@ -32,7 +33,8 @@ class JsonObject {
  public:
   using Member = std::pair<std::string, Json>;
   JsonObject() = default;
-  JsonObject(std::initializer_list<Member> members);
+  /// `JsonObject{{"a", 1}, {"b", std::move(value)}}`: values are moved in; of two with one name the last stays.
+  JsonObject(std::initializer_list<JsonMember> members);
   /// Null if absent. The pointer lives until the object is changed.
   const Json* find(std::string_view key) const;
   Json* find(std::string_view key);
@@ -108,6 +110,12 @@ class Json {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, JsonList, JsonObject> value_;
 };
 
+/// A member as it stands in the braces of a JsonObject, which takes it from there.
+struct JsonMember {
+  mutable std::string key;
+  mutable Json value;
+};
+
 // Here Json is complete: clang instantiates constexpr members of a vector as soon as it sees them used.
 inline std::size_t JsonObject::size() const { return members_.size(); }
 inline bool JsonObject::empty() const { return members_.empty(); }
@@ -127,11 +135,14 @@ struct JsonLimits {
 /// Strict reader. Refuses duplicate keys, lone surrogates, invalid UTF-8, a BOM, trailing text, too much depth, integers
 /// beyond ±(2^53−1), overflowing numbers. Errors: `malformed` or `limit_exceeded`; the path is the RFC 6901 pointer
 /// of the place, the message has the byte offset.
-Result<Json> read_json(std::string_view text, const JsonLimits& limits = {});
+/// `*is_canonical`, if given, tells whether the text is exactly what `canonical` would make of the value.
+Result<Json> read_json(std::string_view text, const JsonLimits& limits = {}, bool* is_canonical = nullptr);
 
 /// RFC 8785 text. Errors: `malformed` (NaN, infinity, integral values with 2^53 ≤ |x| < 1e21, invalid UTF-8),
 /// `limit_exceeded` (depth). The path is the pointer of the place.
 Result<std::string> canonical(const Json& value, const JsonLimits& limits = {});
+/// As `canonical`, behind what is in `out` already; after an error `out` is as it was.
+Result<void> append_canonical(std::string& out, const Json& value, const JsonLimits& limits = {});
 
 /// As ECMAScript prints a finite double (-0 gives "0"). NaN and infinities give "null"; `canonical` refuses them first.
 std::string number_text(double x);

@@ -1,18 +1,31 @@
 #pragma once
 /// @file
-/// Where in a JSON text a value stands: for errors about files that people write by hand.
+/// The way down to a JSON value, for errors of the reader and the writer only: nothing is allocated while all is well.
 ///
-///     const std::size_t line = line_of_place(text, "/prices/3/model");      // from 1
-///
-/// Thread safety: a pure function.
+/// Thread safety: values on one thread's stack.
 
-#include <cstddef>
-#include <string_view>
+#include <string>
+#include <vector>
+
+#include "assay/base/json.h"
 
 namespace assay {
 
-/// The line of the value that an RFC 6901 pointer names; of the nearest container around it if there is no such value. `text` must be
-/// JSON that `read_json` takes; otherwise the line at which it stops being so.
-std::size_t line_of_place(std::string_view text, std::string_view pointer);
+/// One step down: a member (by its key) or an item (by its index).
+struct JsonPlace {
+  const JsonPlace* up = nullptr;
+  const std::string* key = nullptr;  ///< null: a list's item
+  std::size_t index = 0;
+
+  /// RFC 6901 pointer of `place` (null: the whole value), shortened in its middle when it is very long.
+  static std::string pointer(const JsonPlace* place) {
+    std::vector<std::string> tokens;
+    for (; place != nullptr; place = place->up)
+      tokens.push_back(place->key != nullptr ? pointer_token(*place->key) : std::to_string(place->index));
+    std::string out;
+    for (auto token = tokens.rbegin(); token != tokens.rend(); ++token) out += "/" + *token;
+    return short_place(std::move(out));
+  }
+};
 
 }  // namespace assay

@@ -1,220 +1,251 @@
-// The strict JSON reader. One pass over the bytes; UTF-8 is checked as strings are read.
+// The strict JSON reader. One pass over the bytes; UTF-8 is checked as strings are read, and whether the text is canonical is noted on
+// the way, so that nobody has to write it again to find out.
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <iterator>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "assay/base/json.h"
+#include "assay/base/json_bytes.h"
+#include "assay/base/json_place.h"
 
 namespace assay {
 
 class JsonReader {
  public:
-  JsonReader(std::string_view text, const JsonLimits& limits) : text_(text), limits_(limits) {}
+  JsonReader(std::string_view text, const JsonLimits& limits, bool watch_form) : text_(text), limits_(limits), canonical_(watch_form) {}
 
   Result<Json> read() {
     if (text_.size() > limits_.bytes_max) {
       return fail(ErrorCode::limit_exceeded, fmt::format("{} bytes of JSON, at most {} are read", text_.size(), limits_.bytes_max));
     }
-    if (text_.starts_with("\xEF\xBB\xBF")) return error("a byte order mark is not JSON", "save the file without BOM");
     Json value;
-    ASSAY_CHECK(read_value(value));
-    skip_space();
-    if (at_ != text_.size()) return error("expected the end, found more text after the value");
-    return value;
+    if (text_.starts_with("\xEF\xBB\xBF")) error(nullptr, "a byte order mark is not JSON", "save the file without BOM");
+    else if (read_value(value, nullptr)) {
+      skip_space();
+      if (at_ == text_.size()) return value;
+      error(nullptr, "expected the end, found more text after the value");
+    }
+    return std::unexpected(std::move(*failed_));
   }
+  bool canonical() const { return canonical_; }
 
  private:
-  std::unexpected<Error> error(std::string message, std::string remedy = {}, ErrorCode code = ErrorCode::malformed) {
-    std::string pointer;
-    for (const auto& token : path_) pointer += "/" + token;
-    return fail(code, fmt::format("{} (byte {})", message, at_), std::move(remedy), std::move(pointer));
+  // Always false: `failed_` says why, and nothing more is read.
+  bool error(const JsonPlace* place, std::string_view message, std::string remedy = {}, ErrorCode code = ErrorCode::malformed) {
+    failed_ = Error{code, fmt::format("{} (byte {})", message, at_), JsonPlace::pointer(place), std::move(remedy)};
+    return false;
   }
+
+  char peek(std::size_t at) const { return at < text_.size() ? text_[at] : '\0'; }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) {
+      ++at_;
+      canonical_ = false;
+    }
   }
 
-  Result<void> read_value(Json& out) {
+  bool read_value(Json& out, const JsonPlace* place) {
     skip_space();
-    if (at_ == text_.size()) return error("expected a value, found the end");
+    if (at_ == text_.size()) return error(place, "expected a value, found the end");
     switch (text_[at_]) {
-      case '{': return read_object(out);
-      case '[': return read_list(out);
+      case '{': return read_object(out, place);
+      case '[': return read_list(out, place);
       case '"': {
         std::string s;
-        ASSAY_CHECK(read_string(s));
+        if (!read_string(s, place)) return false;
         out = Json(std::move(s));
-        return {};
+        return true;
       }
-      case 't': return read_word("true", out, Json(true));
-      case 'f': return read_word("false", out, Json(false));
-      case 'n': return read_word("null", out, Json(nullptr));
-      default: return read_number(out);
+      case 't': return read_word("true", out, Json(true), place);
+      case 'f': return read_word("false", out, Json(false), place);
+      case 'n': return read_word("null", out, Json(nullptr), place);
+      default: return read_number(out, place);
     }
   }
 
-  Result<void> read_word(std::string_view word, Json& out, Json value) {
-    if (text_.substr(at_, word.size()) != word) return error("expected a value");
+  bool read_word(std::string_view word, Json& out, Json value, const JsonPlace* place) {
+    if (text_.substr(at_, word.size()) != word) return error(place, "expected a value");
     at_ += word.size();
     out = std::move(value);
-    return {};
+    return true;
   }
 
-  Result<void> open() {
+  bool open(const JsonPlace* place) {
     if (++depth_ > limits_.depth_max) {
-      return error(fmt::format("more than {} open containers", limits_.depth_max), "nest less deeply", ErrorCode::limit_exceeded);
+      return error(place, fmt::format("more than {} open containers", limits_.depth_max), "nest less deeply", ErrorCode::limit_exceeded);
     }
     ++at_;
-    return {};
+    skip_space();
+    return true;
   }
 
-  Result<void> read_list(Json& out) {
-    ASSAY_CHECK(open());
-    JsonList list;
-    skip_space();
-    if (at_ < text_.size() && text_[at_] == ']') {
+  // Items and members are gathered on one stack for all containers and then moved to a vector of just their number.
+  template <class Element>
+  static std::vector<Element> take(std::vector<Element>& stack, std::size_t begin) {
+    const auto first = stack.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::vector<Element> out(std::make_move_iterator(first), std::make_move_iterator(stack.end()));
+    stack.resize(begin);
+    return out;
+  }
+
+  bool read_list(Json& out, const JsonPlace* place) {
+    if (!open(place)) return false;
+    const std::size_t begin = items_.size();
+    if (peek(at_) == ']') {
       ++at_;
     } else {
-      while (true) {  // ends: every round consumes a value or returns
-        path_.push_back(std::to_string(list.size()));
-        ASSAY_CHECK(read_value(list.emplace_back()));
-        path_.pop_back();
+      JsonPlace here{place};
+      for (;; ++here.index) {  // ends: every round consumes a value or returns
+        Json item;
+        if (!read_value(item, &here)) return false;
+        items_.push_back(std::move(item));
         skip_space();
-        if (at_ == text_.size()) return error("the list is not closed");
+        if (at_ == text_.size()) return error(place, "the list is not closed");
         const char c = text_[at_];
-        if (c != ',' && c != ']') return error("expected ',' or ']'");
+        if (c != ',' && c != ']') return error(place, "expected ',' or ']'");
         ++at_;
         if (c == ']') break;
       }
     }
     --depth_;
-    out = Json(std::move(list));
-    return {};
+    out = Json(take(items_, begin));
+    return true;
   }
 
-  Result<void> read_object(Json& out) {
-    ASSAY_CHECK(open());
+  bool read_object(Json& out, const JsonPlace* place) {
+    if (!open(place)) return false;
     JsonObject object;
-    skip_space();
-    if (at_ < text_.size() && text_[at_] == '}') {
+    if (peek(at_) == '}') {
       ++at_;
     } else {
+      const std::size_t begin = members_.size();
       bool sorted = true;
       while (true) {  // ends: every round consumes a member or returns
+        JsonObject::Member member;
+        if (!read_member(member, place)) return false;
+        if (members_.size() > begin && compare_utf16(members_.back().first, member.first) >= 0) sorted = false;
+        members_.push_back(std::move(member));
         skip_space();
-        if (at_ == text_.size() || text_[at_] != '"') return error("expected a member name in quotes");
-        auto& member = object.members_.emplace_back();
-        ASSAY_CHECK(read_string(member.first));
-        skip_space();
-        if (at_ == text_.size() || text_[at_] != ':') return error("expected ':'");
-        ++at_;
-        path_.push_back(pointer_token(member.first));
-        ASSAY_CHECK(read_value(member.second));
-        path_.pop_back();
-        const std::size_t n = object.members_.size();
-        if (n > 1 && compare_utf16(object.members_[n - 2].first, object.members_[n - 1].first) >= 0) sorted = false;
-        skip_space();
-        if (at_ == text_.size()) return error("the object is not closed");
+        if (at_ == text_.size()) return error(place, "the object is not closed");
         const char c = text_[at_];
-        if (c != ',' && c != '}') return error("expected ',' or '}'");
+        if (c != ',' && c != '}') return error(place, "expected ',' or '}'");
         ++at_;
         if (c == '}') break;
       }
-      if (!sorted) ASSAY_CHECK(sort_members(object));
+      object.members_ = take(members_, begin);
+      if (!sorted && !sort_members(object, place)) return false;
     }
     --depth_;
     out = Json(std::move(object));
-    return {};
+    return true;
   }
 
-  Result<void> sort_members(JsonObject& object) {
-    std::sort(object.members_.begin(), object.members_.end(),
-              [](const auto& a, const auto& b) { return compare_utf16(a.first, b.first) < 0; });
-    for (std::size_t i = 1; i < object.members_.size(); ++i) {
-      if (object.members_[i - 1].first == object.members_[i].first) {
-        path_.push_back(pointer_token(object.members_[i].first));
-        return error("the member occurs twice in one object", "keep one of them");
-      }
+  bool read_member(JsonObject::Member& member, const JsonPlace* place) {
+    skip_space();
+    if (at_ == text_.size() || text_[at_] != '"') return error(place, "expected a member name in quotes");
+    if (!read_string(member.first, place)) return false;
+    skip_space();
+    if (at_ == text_.size() || text_[at_] != ':') return error(place, "expected ':'");
+    ++at_;
+    const JsonPlace here{place, &member.first};
+    return read_value(member.second, &here);
+  }
+
+  bool sort_members(JsonObject& object, const JsonPlace* place) {
+    canonical_ = false;
+    auto& members = object.members_;
+    std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return compare_utf16(a.first, b.first) < 0; });
+    for (std::size_t i = 1; i < members.size(); ++i) {
+      if (members[i - 1].first != members[i].first) continue;
+      const JsonPlace here{place, &members[i].first};
+      return error(&here, "the member occurs twice in one object", "keep one of them");
     }
-    return {};
+    return true;
   }
 
-  Result<void> read_string(std::string& out) {
-    ++at_;  // the opening quote
+  bool read_string(std::string& out, const JsonPlace* place) {
+    std::size_t begin = ++at_;  // behind the opening quote; what lies from here to at_ is not in `out` yet
+    const char* const end = text_.data() + text_.size();
     while (true) {  // ends: every round consumes a byte or returns
-      const std::size_t begin = at_;
-      while (at_ < text_.size() && static_cast<unsigned char>(text_[at_]) >= 0x20 && static_cast<unsigned char>(text_[at_]) < 0x80 &&
-             text_[at_] != '"' && text_[at_] != '\\') {
-        ++at_;
-      }
-      out.append(text_.substr(begin, at_ - begin));
-      if (at_ == text_.size()) return error("the string is not closed");
+      at_ = static_cast<std::size_t>(plain_end(text_.data() + at_, end) - text_.data());
+      if (at_ == text_.size()) return error(place, "the string is not closed");
       const auto c = static_cast<unsigned char>(text_[at_]);
       if (c == '"') {
+        out.append(text_.data() + begin, at_ - begin);
         ++at_;
-        return {};
+        return true;
       }
       if (c == '\\') {
-        ASSAY_CHECK(read_escape(out));
+        out.append(text_.data() + begin, at_ - begin);
+        if (!read_escape(out, place)) return false;
+        begin = at_;
       } else if (c < 0x20) {
-        return error(fmt::format("control character 0x{:02x} in a string", c), "write it as an escape");
+        return error(place, fmt::format("control character 0x{:02x} in a string", c), "write it as an escape");
       } else {
-        ASSAY_CHECK(read_multibyte(out));
+        const std::size_t length = utf8_sequence(text_.substr(at_, 4));
+        if (length == 0) return error(place, "invalid UTF-8");
+        at_ += length;
       }
     }
   }
 
-  Result<void> read_multibyte(std::string& out) {
-    const auto c = static_cast<unsigned char>(text_[at_]);
-    const std::size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
-    const std::string_view bytes = text_.substr(at_, length);
-    if (bytes.size() < length || !valid_utf8(bytes)) return error("invalid UTF-8");
-    out.append(bytes);
-    at_ += length;
-    return {};
-  }
-
-  Result<unsigned> read_hex4() {
-    if (at_ + 4 > text_.size()) return error("a \\u escape needs four hex digits");
-    unsigned value = 0;
-    for (int i = 0; i < 4; ++i) {
-      const char c = text_[at_ + static_cast<std::size_t>(i)];
+  bool read_hex4(unsigned& value, const JsonPlace* place) {
+    if (at_ + 4 > text_.size()) return error(place, "a \\u escape needs four hex digits");
+    value = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      const char c = text_[at_ + i];
       const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-      if (digit < 0) return error("a \\u escape needs four hex digits");
+      if (digit < 0) return error(place, "a \\u escape needs four hex digits");
+      if (c >= 'A' && c <= 'F') canonical_ = false;
       value = value * 16 + static_cast<unsigned>(digit);
     }
     at_ += 4;
-    return value;
+    return true;
   }
 
-  Result<void> read_escape(std::string& out) {
+  bool read_escape(std::string& out, const JsonPlace* place) {
     ++at_;
-    if (at_ == text_.size()) return error("the string is not closed");
+    if (at_ == text_.size()) return error(place, "the string is not closed");
     const char c = text_[at_++];
     switch (c) {
-      case '"': out += '"'; return {};
-      case '\\': out += '\\'; return {};
-      case '/': out += '/'; return {};
-      case 'b': out += '\b'; return {};
-      case 'f': out += '\f'; return {};
-      case 'n': out += '\n'; return {};
-      case 'r': out += '\r'; return {};
-      case 't': out += '\t'; return {};
+      case '"': out += '"'; return true;
+      case '\\': out += '\\'; return true;
+      case '/':
+        out += '/';
+        canonical_ = false;
+        return true;
+      case 'b': out += '\b'; return true;
+      case 'f': out += '\f'; return true;
+      case 'n': out += '\n'; return true;
+      case 'r': out += '\r'; return true;
+      case 't': out += '\t'; return true;
       case 'u': break;
-      default: --at_; return error("unknown escape");
+      default: --at_; return error(place, "unknown escape");
     }
-    ASSAY_TRY(unsigned code, read_hex4());
-    if (code >= 0xDC00 && code <= 0xDFFF) return error("a lone low surrogate");
+    unsigned code = 0;
+    if (!read_hex4(code, place)) return false;
+    if (code >= 0xDC00 && code <= 0xDFFF) return error(place, "a lone low surrogate");
     if (code >= 0xD800 && code <= 0xDBFF) {
-      if (text_.substr(at_, 2) != "\\u") return error("a lone high surrogate");
+      if (text_.substr(at_, 2) != "\\u") return error(place, "a lone high surrogate");
       at_ += 2;
-      ASSAY_TRY(const unsigned low, read_hex4());
-      if (low < 0xDC00 || low > 0xDFFF) return error("a lone high surrogate");
+      unsigned low = 0;
+      if (!read_hex4(low, place)) return false;
+      if (low < 0xDC00 || low > 0xDFFF) return error(place, "a lone high surrogate");
       code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
+    // Only controls that have no letter of their own are written with \u.
+    if (code >= 0x20 || (code >= 0x08 && code <= 0x0D && code != 0x0B)) canonical_ = false;
+    append_utf8(out, code);
+    return true;
+  }
+
+  static void append_utf8(std::string& out, unsigned code) {
     if (code < 0x80) {
       out += static_cast<char>(code);
     } else if (code < 0x800) {
@@ -230,58 +261,70 @@ class JsonReader {
       out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
       out += static_cast<char>(0x80 | (code & 0x3F));
     }
-    return {};
   }
 
   static bool digit(char c) { return c >= '0' && c <= '9'; }
-  char peek(std::size_t at) const { return at < text_.size() ? text_[at] : '\0'; }
 
-  Result<void> read_number(Json& out) {
-    const std::size_t begin = at_;
+  // A number's token: [begin, end), its digits before '.' and 'e' end at `whole_end`.
+  struct Token {
+    std::size_t end = 0, whole_end = 0;
+    bool integer = true;
+  };
+
+  bool scan_number(Token& token, const JsonPlace* place) {
     std::size_t at = at_;
     if (peek(at) == '-') ++at;
-    if (!digit(peek(at))) return error("expected a value");
-    if (peek(at) == '0' && digit(peek(at + 1))) return error("a number has no leading zero");
+    if (!digit(peek(at))) return error(place, "expected a value");
+    if (peek(at) == '0' && digit(peek(at + 1))) return error(place, "a number has no leading zero");
     while (digit(peek(at))) ++at;
-    const std::size_t whole_end = at;
-    bool integer = true;
+    token.whole_end = at;
     if (peek(at) == '.') {
-      integer = false;
-      if (!digit(peek(++at))) return error("expected a digit after '.'");
+      token.integer = false;
+      if (!digit(peek(++at))) return error(place, "expected a digit after '.'");
       while (digit(peek(at))) ++at;
     }
     if (peek(at) == 'e' || peek(at) == 'E') {
-      integer = false;
+      token.integer = false;
       ++at;
       if (peek(at) == '+' || peek(at) == '-') ++at;
-      if (!digit(peek(at))) return error("expected a digit in the exponent");
+      if (!digit(peek(at))) return error(place, "expected a digit in the exponent");
       while (digit(peek(at))) ++at;
     }
-    const std::string_view token = text_.substr(begin, at - begin);
-    if (integer) {
+    token.end = at;
+    return true;
+  }
+
+  bool read_number(Json& out, const JsonPlace* place) {
+    Token found;
+    if (!scan_number(found, place)) return false;
+    const std::string_view token = text_.substr(at_, found.end - at_);
+    if (found.integer) {
       std::int64_t value = 0;
       const auto [end, ec] = std::from_chars(token.data(), token.data() + token.size(), value);
       if (ec != std::errc{} || value > json_integer_max || value < -json_integer_max) {
-        return error("the integer lies beyond ±(2^53−1)", "write it as a string");
+        return error(place, "the integer lies beyond ±(2^53−1)", "write it as a string");
       }
+      if (value == 0 && token.front() == '-') canonical_ = false;
       out = Json(value);
     } else {
-      ASSAY_TRY(const double value, to_double(token, whole_end - begin));
+      double value = 0;
+      if (!to_double(value, token, found.whole_end - at_, place)) return false;
       const double magnitude = value < 0 ? -value : value;
       if (magnitude >= 9007199254740992.0 && magnitude < 1e21) {
-        return error("an integral number between 2^53 and 1e21 has no canonical form", "write it as a string");
+        return error(place, "an integral number between 2^53 and 1e21 has no canonical form", "write it as a string");
       }
       out = Json(value == 0 ? 0.0 : value);
+      if (canonical_ && number_text(value) != token) canonical_ = false;
     }
-    at_ = at;
-    return {};
+    at_ = found.end;
+    return true;
   }
 
-  Result<double> to_double(std::string_view token, std::size_t whole_size) {
-    double value = 0;
+  bool to_double(double& value, std::string_view token, std::size_t whole_size, const JsonPlace* place) {
     const auto [end, ec] = std::from_chars(token.data(), token.data() + token.size(), value);
-    if (ec == std::errc{}) return value;
-    return decimal_exponent(token, whole_size) < 0 ? Result<double>(0.0) : Result<double>(error("the number overflows a double"));
+    if (ec == std::errc{}) return true;
+    value = 0;
+    return decimal_exponent(token, whole_size) < 0 || error(place, "the number overflows a double");
   }
 
   // Decimal exponent of the leading non-zero digit; from_chars says only "out of range" for both ends.
@@ -303,9 +346,17 @@ class JsonReader {
   JsonLimits limits_;
   std::size_t at_ = 0;
   std::size_t depth_ = 0;
-  std::vector<std::string> path_;
+  bool canonical_;  // so far; false from the start when nobody asks
+  std::vector<Json> items_;  // of the lists that are open
+  std::vector<JsonObject::Member> members_;
+  std::optional<Error> failed_;
 };
 
-Result<Json> read_json(std::string_view text, const JsonLimits& limits) { return JsonReader(text, limits).read(); }
+Result<Json> read_json(std::string_view text, const JsonLimits& limits, bool* is_canonical) {
+  JsonReader reader(text, limits, is_canonical != nullptr);
+  auto value = reader.read();
+  if (is_canonical != nullptr) *is_canonical = value.has_value() && reader.canonical();
+  return value;
+}
 
 }  // namespace assay

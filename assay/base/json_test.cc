@@ -292,6 +292,45 @@ RC_GTEST_PROP(JsonProperty, CanonicalTextIsOneForAllSpellings, ()) {
   RC_ASSERT(canonical(*again).value() == *text);
 }
 
+// The reader's word on whether a text is canonical is what writing it again says.
+RC_GTEST_PROP(JsonProperty, TheReaderKnowsCanonicalText, ()) {
+  const Json value = make_json(4);
+  const std::string text = canonical(value).value();
+  bool as_written = false;
+  RC_ASSERT(read_json(text, {}, &as_written).has_value());
+  RC_ASSERT(as_written);
+  RC_ASSERT(read_json(spelled_backwards(value), {}, &as_written).has_value());
+  RC_ASSERT(!as_written);
+  std::string bytes = text;
+  bytes[pick<std::size_t>(0, bytes.size())] = static_cast<char>(pick(0, 256));
+  const auto damaged = read_json(bytes, {}, &as_written);
+  RC_ASSERT(as_written == (damaged.has_value() && canonical(*damaged).value() == bytes));
+}
+
+TEST(Json, OtherSpellingsAreNotCanonical) {
+  const auto is_canonical = [](std::string_view text) {
+    bool as_written = false;
+    EXPECT_TRUE(read_json(text, {}, &as_written).has_value()) << text;
+    return as_written;
+  };
+  for (const char* text : {R"("\"\\\b\f\n\r\t")", R"("\u0001\u000b\u001f")", "1.5", "-0.001", "1e+21", "1e-7", "0", "[]", R"({"":{}})"})
+    EXPECT_TRUE(is_canonical(text)) << text;
+  for (const char* text : {R"("\/")", R"("\u0041")", R"("\u000a")", R"("\u001F")", R"("\u00e9")", "1.0", "-0", "0.0", "-0.0", "1e5", "1e21",
+                           "15e-1", "1e-400", " 1", "1 ", "[ ]", "[1, 2]", R"({"b":1,"a":2})"})
+    EXPECT_FALSE(is_canonical(text)) << text;
+}
+
+TEST(Json, AVeryLongPlaceLosesItsMiddle) {
+  const std::string key(300, 'k');
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "{\"" + key + "\":";
+  const auto error = read_json(text + "oops").error();
+  EXPECT_LT(error.path.size(), 1025U);
+  EXPECT_TRUE(error.path.starts_with("/kkk"));
+  EXPECT_TRUE(error.path.ends_with("kkk"));
+  EXPECT_NE(error.path.find("…"), std::string::npos);
+}
+
 // Good text with a few bytes changed: most is refused, and what is read reads back.
 RC_GTEST_PROP(JsonProperty, DamagedTextIsReadOrRefusedButNeverMisread, ()) {
   std::string bytes = canonical(make_json(3)).value();

@@ -7,105 +7,57 @@
 #include <memory>
 #include <optional>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include "assay/base/json.h"
+#include "assay/base/json_bytes.h"
+#include "assay/base/json_place.h"
 #include "assay/base/sha256.h"
 
 namespace assay {
 namespace {
 
-// Length of the well-formed sequence at the front, or 0.
-std::size_t sequence_length(std::string_view s) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  const auto tail = [&](std::size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
-  const unsigned char c = byte(0);
-  if (c < 0x80) return 1;
-  if (c >= 0xC2 && c <= 0xDF) return tail(1) ? 2 : 0;
-  if (c >= 0xE0 && c <= 0xEF) {
-    if (!tail(1) || !tail(2)) return 0;
-    if (c == 0xE0 && byte(1) < 0xA0) return 0;
-    if (c == 0xED && byte(1) > 0x9F) return 0;
-    return 3;
-  }
-  if (c >= 0xF0 && c <= 0xF4) {
-    if (!tail(1) || !tail(2) || !tail(3)) return 0;
-    if (c == 0xF0 && byte(1) < 0x90) return 0;
-    if (c == 0xF4 && byte(1) > 0x8F) return 0;
-    return 4;
-  }
-  return 0;
-}
-
-// Bytes that grow, written without a check for each: `room` is asked for first.
+// Bytes that grow, written without a check for each: `room` is asked for first. Short texts never leave the stack.
 class Buffer {
  public:
-  explicit Buffer(std::size_t capacity) : bytes_(std::make_unique_for_overwrite<char[]>(capacity)), capacity_(capacity) {}
-  char* room(std::size_t wanted) {
-    if (capacity_ - size_ < wanted) grow(wanted);
-    return bytes_.get() + size_;
+  explicit Buffer(std::size_t capacity) {
+    if (capacity <= sizeof first_) return;
+    grow(capacity);
   }
-  void took(const char* end) { size_ = static_cast<std::size_t>(end - bytes_.get()); }
+  char* room(std::size_t wanted) {
+    if (static_cast<std::size_t>(end_ - at_) < wanted) grow(wanted);
+    return at_;
+  }
+  void took(char* end) { at_ = end; }
   void put(std::string_view text) {
-    char* const at = room(text.size());
-    std::memcpy(at, text.data(), text.size());
-    size_ += text.size();
+    char* const to = room(text.size());
+    std::memcpy(to, text.data(), text.size());
+    at_ += text.size();
   }
   void put(char c) {
     *room(1) = c;
-    ++size_;
+    ++at_;
   }
-  std::size_t size() const { return size_; }
-  std::string_view view() const { return {bytes_.get(), size_}; }
-  void clear() { size_ = 0; }
+  std::size_t size() const { return static_cast<std::size_t>(at_ - begin_); }
+  std::string_view view() const { return {begin_, size()}; }
+  void clear() { at_ = begin_; }
 
  private:
   void grow(std::size_t wanted) {
-    capacity_ = std::max(capacity_ * 2, size_ + wanted);
-    auto larger = std::make_unique_for_overwrite<char[]>(capacity_);
-    std::memcpy(larger.get(), bytes_.get(), size_);
-    bytes_ = std::move(larger);
+    const std::size_t used = size();
+    const std::size_t capacity = std::max(static_cast<std::size_t>(end_ - begin_) * 2, used + wanted);
+    auto larger = std::make_unique_for_overwrite<char[]>(capacity);
+    std::memcpy(larger.get(), begin_, used);
+    more_ = std::move(larger);
+    begin_ = more_.get();
+    at_ = begin_ + used;
+    end_ = begin_ + capacity;
   }
-  std::unique_ptr<char[]> bytes_;
-  std::size_t capacity_, size_ = 0;
+  char first_[1024];
+  std::unique_ptr<char[]> more_;
+  char *begin_ = first_, *at_ = first_, *end_ = first_ + sizeof first_;
 };
-
-constexpr std::size_t block_bytes = 16;
-
-// Says, bit by bit, which of 16 bytes do not stand for themselves in a JSON string: controls, '"', '\\', and all that is not ASCII, which
-// is checked one by one. Writes the block as it is.
-#if defined(__SSE2__)
-inline unsigned put_block(char* to, __m128i block) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), block);
-  const __m128i special = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'))),
-                                       _mm_cmplt_epi8(block, _mm_set1_epi8(0x20)));  // signed: bytes from 0x80 on are below too
-  return static_cast<unsigned>(_mm_movemask_epi8(special));
-}
-inline unsigned copy_block(char* to, const char* from) { return put_block(to, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))); }
-inline unsigned copy_words(char* to, std::uint64_t low, std::uint64_t high) {
-  return put_block(to, _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
-}
-#else
-inline unsigned copy_block(char* to, const char* from) {
-  std::memcpy(to, from, block_bytes);
-  unsigned special = 0;
-  for (std::size_t i = 0; i < block_bytes; ++i) {
-    const auto c = static_cast<unsigned char>(from[i]);
-    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') special |= 1U << i;
-  }
-  return special;
-}
-inline unsigned copy_words(char* to, std::uint64_t low, std::uint64_t high) {
-  const std::uint64_t words[] = {low, high};
-  char block[block_bytes];
-  std::memcpy(block, words, block_bytes);
-  return copy_block(to, block);
-}
-#endif
 
 template <class Word>
 std::uint64_t load(const char* from) {
@@ -173,7 +125,7 @@ bool put_string(Buffer& out, std::string_view text, bool check) {
     }
     std::size_t length = 1;
     if (check) {
-      length = sequence_length({from, static_cast<std::size_t>(end - from)});
+      length = utf8_sequence({from, static_cast<std::size_t>(end - from)});
       if (length == 0) return false;
     }
     for (; length > 0; --length) *to++ = *from++;
@@ -181,6 +133,31 @@ bool put_string(Buffer& out, std::string_view text, bool check) {
   *to++ = '"';
   out.took(to);
   return true;
+}
+
+// Most strings are short and plain: those are written in one step. A std::string of this library has 16 bytes that can be read wherever it
+// keeps its text, within itself or in a block of more than that. False: nothing was written.
+bool put_short(Buffer& out, const std::string& text) {
+#if defined(__GLIBCXX__)
+  static_assert(sizeof(std::string) == 2 * block_bytes);
+  if (text.size() > block_bytes) return false;
+  char* to = out.room(2 * block_bytes);
+  *to++ = '"';
+  if ((copy_block(to, text.data()) & ((1U << text.size()) - 1)) != 0) return false;
+  to += text.size();
+  *to++ = '"';
+  out.took(to);
+  return true;
+#else
+  return false;
+#endif
+}
+
+// A document does not fit the nearest cache: what comes next is asked for while this is written.
+void fetch_ahead(const Json& value) {
+  if (value.is_object()) __builtin_prefetch(std::to_address(value.as_object().begin()));
+  else if (value.is_list()) __builtin_prefetch(value.as_list().data());
+  else if (value.is_string()) __builtin_prefetch(value.as_string().data());
 }
 
 constexpr std::size_t number_bytes_max = 32;
@@ -191,6 +168,8 @@ char* put_number(char* to, double x) {
     *to++ = '0';
     return to;
   }
+  // Where fmt writes no exponent, it writes what ECMAScript does, and in half the time of std::to_chars.
+  if (const double magnitude = std::fabs(x); magnitude >= 1e-4 && magnitude < 1e15) return fmt::format_to(to, FMT_COMPILE("{}"), x);
   char shortest[32];
   const char* const end = std::to_chars(shortest, shortest + sizeof shortest, std::fabs(x), std::chars_format::scientific).ptr;
   char digits[24];
@@ -236,13 +215,6 @@ char* put_number(char* to, double x) {
   return to;
 }
 
-// The way down to a value, for errors only: nothing is allocated while all is well.
-struct Step {
-  const Step* up = nullptr;
-  const std::string* key = nullptr;  // null: a list's item
-  std::size_t index = 0;
-};
-
 constexpr std::size_t piece = std::size_t{1} << 14;
 
 class Writer {
@@ -261,7 +233,7 @@ class Writer {
 
  private:
   // False: `failed_` says why, and nothing more is written.
-  bool put(const Json& value, const Step* step) {
+  bool put(const Json& value, const JsonPlace* step) {
     if (digest_ != nullptr && out_.size() >= piece) {
       digest_->update(out_.view());
       out_.clear();
@@ -278,15 +250,12 @@ class Writer {
     return true;
   }
 
-  bool error(const Step* step, std::string message, std::string remedy = {}, ErrorCode code = ErrorCode::malformed) {
-    std::string pointer;
-    for (; step != nullptr; step = step->up)
-      pointer.insert(0, "/" + (step->key != nullptr ? pointer_token(*step->key) : std::to_string(step->index)));
-    failed_ = Error{code, std::move(message), std::move(pointer), std::move(remedy)};
+  bool error(const JsonPlace* step, std::string message, std::string remedy = {}, ErrorCode code = ErrorCode::malformed) {
+    failed_ = Error{code, std::move(message), JsonPlace::pointer(step), std::move(remedy)};
     return false;
   }
 
-  bool put_int(std::int64_t value, const Step* step) {
+  bool put_int(std::int64_t value, const JsonPlace* step) {
     if (value > json_integer_max || value < -json_integer_max)
       return error(step, "the integer lies beyond ±(2^53−1)", "write it as a string");
     char* const to = out_.room(number_bytes_max);
@@ -294,7 +263,7 @@ class Writer {
     return true;
   }
 
-  bool put_double(double value, const Step* step) {
+  bool put_double(double value, const JsonPlace* step) {
     if (!std::isfinite(value)) return error(step, "NaN and infinities are not JSON");
     const double magnitude = std::fabs(value);
     if (magnitude >= 9007199254740992.0 && magnitude < 1e21)
@@ -303,16 +272,17 @@ class Writer {
     return true;
   }
 
-  bool put_text(std::string_view text, const Step* step) {
-    return put_string(out_, text, true) || error(step, "invalid UTF-8", "wrap bytes as {\"$base64\": …}");
+  bool put_text(const std::string& text, const JsonPlace* step) {
+    return put_short(out_, text) || put_string(out_, text, true) || error(step, "invalid UTF-8", "wrap bytes as {\"$base64\": …}");
   }
 
-  bool put_list(const JsonList& list, const Step* step) {
+  bool put_list(const JsonList& list, const JsonPlace* step) {
     if (++depth_ > limits_.depth_max) return too_deep(step);
     out_.put('[');
-    Step here{step};
+    JsonPlace here{step};
     for (; here.index < list.size(); ++here.index) {
       if (here.index > 0) out_.put(',');
+      if (here.index + 1 < list.size()) fetch_ahead(list[here.index + 1]);
       if (!put(list[here.index], &here)) return false;
     }
     out_.put(']');
@@ -320,10 +290,11 @@ class Writer {
     return true;
   }
 
-  bool put_object(const JsonObject& object, const Step* step) {
+  bool put_object(const JsonObject& object, const JsonPlace* step) {
     if (++depth_ > limits_.depth_max) return too_deep(step);
     out_.put('{');
-    Step here{step};
+    JsonPlace here{step};
+    for (const auto& [key, value] : object) fetch_ahead(value);
     for (const auto& [key, value] : object) {
       if (here.key != nullptr) out_.put(',');
       here.key = &key;
@@ -336,7 +307,7 @@ class Writer {
     return true;
   }
 
-  bool too_deep(const Step* step) {
+  bool too_deep(const JsonPlace* step) {
     return error(step, fmt::format("more than {} open containers", limits_.depth_max), "nest less deeply", ErrorCode::limit_exceeded);
   }
 
@@ -361,7 +332,7 @@ bool valid_utf8(std::string_view bytes) {
       ++at;
       continue;
     }
-    const std::size_t length = sequence_length(bytes.substr(at));
+    const std::size_t length = utf8_sequence(bytes.substr(at));
     if (length == 0) return false;
     at += length;
   }
@@ -369,11 +340,15 @@ bool valid_utf8(std::string_view bytes) {
 }
 
 std::string to_utf8(std::string_view bytes, std::size_t* replaced) {
+  if (valid_utf8(bytes)) {
+    if (replaced != nullptr) *replaced = 0;
+    return std::string(bytes);
+  }
   std::string out;
   out.reserve(bytes.size());
   std::size_t bad = 0;
   while (!bytes.empty()) {
-    const std::size_t length = sequence_length(bytes);
+    const std::size_t length = utf8_sequence(bytes);
     if (length == 0) {
       out += "\xEF\xBF\xBD";
       ++bad;
@@ -410,6 +385,13 @@ Result<std::string> canonical(const Json& value, const JsonLimits& limits) {
   Writer writer(limits);
   ASSAY_CHECK(writer.write(value));
   return std::string(writer.text());
+}
+
+Result<void> append_canonical(std::string& out, const Json& value, const JsonLimits& limits) {
+  Writer writer(limits);
+  ASSAY_CHECK(writer.write(value));
+  out += writer.text();
+  return {};
 }
 
 }  // namespace assay

@@ -34,7 +34,19 @@ Error Error::in(std::string_view outer) && {
   } else {
     path.insert(0, std::string(outer) + ".");
   }
+  path = short_place(std::move(path));
   return std::move(*this);
+}
+
+std::string short_place(std::string place) {
+  constexpr std::size_t shown_max = 1024, ends = 480;  // bytes; what is cut off is the middle: both ends say the most
+  if (place.size() <= shown_max) return place;
+  const auto inside = [&](std::size_t at) { return (static_cast<unsigned char>(place[at]) & 0xC0) == 0x80; };
+  std::size_t begin = ends, end = place.size() - ends;
+  for (int i = 0; i < 3 && inside(begin); ++i) --begin;
+  for (int i = 0; i < 3 && inside(end); ++i) ++end;
+  place.replace(begin, end - begin, "…");
+  return place;
 }
 
 std::string Error::text() const {

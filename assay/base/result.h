@@ -50,6 +50,9 @@ struct Error {
   std::string text() const;
 };
 
+/// A place that is longer than 1,024 bytes loses its middle, which an ellipsis stands for; whole UTF-8 sequences are kept.
+std::string short_place(std::string place);
+
 template <class T>
 using Result = std::expected<T, Error>;
 

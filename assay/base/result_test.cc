@@ -36,6 +36,19 @@ TEST(Result, PathsGrowFromInsideOut) {
   EXPECT_EQ((Error{ErrorCode::io, "m", "in.in", ""}).in("in").path, "in.in.in");
 }
 
+TEST(Result, ALongPlaceKeepsBothEnds) {
+  EXPECT_EQ(short_place("a/b"), "a/b");
+  std::string place = "begin";
+  while (place.size() < 3000) place += "é";
+  const std::string shown = short_place(place + "end");
+  EXPECT_TRUE(shown.starts_with("beginéé") && shown.ends_with("ééend")) << shown;
+  EXPECT_NE(shown.find("é…é"), std::string::npos);
+  EXPECT_LE(shown.size(), 1024U);
+  Error error{ErrorCode::io, "m", "x", ""};
+  for (int i = 0; i < 1000; ++i) error = std::move(error).in("layer");
+  EXPECT_LE(error.path.size(), 1100U);
+}
+
 TEST(Result, TextHasMessagePlaceAndRemedy) {
   EXPECT_EQ((Error{ErrorCode::over_budget, "too dear", "calls", "raise it"}).text(),
             "too dear (over_budget)\n  at   calls\n  try  raise it");

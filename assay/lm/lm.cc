@@ -1,5 +1,6 @@
 #include "assay/lm/lm.h"
 
+#include "assay/base/object_text.h"
 #include "assay/base/sha256.h"
 
 namespace assay {
@@ -67,13 +68,49 @@ Json request_json(const LmRequest& request, const Lane& lane) {
   model.set("digest", or_null(lane.model_sha256));
   JsonObject out;
   out.set("messages", std::move(messages));
-  out.set("config", request.config);
+  out.set("config", request.config.get());
   out.set("seed", request.seed ? Json(*request.seed) : Json());
   out.set("schema", request.schema);
   out.set("tools", request.tools);
   out.set("model", std::move(model));
   out.set("rollout", request.rollout);
   return out;
+}
+
+Result<std::string> request_text(const LmRequest& request, const Lane& lane, const JsonLimits& limits) {
+  std::string out;
+  out.reserve(1024);
+  ObjectText whole(out, limits.depth_max - 1);
+  whole.value("config", request.config);
+  whole.member("messages") += '[';
+  for (const Message& message : request.messages) {
+    if (&message != request.messages.data()) out += ',';
+    ObjectText one(out, limits.depth_max - 3);  // inside request, list and message
+    one.value("content", message.content);
+    one.text("role", message.role);
+    ASSAY_CHECK(one.finish());
+  }
+  out += ']';
+  whole.member("model");
+  ObjectText model(out, limits.depth_max - 2);
+  model.value("digest", or_null(lane.model_sha256));
+  model.text("id", lane.model);
+  ASSAY_CHECK(model.finish());
+  whole.value("rollout", request.rollout);
+  whole.value("schema", request.schema);
+  whole.value("seed", request.seed ? Json(*request.seed) : Json());
+  whole.value("tools", request.tools);
+  ASSAY_CHECK(whole.finish());
+  return out;
+}
+
+Result<std::string> LM::lane_id() const {
+  const std::scoped_lock lock(id_mutex_);
+  if (named_ != lane()) {
+    ASSAY_TRY(id_, lane().id());
+    named_ = lane();
+  }
+  return id_;
 }
 
 Result<std::int64_t> LM::prompt_tokens_max(const LmRequest& request) const {

@@ -8,12 +8,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "assay/base/clock.h"
 #include "assay/base/json.h"
+#include "assay/base/shared_json.h"
 #include "assay/contract/privacy.h"
 #include "assay/lm/logprobs.h"
 #include "assay/trace/usage.h"
@@ -30,6 +32,7 @@ struct Lane {
   Json to_json() const;
   static Result<Lane> read(const Json& value);
   Result<std::string> id() const;
+  bool operator==(const Lane&) const = default;
 };
 
 struct Message {
@@ -40,7 +43,7 @@ struct Message {
 
 struct LmRequest {
   std::vector<Message> messages;
-  Json config;                     ///< the artifact's, after overrides
+  SharedJson config;               ///< the artifact's, after overrides
   std::optional<std::int64_t> seed;
   Json schema;                     ///< what the lane must keep to, or null (docs/templates/chat-1.md)
   Json tools = JsonObject{};
@@ -49,6 +52,8 @@ struct LmRequest {
 
 /// REQUEST as recorded and hashed; `request_hash = hash(request_json(…))`.
 Json request_json(const LmRequest& request, const Lane& lane);
+/// canonical(request_json(…)), without making the JSON value first. Errors: those of `canonical`.
+Result<std::string> request_text(const LmRequest& request, const Lane& lane, const JsonLimits& limits = {});
 
 struct LmResponse {
   std::string content;        ///< bytes as they came; the record keeps invalid UTF-8 as {"$base64"}
@@ -61,6 +66,8 @@ class LM {
  public:
   virtual ~LM() = default;
   virtual const Lane& lane() const = 0;
+  /// lane().id(), worked out once.
+  Result<std::string> lane_id() const;
   /// Errors: `unavailable`, `timed_out`, `cancelled`, `limit_exceeded` (context overflow, refused before generating), `refused`.
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
   /// As `complete`, for lanes that pay: `on_paid` is told of each payment as soon as it is made, or may have been made (data of a record's
@@ -79,6 +86,11 @@ class LM {
   virtual int concurrency() const { return 4; }
   /// What it can do, as Compatibility names it: "json_schema", "context:2048", …
   virtual std::vector<std::string> capabilities() const { return {}; }
+
+ private:
+  mutable std::mutex id_mutex_;
+  mutable std::optional<Lane> named_;  // the lane that `id_` belongs to: one may still change while it is being set up
+  mutable std::string id_;
 };
 
 }  // namespace assay

@@ -58,6 +58,25 @@ TEST(LmRequest, HasTheHashOfTheWorkedCase) {
   EXPECT_EQ(hash(request_json(case_request(), case_lane())).value(), "88097c5470cb2fce04c6c6354463a0fff223da99e90b6f8d7c1d95f0722aa8c7");
 }
 
+TEST(LmRequest, ItsTextIsItsCanonicalJson) {
+  LmRequest request = case_request();
+  EXPECT_EQ(request_text(request, case_lane()).value(), canonical(request_json(request, case_lane())).value());
+  request.seed.reset();
+  request.rollout = 1003;
+  request.schema = JsonObject{{"type", "string"}, {"enum", JsonList{Json("é\n")}}};
+  request.tools = JsonObject{{"b", 1}, {"a", JsonList{}}};
+  request.messages.push_back({"tool \"x\"", JsonList{Json(JsonObject{{"type", "text"}, {"text", "a"}})}});
+  EXPECT_EQ(request_text(request, Lane{}).value(), canonical(request_json(request, Lane{})).value());
+  request.messages.push_back({"user", Json(std::string("\xff"))});
+  EXPECT_EQ(request_text(request, Lane{}).error().code, ErrorCode::malformed);
+}
+
+TEST(Lm, KeepsTheIdOfItsLane) {
+  const ScriptedLM lm(std::map<std::string, std::string>{});
+  EXPECT_EQ(lm.lane_id().value(), lm.lane().id().value());
+  EXPECT_EQ(lm.lane_id().value(), hash(lm.lane().to_json()).value());
+}
+
 TEST(LmRequest, EachMemberCounts) {
   const std::string before = hash(request_json(case_request(), case_lane())).value();
   const auto differs = [&](auto change) {

@@ -162,6 +162,8 @@ class CallReader {
     const auto lane = lanes_.find(lane_id);
     if (lane == lanes_.end()) return fail(ErrorCode::malformed, fmt::format("lane {} is not among the lanes of run_start", lane_id));
     call.answer.lane = lane->second;
+    call.answer.lane_id = lane_id;
+    call.answer.request_hash = call.request_hash;
     call.request = entry.data.at("request");
     ASSAY_CHECK(put_blobs_back(call.request, blobs_));
     ASSAY_TRY(const std::string computed, hash(call.request));
@@ -272,9 +274,8 @@ Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRe
   Call* nearest = nullptr;
   for (Call& call : at->second) {
     if (call.used) continue;
-    const Json asked = request_json(request, call.answer.lane);
-    ASSAY_TRY(const std::string asked_hash, hash(asked));
-    if (asked_hash == call.request_hash) {
+    ASSAY_TRY(const std::string asked, request_text(request, call.answer.lane));
+    if (sha256_hex(asked) == call.request_hash) {
       call.used = true;
       if (!call.answered) {
         ran_out_ = true;

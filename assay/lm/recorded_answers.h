@@ -23,6 +23,8 @@ namespace assay {
 struct RecordedAnswer {
   LmResponse response;  ///< usage with recorded cost, latency and from_cache
   Lane lane;            ///< that answered
+  std::string lane_id;
+  std::string request_hash;  ///< of the request as it was asked again: the same
   bool failed = false;  ///< the call ended in an error: `error`
   Error error;
 };

@@ -1,9 +1,12 @@
 #include "assay/program/call.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <fmt/format.h>
 
+#include "assay/base/object_text.h"
+#include "assay/base/sha256.h"
 #include "assay/lm/recorded_answers.h"
 #include "assay/lm/response_cache.h"
 #include "assay/trace/contract.h"
@@ -11,15 +14,16 @@
 namespace assay {
 namespace {
 
+constexpr std::size_t data_depth_max = JsonLimits{}.depth_max - 2;  // inside a line and its data
+
 Json recorded_bytes(const std::string& bytes) {
   if (valid_utf8(bytes)) return Json(bytes);
   return JsonObject{{"$base64", base64(bytes)}};
 }
 
-// REQUEST as it stands in the record: long texts may be kept once, as a blob. The hash is that of the whole request.
-Result<Json> recorded_request(const Context& node, const Json& request) {
-  if (!node.settings().journal) return request;
-  Json out = request;
+// REQUEST as it stands in a journal: long texts are kept once, as a blob. The hash is that of the whole request.
+Result<Json> journal_request(const Context& node, const LmRequest& request, const Lane& lane) {
+  Json out = request_json(request, lane);
   for (Json& message : out.as_object().find("messages")->as_list()) {
     Json* content = message.as_object().find("content");
     if (!content->is_string()) continue;
@@ -43,21 +47,23 @@ struct Call {
   const Context& node;
   const Lane& lane;
   const LmRequest& request;
-  Json json;
-  std::string request_hash, lane_id;
-  CallId call_id;
+  std::string text = {};  // canonical REQUEST, for the hash and for the record
+  std::string request_hash = {}, lane_id = {};
+  CallId call_id = {};
 };
 
-Result<Call> begin_call(const Context& node, const Lane& lane, const LmRequest& request) {
-  Call call{node, lane, request, Json(), "", "", ""};
-  if (node.recorded() || node.settings().cache != nullptr) {  // nobody else asks for them
-    call.json = request_json(request, lane);
-    ASSAY_TRY(call.request_hash, hash(call.json));
-    ASSAY_TRY(call.lane_id, lane.id());
-  }
-  const std::int64_t index = node.next_call_index();
-  if (node.callback() != nullptr) call.call_id = call_id_of(node.trace_id(), fmt::format("{}#{}", node.path(), index));
-  return call;
+// Request and hash as text; only a record or a cache asks for them.
+Result<void> write_request(Call& call) {
+  JsonLimits limits;
+  if (call.node.recorded()) limits.depth_max = data_depth_max;
+  ASSAY_TRY(call.text, request_text(call.request, call.lane, limits));
+  call.request_hash = sha256_hex(call.text);
+  return {};
+}
+
+void name_call(Call& call) {
+  const std::int64_t index = call.node.next_call_index();
+  if (call.node.callback() != nullptr) call.call_id = call_id_of(call.node.trace_id(), fmt::format("{}#{}", call.node.path(), index));
 }
 
 void tell_start(const Call& call) {
@@ -71,11 +77,27 @@ void tell_end(const Call& call, const Result<LmResponse>& answer) {
   });
 }
 
+// What lm_request and cache_hit begin with: which lane was or would have been asked what.
+Result<void> put_request(ObjectText& data, const Call& call) {
+  data.text("lane_id", call.lane_id);
+  if (call.node.settings().journal) {
+    ASSAY_TRY(const Json request, journal_request(call.node, call.request, call.lane));
+    data.value("request", request);
+  } else {
+    data.raw("request", call.text);
+  }
+  data.text("request_hash", call.request_hash);
+  return {};
+}
+
 Result<void> record_request(const Call& call) {
   if (!call.node.recorded()) return {};
-  ASSAY_TRY(Json request, recorded_request(call.node, call.json));
-  return call.node.record("lm_request",
-                          JsonObject{{"lane_id", call.lane_id}, {"request", std::move(request)}, {"request_hash", call.request_hash}});
+  std::string text;
+  text.reserve(call.text.size() + 256);
+  ObjectText data(text, data_depth_max);
+  ASSAY_CHECK(put_request(data, call));
+  ASSAY_CHECK(data.finish());
+  return call.node.record_text("lm_request", text);
 }
 
 // Members that a line has only when the call had them.
@@ -97,7 +119,8 @@ Result<void> record_response(const Call& call, const LmResponse& answer) {
 
 Result<void> record_hit(const Call& call, const LmResponse& answer) {
   if (!call.node.recorded()) return {};
-  ASSAY_TRY(Json request, recorded_request(call.node, call.json));
+  ASSAY_TRY(Json request, call.node.settings().journal ? journal_request(call.node, call.request, call.lane)
+                                                       : Result<Json>(request_json(call.request, call.lane)));
   JsonObject data{{"lane_id", call.lane_id},
                   {"request", std::move(request)},
                   {"request_hash", call.request_hash},
@@ -177,10 +200,11 @@ Result<LmResponse> ask(const Call& call, LM& lm) {
   const std::int64_t begin = effects.clock->steady_ns();
   Result<void> recorded;
   std::int64_t paid = 0;
-  auto answer = ask_lane(lm, call.request, effects.wait, [&](const Json& payment) {
+  const auto on_paid = [&](const Json& payment) {
     if (const Json& amount = payment.at("amount_msats"); amount.is_int()) paid += amount.as_int();
     if (auto written = call.node.record("payment", payment); !written) recorded = std::move(written);
-  });
+  };
+  auto answer = ask_lane(lm, call.request, effects.wait, std::ref(on_paid));
   if (!answer) {
     if (reservation && paid > 0) reservation->settle({.calls = 1, .tokens = worst.tokens, .msats = paid});
     answer = std::unexpected(lane_error(effects, std::move(answer.error()), paid > 0));
@@ -221,7 +245,10 @@ Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
 
 Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
   ASSAY_TRY(RecordedAnswer recorded, node.settings().answers->next(node.path(), request));
-  ASSAY_TRY(const Call call, begin_call(node, recorded.lane, request));
+  Call call{node, recorded.lane, request};
+  ASSAY_CHECK(write_request(call));
+  call.lane_id = recorded.lane_id;
+  name_call(call);
   tell_start(call);
   Result<LmResponse> answer = retell(call, recorded);
   tell_end(call, answer);
@@ -240,7 +267,12 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   LM& lm = *settings.lm;
   ASSAY_CHECK(check_time(context.effects()));
   ASSAY_CHECK(check_privacy(context.effects().privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
-  ASSAY_TRY(const Call call, begin_call(context, lm.lane(), request));
+  Call call{context, lm.lane(), request};
+  if (context.recorded() || settings.cache != nullptr) {
+    ASSAY_CHECK(write_request(call));
+    ASSAY_TRY(call.lane_id, lm.lane_id());
+  }
+  name_call(call);
   tell_start(call);
   Result<LmResponse> answer = [&]() -> Result<LmResponse> {
     if (settings.cache == nullptr) return ask(call, lm);

@@ -48,19 +48,29 @@ struct Values {
   const Json& outputs;
 };
 
+const Json& value_of(const SlotPart& part, const Values& values) {
+  const bool input = starts(part.text, "inputs.");
+  return (input ? values.inputs : values.outputs).at(std::string_view(part.text).substr(input ? 7 : 8));
+}
+
 Result<std::string> fill(const std::vector<SlotPart>& slot, const Values& values) {
+  std::size_t bytes = 0;  // what the texts need; other values may need more
+  for (const SlotPart& part : slot) {
+    if (!part.placeholder) bytes += part.text.size();
+    else if (part.text == "instructions") bytes += values.signature.instructions.size();
+    else if (const Json& value = value_of(part, values); value.is_string()) bytes += value.as_string().size();
+  }
   std::string out;
+  out.reserve(bytes);
   for (const SlotPart& part : slot) {
     if (!part.placeholder) {
       out += part.text;
     } else if (part.text == "instructions") {
       out += values.signature.instructions;
+    } else if (const Json& value = value_of(part, values); value.is_string()) {
+      out += value.as_string();
     } else {
-      const bool input = starts(part.text, "inputs.");
-      const std::string key = part.text.substr(input ? 7 : 8);
-      const Json& value = (input ? values.inputs : values.outputs).at(key);
-      ASSAY_TRY(const std::string text, value_text(value));
-      out += text;
+      ASSAY_CHECK(append_canonical(out, value));
     }
   }
   return out;
@@ -163,6 +173,7 @@ Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& sign
 
 Result<std::vector<Message>> ChatTemplate::render(const Signature& signature, const JsonList& demos, const Json& inputs) const {
   std::vector<Message> messages;
+  messages.reserve(2 + 2 * demos.size());
   ASSAY_TRY(std::string system, fill(system_, {signature, inputs, Json()}));
   messages.push_back({"system", Json(std::move(system))});
   for (const Json& demo : demos) {
@@ -180,9 +191,10 @@ Result<std::vector<Message>> ChatTemplate::render(const Signature& signature, co
 
 Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_view text, std::vector<Repair>* repairs) const {
   std::size_t replaced = 0;
-  const std::string clean = to_utf8(text, &replaced);
+  std::string clean;
+  if (!valid_utf8(text)) text = clean = to_utf8(text, &replaced);
   if (replaced > 0 && repairs != nullptr) repairs->push_back({"utf8", fmt::format("{} invalid bytes", replaced)});
-  std::string_view rest = trim(clean);
+  std::string_view rest = trim(text);
   JsonObject outputs;
   for (std::size_t i = 0; i < assistant_.size(); ++i) {
     const SlotPart& part = assistant_[i];
@@ -197,20 +209,21 @@ Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_v
       }
       continue;
     }
-    const std::string name = part.text.substr(8);
+    const std::string_view name = std::string_view(part.text).substr(8);
     const bool last = i + 1 == assistant_.size();
     std::size_t end = rest.size();
     if (!last) {
       const std::string_view next = trim(assistant_[i + 1].text);
       const std::size_t found = next.empty() ? rest.size() : rest.find(next);
       if (found == std::string_view::npos && i + 2 < assistant_.size()) {
-        return fail(ErrorCode::unreadable, fmt::format("'{}' does not follow the field '{}'", next, name), "", "answer." + name);
+        return fail(ErrorCode::unreadable, fmt::format("'{}' does not follow the field '{}'", next, name), "",
+                    fmt::format("answer.{}", name));
       }
       end = std::min(found, rest.size());
     }
     auto value = value_from_text(rest.substr(0, end), signature.output(name)->schema, repairs);
-    if (!value) return std::unexpected(std::move(value.error()).in("answer." + name));
-    outputs.set(name, std::move(*value));
+    if (!value) return std::unexpected(std::move(value.error()).in(fmt::format("answer.{}", name)));
+    outputs.set(std::string(name), std::move(*value));
     rest = rest.substr(end);
   }
   return Json(std::move(outputs));

@@ -1,5 +1,7 @@
 #include "assay/program/context.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
@@ -17,26 +19,35 @@ std::string join(std::string_view parent, std::string_view segment) {
 }  // namespace
 
 Context::Context(Effects effects, Settings settings)
-    : effects_(effects), settings_(std::make_shared<const Settings>(std::move(settings))), shared_(std::make_shared<Shared>()) {
+    : effects_(std::move(effects)),
+      settings_(std::make_shared<const Settings>(std::move(settings))),
+      shared_(std::make_shared<Shared>()),
+      calls_(new_counter()) {}
+
+const std::string& Context::trace_id() const {
   // Without a record (benches, tests) there is no run id; call ids are then those of an empty one.
-  shared_->trace_id = trace_id_of(effects_.recorder != nullptr ? effects_.recorder->run_id() : "", "");
+  std::call_once(shared_->trace_id_made,
+                 [&] { shared_->trace_id = trace_id_of(effects_.recorder != nullptr ? effects_.recorder->run_id() : "", ""); });
+  return shared_->trace_id;
 }
 
 Context Context::child(std::string_view name) const {
-  const std::string base = join(path_, name);
+  std::string base = join(path_, name);
   std::int64_t index = 0;
   {
     const std::lock_guard lock(shared_->mutex);
     index = shared_->names[base]++;
   }
   Context out = *this;
-  out.path_ = index == 0 ? base : fmt::format("{}:{}", base, index);
+  out.path_ = index == 0 ? std::move(base) : fmt::format("{}:{}", base, index);
+  out.calls_ = new_counter();
   return out;
 }
 
 Context Context::at(std::string_view segment) const {
   Context out = *this;
   out.path_ = join(path_, segment);
+  out.calls_ = new_counter();
   return out;
 }
 
@@ -71,6 +82,11 @@ Result<void> Context::record_at(std::string_view node, std::string_view type, Js
   return effects_.recorder->append(type, node, std::move(data));
 }
 
+Result<void> Context::record_text(std::string_view type, std::string_view data) const {
+  if (effects_.recorder == nullptr) return {};
+  return effects_.recorder->append_text(type, path_, data);
+}
+
 Result<Json> Context::compact_text(const std::string& text) const {
   if (!settings_->journal || text.size() < blob_bytes_min || effects_.recorder == nullptr) return Json(text);
   const std::string id = sha256_hex(text);
@@ -82,10 +98,7 @@ Result<Json> Context::compact_text(const std::string& text) const {
   return Json(JsonObject{{"$blob", id}});
 }
 
-std::int64_t Context::next_call_index() const {
-  const std::lock_guard lock(shared_->mutex);
-  return shared_->calls[path_]++;
-}
+std::int64_t Context::next_call_index() const { return (*calls_)++; }
 
 void Context::add_usage(const LmUsage& usage) const {
   const std::lock_guard lock(shared_->mutex);
@@ -95,6 +108,22 @@ void Context::add_usage(const LmUsage& usage) const {
 Totals Context::totals() const {
   const std::lock_guard lock(shared_->mutex);
   return shared_->totals;
+}
+
+namespace {
+
+bool has_dollar_key(const Json& value) {
+  if (value.is_list()) return std::any_of(value.as_list().begin(), value.as_list().end(), has_dollar_key);
+  if (!value.is_object()) return false;
+  return std::any_of(value.as_object().begin(), value.as_object().end(),
+                     [](const auto& member) { return member.first.starts_with('$') || has_dollar_key(member.second); });
+}
+
+}  // namespace
+
+const Json& recorded_value(const Json& value, Json& wrapped) {
+  if (!has_dollar_key(value)) return value;
+  return wrapped = recorded_value(value);
 }
 
 Json recorded_value(const Json& value) {

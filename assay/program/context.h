@@ -52,6 +52,7 @@ struct Settings {
   std::shared_ptr<DspyCallback> get_callback() const { return callback_; }
 
  private:
+  friend class Context;
   std::shared_ptr<DspyCallback> callback_;
 };
 
@@ -63,8 +64,8 @@ class Context {
   const Settings& settings() const { return *settings_; }
   const std::string& path() const { return path_; }
   std::int64_t rollout() const { return rollout_; }
-  const std::string& trace_id() const { return shared_->trace_id; }
-  DspyCallback* callback() const { return settings_->get_callback().get(); }
+  const std::string& trace_id() const;
+  DspyCallback* callback() const { return settings_->callback_.get(); }
 
   /// A node below this one: `name`, or `name:1`, `name:2` … for later calls of the same name under this parent.
   Context child(std::string_view name) const;
@@ -80,9 +81,11 @@ class Context {
   /// Appends to the record, if there is one.
   Result<void> record(std::string_view type, Json data) const;
   Result<void> record_at(std::string_view node, std::string_view type, Json data) const;
+  /// The same for RunRecorder::append_text.
+  Result<void> record_text(std::string_view type, std::string_view data) const;
   /// In a journal `{"$blob": hash}` for a text over 256 bytes (written once, as a `blob` line), else the text itself.
   Result<Json> compact_text(const std::string& text) const;
-  /// LM calls made so far at this path, counting this one: the k of formats.md §5.
+  /// LM calls made so far through this node and its copies, before this one: the k of formats.md §5.
   std::int64_t next_call_index() const;
   /// Adds to the running totals of this context's run.
   void add_usage(const LmUsage& usage) const;
@@ -92,20 +95,25 @@ class Context {
   struct Shared {
     std::mutex mutex;
     std::map<std::string, std::int64_t> names;  // path → calls so far
-    std::map<std::string, std::int64_t> calls;  // path → LM calls so far
     std::set<std::string> blobs;                // hashes of long texts already written
     Totals totals;
-    std::string trace_id;
+    std::once_flag trace_id_made;
+    std::string trace_id;  // only made when somebody asks
   };
+  using Counter = std::shared_ptr<std::atomic<std::int64_t>>;
+  static Counter new_counter() { return std::make_shared<std::atomic<std::int64_t>>(0); }
   Effects effects_;
   std::shared_ptr<const Settings> settings_;
   std::shared_ptr<Shared> shared_;
   std::string path_;
   std::int64_t rollout_ = 0;
+  Counter calls_;  // LM calls of this node; its copies share it, and it goes with them
 };
 
 /// Values of fields as recorded: in objects, real keys that begin with '$' are written with that '$' doubled.
 Json recorded_value(const Json& value);
+/// The same without a copy where no key begins so: `value` itself then, else what is put into `wrapped`.
+const Json& recorded_value(const Json& value, Json& wrapped);
 /// Inverse of `recorded_value`.
 Json value_of_recorded(const Json& value);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/object_text.h"
 #include "assay/base/random.h"
 #include "assay/program/call.h"
 #include "assay/trace/contract.h"
@@ -9,25 +10,27 @@
 namespace assay {
 namespace {
 
+constexpr std::size_t data_depth_max = JsonLimits{}.depth_max - 2;  // inside a line and its data
+
 Json error_json(const Error& error) {
   return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
 }
 
 // The artifact's config, with the run's overrides on top; an override is recorded, for it is not the module's own behaviour.
-Result<Json> effective_config(const Context& node, const Json& config) {
+Result<SharedJson> effective_config(const Context& node, const SharedJson& config) {
   const Json& override = node.settings().config_override;
   if (!override.is_object() || override.as_object().empty()) return config;
-  Json out = config;
+  Json out = config.get();
   for (const auto& [key, value] : override.as_object()) {
     ASSAY_CHECK(node.record("override", JsonObject{{"what", "config." + key}, {"value", value}}));
     out.set(key, value);
   }
-  return out;
+  return SharedJson(std::move(out));
 }
 
 Result<std::optional<std::int64_t>> seed_of(const Context& node, const Json& config, std::int64_t rollout) {
   const Json& policy = config.at("seed_policy");
-  const std::string text = policy.is_string() ? policy.as_string() : "fixed";
+  const std::string_view text = policy.is_string() ? std::string_view(policy.as_string()) : "fixed";
   if (text == "none") return std::optional<std::int64_t>();
   if (text == "fixed") return std::optional<std::int64_t>(node.effects().seed);
   if (text == "per_rollout") {
@@ -44,9 +47,9 @@ Result<Json> read_one(const Context& node, const Predictor& predictor, const Cha
     ASSAY_CHECK(node.record("repair", JsonObject{{"kind", repair.kind}, {"detail", to_utf8(repair.detail)}}));
   }
   if (!outputs) return outputs;
-  auto checked = predictor.signature.check_outputs(*outputs);
+  auto checked = predictor.signature.fit_outputs(*outputs);
   if (!checked) return fail(ErrorCode::unreadable, checked.error().message, "", checked.error().path);
-  return checked;
+  return outputs;
 }
 
 Result<Prediction> answer(const Context& node, const Predictor& predictor, const Json& inputs) {
@@ -67,6 +70,7 @@ Result<Prediction> answer(const Context& node, const Predictor& predictor, const
   if (count < 1 || count > 64)
     return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
   Prediction prediction;
+  prediction.completions.reserve(static_cast<std::size_t>(count));
   Result<Json> first_problem;
   for (std::int64_t i = 0; i < count; ++i) {
     request.rollout = node.rollout() * count + i;
@@ -175,6 +179,43 @@ Result<Prediction> refine(const Context& node, const RefineRule& rule, const For
               "raise the attempts, lower the threshold, or set on_exhausted = \"best\"", node.path());
 }
 
+Result<void> record_start(const Context& node, std::string_view node_type, std::string_view node_name, const Json& inputs) {
+  if (!node.recorded()) return {};
+  std::string text;
+  text.reserve(512);
+  ObjectText data(text, data_depth_max);
+  Json wrapped;
+  data.value("inputs", recorded_value(inputs, wrapped));
+  data.text("name", node_name);
+  data.text("node_type", node_type);
+  ASSAY_CHECK(data.finish());
+  return node.record_text("node_start", text);
+}
+
+Result<void> record_end(const Context& node, const Result<Prediction>& result) {
+  if (!node.recorded()) return {};
+  std::string text;
+  text.reserve(256);
+  ObjectText data(text, data_depth_max);
+  Json wrapped;
+  data.value("error", result ? Json() : error_json(result.error()));
+  data.value("outputs", result ? recorded_value(result->outputs, wrapped) : wrapped);
+  data.text("status", result ? "ok" : result.error().code == ErrorCode::cancelled ? "cancelled" : "error");
+  ASSAY_CHECK(data.finish());
+  return node.record_text("node_end", text);
+}
+
+// What a user's reward, metric or lane throws is an error like others: the end is still reported, the run goes on.
+Result<Prediction> guarded(const Context& node, const std::function<Result<Prediction>()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& thrown) {
+    return fail(ErrorCode::internal, fmt::format("the module threw: {}", thrown.what()), "", node.path());
+  } catch (...) {
+    return fail(ErrorCode::internal, "the module threw an exception", "", node.path());
+  }
+}
+
 }  // namespace
 
 Json Predictor::default_config() {
@@ -205,40 +246,29 @@ Result<Predictor> Predictor::read(const Json& value) {
 }
 
 Json Predictor::to_json() const {
-  return JsonObject{{"kind", kind}, {"signature", signature.to_json()}, {"demos", demos}, {"template", template_json}, {"config", config}};
+  return JsonObject{
+      {"kind", kind}, {"signature", signature.to_json()}, {"demos", demos}, {"template", template_json}, {"config", config.get()}};
 }
 
 Result<Prediction> run_node(const Context& node, std::string_view node_type, std::string_view node_name, const Json& inputs,
                             const std::function<Result<Prediction>()>& work) {
   const CallId call_id = node.callback() != nullptr ? call_id_of(node.trace_id(), node.path()) : CallId();
-  if (node.recorded())
-    ASSAY_CHECK(node.record("node_start", JsonObject{{"node_type", node_type}, {"name", node_name}, {"inputs", recorded_value(inputs)}}));
+  ASSAY_CHECK(record_start(node, node_type, node_name, inputs));
   notify(node.callback(), [&](DspyCallback& c) { c.on_module_start(call_id, node.path(), Example(inputs)); });
-  Result<Prediction> result = std::unexpected(Error{ErrorCode::internal, "the module threw an exception", node.path(), ""});
-  try {
-    result = work();
-  } catch (const std::exception& thrown) {  // a user's reward, metric or lane: the end is still reported, the run goes on as an error
-    result = fail(ErrorCode::internal, fmt::format("the module threw: {}", thrown.what()), "", node.path());
-  } catch (...) {
-  }
+  Result<Prediction> result = guarded(node, work);
   notify(node.callback(), [&](DspyCallback& c) { c.on_module_end(call_id, result); });
-  if (!node.recorded()) return result;
-  Json end = JsonObject{{"outputs", Json()}, {"status", "ok"}, {"error", Json()}};
-  if (result) {
-    end.set("outputs", recorded_value(result->outputs));
-  } else {
-    end.set("status", result.error().code == ErrorCode::cancelled ? "cancelled" : "error");
-    end.set("error", error_json(result.error()));
-  }
-  ASSAY_CHECK(node.record("node_end", std::move(end)));
+  ASSAY_CHECK(record_end(node, result));
   return result;
 }
 
 Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs,
                                  std::string_view path) {
   const Context node = parent.child(name);
-  ASSAY_TRY(const Json typed, predictor.signature.check_inputs(inputs));
-  auto result = run_node(node, "Predict", predictor.signature.name, typed, [&] { return answer(node, predictor, typed); });
+  std::optional<Json> filled;
+  ASSAY_CHECK(predictor.signature.fit_inputs(inputs, filled));
+  const Json& typed = filled ? *filled : inputs;
+  const auto work = [&] { return answer(node, predictor, typed); };
+  auto result = run_node(node, "Predict", predictor.signature.name, typed, std::ref(work));
   if (result && node.settings().trace != nullptr) {
     node.settings().trace->steps.push_back({std::string(path.empty() ? name : path), typed, result->outputs});
   }

@@ -22,7 +22,7 @@ struct Predictor {
   Signature signature;
   JsonList demos;       ///< [{"inputs":{…},"outputs":{…}}]
   Json template_json;   ///< TEMPLATE
-  Json config;          ///< CONFIG
+  SharedJson config;    ///< CONFIG
   std::shared_ptr<const ChatTemplate> chat = {};  ///< `template_json` as read, if it has been: set by `read` and by Predict
 
   static Json default_config();

@@ -114,12 +114,13 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   else return step.error("kind", fmt::format("unknown kind '{}'", kind), "predict or chain_of_thought");
   predictor.signature = kind == "predict" ? signature->second : with_reasoning(signature->second);
   predictor.template_json = ChatTemplate::make(predictor.signature);
-  predictor.config = Predictor::default_config();
+  Json settings = Predictor::default_config();
   if (step.has("config")) {
     ASSAY_TRY(const TomlTable config, step.table("config"));
     ASSAY_CHECK(config.only({"temperature", "top_p", "max_tokens", "stop", "n", "seed_policy", "constrain", "logprobs", "top_logprobs"}));
-    ASSAY_CHECK(read_config(config, predictor.config));
+    ASSAY_CHECK(read_config(config, settings));
   }
+  predictor.config = std::move(settings);
   if (step.has("slots")) {
     ASSAY_TRY(const TomlTable slots, step.table("slots"));
     ASSAY_CHECK(slots.only({"system", "user", "assistant"}));

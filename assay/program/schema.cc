@@ -176,10 +176,23 @@ std::string_view strip_decoration(std::string_view text, std::vector<Repair>* re
   return text;
 }
 
+// The values of a Literal as they stand in its schema; null when it is none.
+const JsonList* literals(const Json& schema) {
+  if (type_of(schema) != "string") return nullptr;
+  const Json& values = schema.at("enum");
+  if (!values.is_list() || !std::any_of(values.as_list().begin(), values.as_list().end(), [](const Json& v) { return v.is_string(); }))
+    return nullptr;
+  return &values.as_list();
+}
+
+bool contains(const JsonList& values, std::string_view text) {
+  return std::any_of(values.begin(), values.end(), [&](const Json& value) { return value.is_string() && value.as_string() == text; });
+}
+
 Result<Json> literal_from_text(std::string_view text, const Json& schema, std::vector<Repair>* repairs) {
+  if (contains(*literals(schema), text)) return Json(text);
   const auto values = literal_values(schema);
   const auto exact = [&](std::string_view t) { return std::find(values.begin(), values.end(), t) != values.end(); };
-  if (exact(text)) return Json(text);
   std::vector<Repair> needed;
   const std::string_view bare = strip_decoration(text, &needed);
   std::string found;
@@ -265,9 +278,9 @@ Result<void> check_value(const Json& value, const Json& schema) {
   const std::string_view type = type_of(schema);
   if (type == "string") {
     if (!value.is_string()) return mismatch("a string", value);
-    const auto values = literal_values(schema);
-    if (!values.empty() && std::find(values.begin(), values.end(), value.as_string()) == values.end()) {
-      return mismatch(fmt::format("one of {} values", values.size()), value);
+    const JsonList* const values = literals(schema);
+    if (values != nullptr && !contains(*values, value.as_string())) {
+      return mismatch(fmt::format("one of {} values", literal_values(schema).size()), value);
     }
     return {};
   }
@@ -297,13 +310,15 @@ Result<void> check_value(const Json& value, const Json& schema) {
 Result<Json> value_from_text(std::string_view text, const Json& schema, std::vector<Repair>* repairs) {
   text = trim(text);
   if (is_string_schema(schema)) return Json(text);
-  if (!literal_values(schema).empty()) return literal_from_text(text, schema, repairs);
+  if (literals(schema) != nullptr) return literal_from_text(text, schema, repairs);
   if (is_optional(schema)) {
     if (text.empty() || text == "null" || text == "None") return Json();
     return value_from_text(text, schema.at("anyOf").as_list()[0], repairs);
   }
+  const bool boolean = type_of(schema) == "boolean";
+  if (boolean && (text == "true" || text == "false")) return Json(text == "true");
   std::string spelled(text);
-  if (type_of(schema) == "boolean" && (lower(text) == "true" || lower(text) == "false") && spelled != lower(text)) {
+  if (boolean && (lower(text) == "true" || lower(text) == "false") && spelled != lower(text)) {
     spelled = lower(text);
     if (repairs != nullptr) repairs->push_back({"case", std::string(text)});
   }

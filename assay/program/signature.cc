@@ -114,9 +114,9 @@ Result<std::vector<Field>> read_side(const Json& value, std::string_view key) {
   return fields;
 }
 
-Result<Json> check_side(const Json& values, const std::vector<Field>& fields, std::string_view side) {
+// True: nothing is absent. False: an Optional is, and a null has to take its place.
+Result<bool> check_side(const Json& values, const std::vector<Field>& fields, std::string_view side) {
   if (!values.is_object()) return fail(ErrorCode::malformed, fmt::format("the {} are an object of fields", side));
-  JsonObject out;
   for (const auto& [key, value] : values.as_object()) {
     const bool known = std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
     if (!known) {
@@ -124,20 +124,36 @@ Result<Json> check_side(const Json& values, const std::vector<Field>& fields, st
                   std::string(side));
     }
   }
+  bool all_there = true;
   for (const Field& field : fields) {
     const Json* value = values.as_object().find(field.name);
-    if (value == nullptr && !is_optional(field.schema)) {
+    if (value == nullptr && is_optional(field.schema)) {
+      all_there = false;
+      continue;
+    }
+    if (value == nullptr) {
       return fail(ErrorCode::malformed, fmt::format("the field '{}' is missing", field.name),
                   fmt::format("the {} are: {}", side, joined(fields)), std::string(side));
     }
-    const Json given = value == nullptr ? Json() : *value;
-    if (auto fits = check_value(given, field.schema); !fits) {
+    if (auto fits = check_value(*value, field.schema); !fits) {
       fits.error().code = ErrorCode::malformed;  // a wrong type is bad input, not a failed check
       return std::unexpected(std::move(fits.error()).in(fmt::format("{}.{}", side, field.name)));
     }
-    out.set(field.name, given);
   }
-  return Json(std::move(out));
+  return all_there;
+}
+
+void fill(Json& values, const std::vector<Field>& fields) {
+  for (const Field& field : fields) {
+    if (!values.as_object().contains(field.name)) values.set(field.name, Json());
+  }
+}
+
+Result<Json> checked_copy(const Json& values, const std::vector<Field>& fields, std::string_view side) {
+  ASSAY_TRY(const bool all_there, check_side(values, fields, side));
+  Json out = values;
+  if (!all_there) fill(out, fields);
+  return out;
 }
 
 }  // namespace
@@ -188,7 +204,21 @@ const Field* find_field(const std::vector<Field>& fields, std::string_view name)
 
 const Field* Signature::input(std::string_view name) const { return find_field(inputs, name); }
 const Field* Signature::output(std::string_view name) const { return find_field(outputs, name); }
-Result<Json> Signature::check_inputs(const Json& values) const { return check_side(values, inputs, "inputs"); }
-Result<Json> Signature::check_outputs(const Json& values) const { return check_side(values, outputs, "outputs"); }
+Result<Json> Signature::check_inputs(const Json& values) const { return checked_copy(values, inputs, "inputs"); }
+Result<Json> Signature::check_outputs(const Json& values) const { return checked_copy(values, outputs, "outputs"); }
+
+Result<void> Signature::fit_inputs(const Json& values, std::optional<Json>& filled) const {
+  ASSAY_TRY(const bool all_there, check_side(values, inputs, "inputs"));
+  if (all_there) return {};
+  filled = values;
+  fill(*filled, inputs);
+  return {};
+}
+
+Result<void> Signature::fit_outputs(Json& values) const {
+  ASSAY_TRY(const bool all_there, check_side(values, outputs, "outputs"));
+  if (!all_there) fill(values, outputs);
+  return {};
+}
 
 }  // namespace assay

@@ -8,6 +8,7 @@
 ///
 /// Thread safety: a value.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,10 @@ struct Signature {
   /// Values typed by the signature: unknown fields are refused, an absent Optional becomes null, others must be there.
   Result<Json> check_inputs(const Json& values) const;
   Result<Json> check_outputs(const Json& values) const;
+  /// The same without a copy: values with nulls for absent Optionals come in `filled`, and only if one is absent.
+  Result<void> fit_inputs(const Json& values, std::optional<Json>& filled) const;
+  /// The same in place.
+  Result<void> fit_outputs(Json& values) const;
 };
 
 }  // namespace assay

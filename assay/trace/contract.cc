@@ -37,7 +37,12 @@ std::string id_from(Bytes32 digest, std::size_t bytes) {
   return id;
 }
 
-Bytes32 path_digest(std::string_view trace_id, std::string_view path) { return sha256(fmt::format("{}\n{}", trace_id, path)); }
+Bytes32 path_digest(std::string_view trace_id, std::string_view path) {
+  std::string text;
+  text.reserve(trace_id.size() + 1 + path.size());
+  text.append(trace_id).append(1, '\n').append(path);
+  return sha256(text);
+}
 
 struct TraceParent {
   std::string_view trace_id, span_id;
@@ -349,9 +354,9 @@ std::string call_id_of(std::string_view trace_id, std::string_view path) {
   Bytes32 digest = path_digest(trace_id, path);
   digest[6] = static_cast<std::uint8_t>((digest[6] & 0x0F) | 0x80);  // version 8
   digest[8] = static_cast<std::uint8_t>((digest[8] & 0x3F) | 0x80);  // variant of RFC 9562
-  const std::string digits = hex(digest);
-  const std::string_view d = digits;
-  return fmt::format("{}-{}-{}-{}-{}", d.substr(0, 8), d.substr(8, 4), d.substr(12, 4), d.substr(16, 4), d.substr(20, 12));
+  std::string uuid = hex(std::span(digest).first(16));
+  for (const std::size_t dash : {8, 13, 18, 23}) uuid.insert(dash, 1, '-');
+  return uuid;
 }
 
 std::vector<TraceSpan> TraceContract::graph_to_spans(const Graph& graph, const CompiledModuleManifest* manifest) {

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
-#include "assay/base/json_place.h"
+#include "assay/base/json_line.h"
 
 namespace assay {
 namespace {
@@ -145,19 +145,24 @@ std::vector<PriceChange> PriceBook::changes_to(const PriceBook& after) const {
 
 Result<std::string> PriceBook::id() const { return hash(to_json()); }
 
-std::optional<Price> PriceBook::find(const std::string& lane_kind, const std::string& model) const {
+const Price* PriceBook::price_of(std::string_view lane_kind, std::string_view model) const {
   const Price* any_model = nullptr;
   for (const Price& price : prices_) {
     if (price.lane_kind != lane_kind) continue;
-    if (price.model == model) return price;
+    if (price.model == model) return &price;
     if (price.model == "*") any_model = &price;
   }
-  return any_model != nullptr ? std::optional(*any_model) : std::nullopt;
+  return any_model;
+}
+
+std::optional<Price> PriceBook::find(const std::string& lane_kind, const std::string& model) const {
+  const Price* const price = price_of(lane_kind, model);
+  return price != nullptr ? std::optional(*price) : std::nullopt;
 }
 
 std::optional<std::int64_t> PriceBook::cost(const std::string& lane_kind, const std::string& model, const LmUsage& usage) const {
-  const auto price = find(lane_kind, model);
-  if (!price) return std::nullopt;
+  const Price* const price = price_of(lane_kind, model);
+  if (price == nullptr) return std::nullopt;
   __extension__ using Wide = __int128;  // tokens and rates may each be near 2^53
   const Wide sum =
       Wide{usage.prompt_tokens} * price->prompt_msats_per_mtok + Wide{usage.completion_tokens} * price->completion_msats_per_mtok;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "assay/base/json.h"
@@ -53,6 +54,7 @@ class PriceBook {
   const std::vector<Price>& prices() const { return prices_; }
 
  private:
+  const Price* price_of(std::string_view lane_kind, std::string_view model) const;
   std::vector<Price> prices_;
 };
 

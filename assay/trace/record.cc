@@ -115,7 +115,13 @@ struct RunRecorder::State {
   std::int64_t bytes = 0;              // of whole lines
   std::int64_t lines_since_head = 0, first_unheaded_t = 0;
   TotalsFold fold;
-  std::vector<RecordEntry> entries;
+  // Data that came as text stays text until somebody asks.
+  struct Kept {
+    RecordEntry entry;
+    std::string data_text;
+  };
+  std::vector<Kept> entries;
+  std::string line;  // written into again and again
   std::optional<Error> failed;  // the file could not be put right after a failed write, or not be synced
   bool finished = false;
   GroupSync group{[this] { return options.sync ? options.sync(file.get()) : ::fdatasync(file.get()) == 0 ? 0 : errno; }};
@@ -131,10 +137,9 @@ struct RunRecorder::State {
     return last_t = std::max(last_t, t);
   }
 
-  Result<void> write_out(std::string line) {
+  Result<void> write_out(std::string_view text) {
     if (!file.open()) return {};
-    line += '\n';
-    if (auto written = write_all(file.get(), line, options.path); !written) {
+    if (auto written = write_all(file.get(), text, options.path); !written) {
       // Half a line would make the next one unreadable: take it back, or write no more.
       if (::ftruncate(file.get(), bytes) != 0) failed = written.error();
       return written;
@@ -153,28 +158,36 @@ struct RunRecorder::State {
 
   bool waits_for_disk(std::string_view type) const { return file.open() && options.durability == Durability::power && needs_sync(type); }
 
-  Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data) {
-    RecordEntry entry{next_seq, t, std::string(type), std::string(node), prev, std::move(data)};
-    ASSAY_TRY(std::string line, record_line_text(entry));
-    const std::string line_hash = sha256_hex(line);
-    const auto line_bytes = static_cast<std::int64_t>(line.size()) + 1;
-    ASSAY_CHECK(write_out(std::move(line)));
-    bytes += line_bytes;
+  // `data`, or its canonical text where there is one.
+  Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data, std::string_view data_text = {}) {
+    constexpr std::size_t kept_bytes_max = std::size_t{1} << 20;  // one huge line does not hold its memory for ever
+    if (line.capacity() > kept_bytes_max) line = {};
+    line.clear();
+    const Json* const value = data_text.empty() ? &data : nullptr;
+    ASSAY_CHECK(append_record_line(
+        line, {.seq = next_seq, .t = t, .type = type, .node = node, .prev = prev, .data = value, .data_text = data_text}));
+    std::string line_hash = sha256_hex(line);
+    line += '\n';
+    ASSAY_CHECK(write_out(line));
+    bytes += static_cast<std::int64_t>(line.size());
     group.wrote(bytes);
-    prev = line_hash;
+    count(type, node, t, data);
+    if (options.keep_entries) {
+      RecordEntry entry{next_seq, t, std::string(type), std::string(node), prev, std::move(data)};
+      entries.push_back({std::move(entry), std::string(data_text)});
+    }
+    prev = std::move(line_hash);
     ++next_seq;
-    count(entry);
-    if (options.keep_entries) entries.push_back(std::move(entry));
     return {};
   }
 
-  void count(const RecordEntry& entry) {
-    if (entry.type == "head") {
+  void count(std::string_view type, std::string_view node, std::int64_t t, const Json& data) {
+    if (type == "head") {
       lines_since_head = 0;
     } else if (lines_since_head++ == 0) {
-      first_unheaded_t = entry.t;
+      first_unheaded_t = t;
     }
-    fold.add(entry.type, entry.node, entry.data);
+    fold.add(type, node, data);
   }
 
   bool head_is_due() const {
@@ -193,12 +206,12 @@ struct RunRecorder::State {
   }
 
   // Writes the line, and a head if one is due; then waits for the disk where the class asks for it.
-  Result<void> append(std::string_view type, std::string_view node, Json data) {
+  Result<void> append(std::string_view type, std::string_view node, Json data, std::string_view data_text = {}) {
     std::int64_t length = 0;
     {
       const std::scoped_lock lock(mutex);
       ASSAY_CHECK(usable());
-      ASSAY_CHECK(write_line(type, node, now_t(), std::move(data)));
+      ASSAY_CHECK(write_line(type, node, now_t(), std::move(data), data_text));
       const bool with_head = head_is_due();
       if (with_head) ASSAY_CHECK(write_head());
       if (waits_for_disk(type) || (with_head && waits_for_disk("head"))) length = bytes;
@@ -309,7 +322,7 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options
   if (accept) ASSAY_CHECK(accept(opened.record));
   if (::ftruncate(state->file.get(), opened.whole_bytes) != 0) return io_error("the torn tail cannot be cut", path, errno);
 
-  for (const RecordEntry& entry : opened.record.entries) state->count(entry);
+  for (const RecordEntry& entry : opened.record.entries) state->count(entry.type, entry.node, entry.t, entry.data);
   const RecordEntry& last = opened.record.entries.back();
   const Json& start = opened.record.entries.front().data;
   state->run_id = start.at("run_id").as_string();
@@ -323,20 +336,34 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::resume(RecorderOptions options
   const std::int64_t passed_ns = clock.unix_ns() - state->started_unix_ns;
   constexpr std::int64_t believable_ns = json_integer_max / 2;
   state->zero_steady_ns = clock.steady_ns() - (passed_ns < believable_ns ? std::max(last.t, passed_ns) : last.t);
-  if (state->options.keep_entries) state->entries = std::move(opened.record.entries);
+  if (state->options.keep_entries) {
+    for (RecordEntry& entry : opened.record.entries) state->entries.push_back({std::move(entry), {}});
+  }
   ASSAY_CHECK(state->append("resume", "", std::move(opened.cut)));
   return std::unique_ptr<RunRecorder>(new RunRecorder(std::move(state)));
 }
 
-Result<void> RunRecorder::append(std::string_view type, std::string_view node, Json data) {
+namespace {
+
+Result<void> check_place(std::string_view type, std::string_view node) {
   if (is_recorders_own(type)) return fail(ErrorCode::usage, fmt::format("a {} line is written by the recorder itself", type));
-  if (!is_record_path(node)) {
-    return fail(ErrorCode::malformed, fmt::format("'{}' is no path of a record", to_utf8(node.substr(0, 200))),
-                "paths are name[:index] joined by '/', at most 4096 bytes");
-  }
+  if (is_record_path(node)) return {};
+  return fail(ErrorCode::malformed, fmt::format("'{}' is no path of a record", to_utf8(node.substr(0, 200))),
+              "paths are name[:index] joined by '/', at most 4096 bytes");
+}
+
+}  // namespace
+
+Result<void> RunRecorder::append(std::string_view type, std::string_view node, Json data) {
+  ASSAY_CHECK(check_place(type, node));
   if (auto checked = check_record_data(type, data); !checked)
     return std::unexpected(std::move(checked).error().in(fmt::format("{} at {}", type, node)));
   return state_->append(type, node, std::move(data));
+}
+
+Result<void> RunRecorder::append_text(std::string_view type, std::string_view node, std::string_view data) {
+  ASSAY_CHECK(check_place(type, node));
+  return state_->append(type, node, Json(), data);
 }
 
 Result<std::string> RunRecorder::finish(const std::optional<std::string>& output_hash) {
@@ -368,7 +395,13 @@ Totals RunRecorder::totals() const {
 
 std::vector<RecordEntry> RunRecorder::entries() const {
   const std::scoped_lock lock(state_->mutex);
-  return state_->entries;
+  std::vector<RecordEntry> out;
+  out.reserve(state_->entries.size());
+  for (const auto& [entry, data_text] : state_->entries) {
+    out.push_back(entry);
+    if (!data_text.empty()) out.back().data = read_json(data_text).value_or(Json());
+  }
+  return out;
 }
 
 }  // namespace assay

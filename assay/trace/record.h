@@ -93,13 +93,16 @@ class RunRecorder {
   /// refuse is refused here (`malformed`, nothing is written). After `io` the file ends at the last whole line.
   /// Types run_start, run_end, head and resume are the recorder's own (`usage`).
   Result<void> append(std::string_view type, std::string_view node, Json data);
+  /// As `append`, for lines of which there are many: `data` is the canonical text of an object that the reader takes, of a type that adds
+  /// nothing to the totals. It is not looked at again; tests hold the callers to it.
+  Result<void> append_text(std::string_view type, std::string_view node, std::string_view data);
   /// Writes a last head (if signed) and run_end, and closes the file. Returns the root hash. More lines: `usage`.
   Result<std::string> finish(const std::optional<std::string>& output_hash);
 
   const std::string& run_id() const;
   std::int64_t started_unix_ns() const;
   Totals totals() const;
-  std::vector<RecordEntry> entries() const;  ///< a copy; empty unless keep_entries
+  std::vector<RecordEntry> entries() const;  ///< copies, read anew where text came; empty unless keep_entries
   const std::string& path() const;
 
  private:
@@ -115,7 +118,7 @@ std::string_view name(RecordState state);
 
 struct RecordProblem {
   std::int64_t line = 0;  ///< from 1
-  std::string message;    ///< names what was altered, missing or swapped, as exactly as the chain allows
+  std::string message;  ///< names what was altered, missing or swapped, as exactly as the chain allows
 };
 
 struct RecordVerdict {
@@ -124,14 +127,14 @@ struct RecordVerdict {
   std::string signer;  ///< of run_end, if signed
   std::string root_hash;
   std::string run_id;
-  std::int64_t lines = 0;        ///< whole ones
-  std::size_t torn_bytes = 0;    ///< after the last newline
+  std::int64_t lines = 0;  ///< whole ones
+  std::size_t torn_bytes = 0;  ///< after the last newline
   std::vector<RecordProblem> problems;  ///< empty: all that was asked holds. At most 16 are kept
 };
 
 struct RecordChecks {
-  bool complete = false;        ///< demand state complete and a signature
-  std::optional<Json> head;     ///< a kept head (its data object): shows a lost tail
+  bool complete = false;  ///< demand state complete and a signature
+  std::optional<Json> head;  ///< a kept head (its data object): shows a lost tail
   std::size_t line_bytes_max = std::size_t{64} << 20;
 };
 

@@ -178,23 +178,39 @@ Result<void> check_record_data(std::string_view type, const Json& data) {
 }
 
 Result<std::string> record_line_text(const RecordEntry& entry) {
-  JsonLimits limits;
-  limits.depth_max -= 1;  // the line itself is a container
-  ASSAY_TRY(const std::string data, canonical(entry.data, limits));
   std::string line;
-  line.reserve(data.size() + entry.node.size() + 160);
-  line += "{\"data\":";
-  line += data;
-  line += ",\"node\":";
-  append_json_string(line, entry.node);
-  line += fmt::format(",\"prev\":\"{}\",\"seq\":{},\"t\":{},\"type\":", entry.prev, entry.seq, entry.t);
-  append_json_string(line, entry.type);
-  line += '}';
-  if (line.size() > record_line_bytes_max) {
-    return fail(ErrorCode::limit_exceeded, fmt::format("a record's line would have {} bytes", line.size()),
-                fmt::format("at most {} bytes: keep large content as a blob", record_line_bytes_max), entry.node);
-  }
+  ASSAY_CHECK(append_record_line(
+      line,
+      {.seq = entry.seq, .t = entry.t, .type = entry.type, .node = entry.node, .prev = entry.prev, .data = &entry.data, .data_text = {}}));
   return line;
+}
+
+Result<void> append_record_line(std::string& out, const LineParts& line) {
+  const std::size_t begin = out.size();
+  out += "{\"data\":";
+  if (line.data != nullptr) {
+    JsonLimits limits;
+    limits.depth_max -= 1;  // the line itself is a container
+    ASSAY_CHECK(append_canonical(out, *line.data, limits));
+  } else {
+    out += line.data_text;
+  }
+  out += ",\"node\":";
+  append_json_string(out, line.node);
+  out += ",\"prev\":\"";
+  out += line.prev;
+  out += "\",\"seq\":";
+  out += std::string_view(fmt::format_int(line.seq).c_str());
+  out += ",\"t\":";
+  out += std::string_view(fmt::format_int(line.t).c_str());
+  out += ",\"type\":";
+  append_json_string(out, line.type);
+  out += '}';
+  if (const std::size_t bytes = out.size() - begin; bytes > record_line_bytes_max) {
+    return fail(ErrorCode::limit_exceeded, fmt::format("a record's line would have {} bytes", bytes),
+                fmt::format("at most {} bytes: keep large content as a blob", record_line_bytes_max), std::string(line.node));
+  }
+  return {};
 }
 
 Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max) {
@@ -203,10 +219,11 @@ Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_ma
   }
   JsonLimits limits;
   limits.bytes_max = bytes_max;
-  ASSAY_TRY(Json value, read_json(line, limits));
+  bool as_written = false;
+  ASSAY_TRY(Json value, read_json(line, limits, &as_written));
   if (!value.is_object()) return fail(ErrorCode::malformed, "it is not an object");
-  ASSAY_TRY(const std::string text_again, canonical(value, limits));
-  if (text_again != line) {
+  if (!as_written) {
+    ASSAY_TRY(const std::string text_again, canonical(value, limits));
     const auto [a, b] = std::mismatch(line.begin(), line.end(), text_again.begin(), text_again.end());
     return fail(ErrorCode::malformed, fmt::format("it is not canonical JSON from byte {} on", a - line.begin() + 1));
   }
@@ -239,6 +256,23 @@ Result<Bytes32> run_end_signing_hash(std::string_view line) {
   return sha256(bare);
 }
 
+namespace {
+
+// The figures of a call; the lane's further counters are not wanted here.
+std::optional<LmUsage> counts_of_line(std::string_view type, const Json& data) {
+  if (type != "lm_response" && type != "cache_hit") return std::nullopt;
+  const Json &prompt = data.at("usage").at("prompt_tokens"), &completion = data.at("usage").at("completion_tokens");
+  if (!prompt.is_int() || !completion.is_int() || prompt.as_int() < 0 || completion.as_int() < 0) return std::nullopt;
+  LmUsage usage;
+  usage.prompt_tokens = prompt.as_int();
+  usage.completion_tokens = completion.as_int();
+  usage.from_cache = type == "cache_hit";
+  if (const Json& cost = data.at("cost_msats"); cost.is_int()) usage.cost_msats = cost.as_int();
+  return usage;
+}
+
+}  // namespace
+
 std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data) {
   if (type != "lm_response" && type != "cache_hit") return std::nullopt;
   auto usage = LmUsage::read(data.at("usage"));
@@ -257,7 +291,7 @@ void TotalsFold::add(std::string_view type, std::string_view node, const Json& d
     open_[std::string(node)] += amount.as_int();
     return;
   }
-  const auto usage = usage_of_line(type, data);
+  const auto usage = counts_of_line(type, data);
   if (!usage) return;
   // An answer that cost nothing was paid for before: the payment, perhaps one of an earlier pass of this record, stays counted.
   if (const auto paid = open_.find(node); paid != open_.end() && !usage->from_cache && usage->cost_msats.value_or(0) > 0) {

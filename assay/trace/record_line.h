@@ -26,6 +26,17 @@ std::string_view first_prev();
 /// Canonical text of a line, without its newline. Errors: `malformed`, `limit_exceeded` (depth, 64 MiB).
 Result<std::string> record_line_text(const RecordEntry& entry);
 
+/// A line as it is about to be written. Views: what they show outlives the call.
+struct LineParts {
+  std::int64_t seq = 0, t = 0;
+  std::string_view type, node, prev;
+  const Json* data = nullptr;  ///< or null, and then
+  std::string_view data_text;  ///< its canonical text, at most 127 containers deep
+};
+
+/// Appends the canonical text of a line, without its newline. Errors: as `record_line_text`; `out` is then to be thrown away.
+Result<void> append_record_line(std::string& out, const LineParts& line);
+
 /// Reads a line: canonical, all six members with their types, data as its type demands. Chain and signatures are not looked at.
 /// Errors: `malformed`, `limit_exceeded`; the message says what is wrong.
 Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max);

@@ -1,4 +1,4 @@
-#include "assay/base/json_place.h"
+#include "assay/base/json_line.h"
 
 #include <algorithm>
 #include <string>
