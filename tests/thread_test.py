@@ -155,6 +155,14 @@ class Thread(Home):
         report = self.json("replay", "unanswered.run.jsonl")
         self.assertEqual((report["identical"], report["complete"]), (True, False))
 
+    def test_nothing_but_a_module_gives_way_to_a_module_and_a_record_may_have_any_name(self):
+        rows = (self.home / "tt/rows.csv").read_bytes()
+        self.assay("compile", "tt/PROGRAM.toml", "-o", "tt/rows.csv", want=6)
+        self.assertEqual((self.home / "tt/rows.csv").read_bytes(), rows)
+        self.assay("run", self.module, TICKET, "--record", "notes.txt")
+        self.assertIn("complete", self.assay("verify", "notes.txt").stdout)
+        self.assertIn("classify", self.assay("show", "notes.txt").stdout)
+
     def test_sums_and_costs_are_computed_again(self):
         self.assay("run", self.module, TICKET, "--record", "sums.run.jsonl")
         self.assertIn("1 costs computed again", self.assay("verify", "sums.run.jsonl").stdout)

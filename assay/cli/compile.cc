@@ -78,6 +78,8 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
                                                               {"--lane", &common.lane},
                                                               {"--model", &common.model},
                                                               {"--fallback-lane", &common.fallback_lane},
+                                                              {"--fallback-model", &common.fallback_model},
+                                                              {"--fallback-endpoint", &common.fallback_endpoint},
                                                               {"--relay", &common.relay},
                                                               {"--issuer", &common.issuer},
                                                               {"--issuer-node", &common.issuer_node},
@@ -100,6 +102,12 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
 // A compile may take hours: what it needs to write at its end is tried at its beginning.
 Result<void> check_places(const std::string& module_path) {
   const std::string beside = std::filesystem::path(module_path).parent_path().string();
+  std::error_code ignored;
+  if (std::filesystem::exists(module_path, ignored)) {  // an earlier module gives way to a new one, nothing else does
+    const auto text = read_file(module_path);
+    if (!text || !read_module(*text))
+      return fail(ErrorCode::refused, "a file stands there that is no module", "name another one with --out", module_path);
+  }
   ASSAY_CHECK(check_writable_folder(data_folder() + "/looks"));
   ASSAY_CHECK(check_writable_folder(default_store_folder()));
   return check_writable_folder(beside.empty() ? "." : beside);

@@ -101,8 +101,15 @@ Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   return *verdict.module;
 }
 
+bool holds_record(const std::string& path) {
+  if (path.ends_with(".jsonl")) return true;
+  if (path.ends_with(".toml") || is_stored_name(path)) return false;
+  const auto text = read_file(path);
+  return text && is_record_text(*text);
+}
+
 void show(const std::string& path, Cli& cli) {
-  if (path.ends_with(".jsonl")) {
+  if (holds_record(path)) {
     const auto record = read_record_file(path);
     if (!record) return cli.fail_with(record.error());
     show_record(*record, cli);

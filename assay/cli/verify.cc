@@ -162,6 +162,7 @@ Result<FileReport> verify_file(const VerifyOptions& options, const std::string& 
     return FileReport{.file = file, .kind = "record", .state = "broken", .problems = {problem_text(record.error())}};
   }
   ASSAY_TRY(const std::string text, read_file(file));
+  if (is_record_text(text)) return verify_as_record(options, file, text, against);
   if (file.ends_with(".toml")) return verify_as_program(options, file);
   const auto value = read_json(text, {.bytes_max = std::size_t{64} << 20});
   if (value && value->at("format") == Json("assay.module/1")) {

@@ -147,6 +147,9 @@ struct RunRecord {
   std::vector<RecordEntry> entries;  ///< of the intact prefix
 };
 
+/// True for a text that can only be a record, whatever its file is called: it begins as the first line of one does.
+bool is_record_text(std::string_view text);
+
 /// The text of a record's file. One with a line that is longer than any record's is `mismatch`, found without reading the rest.
 Result<std::string> read_record_text(const std::string& path, std::size_t line_bytes_max = std::size_t{64} << 20);
 

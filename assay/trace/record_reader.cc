@@ -330,6 +330,8 @@ Result<RunRecord> read_record(std::string_view text, const RecordChecks& checks)
               fmt::format("line {}", first.line));
 }
 
+bool is_record_text(std::string_view text) { return text.starts_with("{\"data\":"); }
+
 Result<std::string> read_record_text(const std::string& path, std::size_t line_bytes_max) {
   auto text = read_file(path, record_bytes_max, line_bytes_max);
   if (!text && text.error().code == ErrorCode::limit_exceeded && text.error().path != path) {

@@ -170,7 +170,7 @@ def record(raw: bytes, complete: bool, head: Object | None) -> tuple[str, list[s
     return state, found + ["not complete and signed"] * (complete and not (state == "complete" and past.get("signed")))
 def check(name: str, complete: bool, head: Object | None) -> Object:
     raw = pathlib.Path(name).read_bytes() if pathlib.Path(name).is_file() else b""
-    if name.endswith(".jsonl"):
+    if name.endswith(".jsonl") or raw.startswith(b'{"data":'):
         kind, (state, found) = "record", record(raw, complete, head)
     else:
         value, found = parse(raw, {"type": "object"})
