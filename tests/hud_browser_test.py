@@ -58,6 +58,7 @@ class HudBrowserTest(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         self.hud = Hud(self.folder.name)
         self.addCleanup(self.hud.stop)
+        self.addCleanup(self.browser.open, "about:blank")  # before the server stops: a page that still polls would complain in the next test
         self.browser.console()
 
     def path(self, name):

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
+#include "assay/base/sha256.h"
 #include "assay/cli/passphrase.h"
 #include "assay/contract/encrypted_key.h"
 #include "assay/nostr/nip19.h"
@@ -90,6 +91,9 @@ Result<SecretText> secret_line(const KeyOptions& options, Cli& cli) {
   const bool person = options.file.empty() && ::isatty(STDIN_FILENO) == 1;
   if (person) return ask_hidden("Secret key (nsec1…, ncryptsec1… or 64 hex digits): ", cli);
   const std::string path = options.file.empty() || options.file == "-" ? "/dev/stdin" : options.file;
+  if (path.find("nsec1") != std::string::npos || path.find("ncryptsec1") != std::string::npos || is_hex(path, 64))
+    return fail(ErrorCode::usage, "--file names a file; a secret key on a command line is read by others: use another from now on", "",
+                "--file");
   ASSAY_TRY(std::string bytes, read_file(path, SecretText::bytes_max));
   SecretText out(std::move(bytes));
   out.chomp();

@@ -109,7 +109,8 @@ Result<void> check_no_overlap(const std::vector<std::string>& train, const std::
     shown += fmt::format("; {} is in {} and {}", overlaps[i].input_hash, overlaps[i].first, overlaps[i].second);
   }
   return fail(ErrorCode::refused, fmt::format("{} inputs occur in more than one of train, val and test{}", overlaps.size(), shown),
-              "remove the repeated rows, or split by hash: equal inputs then fall into one set");
+              "remove the repeated rows, or split by hash: equal inputs then fall into one set; allow_overlap = true in [data], or "
+              "--allow-overlap, takes them all the same");
 }
 
 }  // namespace assay
