@@ -303,41 +303,11 @@ Result<Compatibility> read_requires(const TomlTable& root) {
   return out;
 }
 
-// Line of the first character beyond ASCII that stands neither in a text nor in a comment; 0 if there is none. TOML has no place for one,
-// and toml++ reaches "unreachable" code on some of them, which a fuzzer found.
-std::size_t foreign_line(std::string_view text) {
-  std::size_t line = 1;
-  std::string_view quote;  // what ends the text that we are in; "#" for a comment; empty outside
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      ++line;
-      if (quote.size() < 3) quote = {};  // comments and texts of one line end here
-    } else if (quote.empty()) {
-      if (static_cast<unsigned char>(c) >= 0x80) return line;
-      if (c == '#') quote = text.substr(i, 1);
-      if (c != '"' && c != '\'') continue;
-      const std::string_view three = text.substr(i, 3);
-      quote = three == R"(""")" || three == "'''" ? three : text.substr(i, 1);
-      i += quote.size() - 1;
-    } else if (c == '\\' && quote[0] == '"') {
-      if (i + 1 < text.size() && text[i + 1] != '\n') ++i;
-    } else if (quote != "#" && text.substr(i, quote.size()) == quote) {
-      i += quote.size() - 1;
-      quote = {};
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 Result<ProgramFile> parse_program_file(std::string_view text, const std::string& name, const std::string& folder, const Rewards& rewards) {
   if (text.size() > file_bytes_max) return fail(ErrorCode::limit_exceeded, "a program file has at most 1 MiB", "", name);
   if (!valid_utf8(text)) return fail(ErrorCode::malformed, "the file is not UTF-8", "save it as UTF-8", name);
-  if (const std::size_t line = foreign_line(text); line > 0)
-    return fail(ErrorCode::malformed, "a character that is not ASCII stands outside texts and comments", "put it into quotes",
-                fmt::format("{}:{}", name, line));
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) {
     const auto& at = parsed.error().source().begin;

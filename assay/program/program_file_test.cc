@@ -78,13 +78,19 @@ TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
 }
 
 TEST(ProgramFile, KeepsForeignCharactersInTextsAndCommentsOnly) {
-  EXPECT_TRUE(parse(with("[data]", "# é\n[data]")));
+  EXPECT_TRUE(parse("\ufeff" + with("[data]", "# é\n[data]")));
   EXPECT_TRUE(parse(with("text = ", "instructions = \"\"\"\nnaïve \"quoted\" café\n\"\"\"\ntext = ")));
+  EXPECT_TRUE(parse(with("text = ", "instructions = \"\"\"\\\n  ƨ؏\"\"\"\ntext = ")));  // after a line that goes on
   EXPECT_TRUE(parse(with("text = ", "instructions = 'é # \"'\ntext = ")));
-  for (const char* bad : {"\u01e8\u060f\n[data]", "é = 1\n[data]", "x = \"a\\\"\" é\n[data]"}) {
+  const std::pair<const char*, const char*> rows[] = {{"\u01e8\u060f\n[data]", "P.toml:11:1"},
+                                                      {"é = 1\n[data]", "P.toml:11:1"},
+                                                      {"x = \"a\\\"\" é\n[data]", "P.toml:11:11"},
+                                                      {"x = 0\"ƨ؏\"\n[data]", "P.toml:11:6"},
+                                                      {"x = \"\\ƨ\"\n[data]", "P.toml:11:7"}};
+  for (const auto& [bad, place] : rows) {
     const auto file = parse(with("[data]", bad));
     ASSERT_FALSE(file) << bad;
-    EXPECT_EQ(file.error().path, "P.toml:11") << file.error().text();
+    EXPECT_EQ(file.error().path, place) << bad << file.error().text();
   }
 }
 
