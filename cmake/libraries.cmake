@@ -17,14 +17,13 @@ add_library(protozero INTERFACE)  # header only
 add_library(assay_beast INTERFACE)  # header only: Asio and Beast stay inside net
 target_compile_definitions(assay_beast INTERFACE BOOST_ASIO_NO_DEPRECATED)
 
-# libllama with all CPU variants, and its headers. `./x` fetches them; the folder is the cache's, by version and hash.
+# libllama with all CPU variants, and its headers. `./x` fetches them; the folder is the cache's, by version and hash. The library is opened
+# with the first model (assay/lm/local_engine.cc), not linked: a program that verifies or replays starts without it.
 set(ASSAY_LLAMA_DIR "$ENV{ASSAY_LLAMA_DIR}" CACHE PATH "Folder with include/ and lib/ of libllama")
 add_library(llama INTERFACE)
 if(ASSAY_LLAMA_DIR AND EXISTS "${ASSAY_LLAMA_DIR}/include/llama.h")
-  file(GLOB ASSAY_LLAMA_LIBS "${ASSAY_LLAMA_DIR}/lib/libllama.*so*" "${ASSAY_LLAMA_DIR}/lib/libggml.*so*" "${ASSAY_LLAMA_DIR}/lib/libggml-base.so")
   target_include_directories(llama SYSTEM INTERFACE "${ASSAY_LLAMA_DIR}/include")
-  target_link_libraries(llama INTERFACE ${ASSAY_LLAMA_LIBS})
-  target_link_options(llama INTERFACE "-Wl,-rpath,${ASSAY_LLAMA_DIR}/lib")
+  target_link_libraries(llama INTERFACE ${CMAKE_DL_LIBS})
   target_compile_definitions(llama INTERFACE ASSAY_LLAMA_LIB_DIR="${ASSAY_LLAMA_DIR}/lib")
 else()
   message(FATAL_ERROR "libllama was not found. Run ./x build (it fetches the pinned package), or set ASSAY_LLAMA_DIR to a folder with include/llama.h and lib/.")

@@ -170,9 +170,13 @@ void compile(const CompileOptions& options, Cli& cli) {
   where.hooks.open_test = [](const std::string& id, const std::string& run_id) {
     return count_test_look(data_folder() + "/looks", id, run_id);
   };
+  std::error_code ignored;
+  const bool was_there = std::filesystem::exists(*journal, ignored);
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
     Error error = outcome.error();
+    // Another's file, or none: nothing to go on with.
+    if ((was_there && !options.resume) || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     std::string go_on = resume_line(options, *journal);
     // A spent budget is to be raised; after anything else the same one goes on.
     if (error.code != ErrorCode::over_budget && !options.common.budget.empty()) go_on += " --budget " + shell_word(options.common.budget);

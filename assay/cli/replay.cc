@@ -45,6 +45,11 @@ Result<Program> program_of_run(const ReplayOptions& options, const RunRecord& re
     ASSAY_TRY(OpenedProgram opened, open_program(options.module, options.allow_signer, options.allow_unsigned, cli));
     return std::move(opened.program);
   }
+  for (const RecordEntry& entry : record.entries) {
+    if (entry.type == "sandbox")
+      return fail(ErrorCode::refused, "a job in a sandbox is not answered from its record",
+                  "assay verify checks the record; assay sandbox run --request runs the job anew", options.record);
+  }
   const Json& id = record.entries.front().data.at("compiled_id");
   if (!id.is_string())
     return fail(ErrorCode::usage, "the record is of an uncompiled program", "name its PROGRAM.toml with --module", options.record);

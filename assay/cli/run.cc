@@ -43,6 +43,8 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
     if (!value) return fail(ErrorCode::usage, value.error().message, "", "inputs." + field_name);
     out.set(field_name, std::move(*value));
   }
+  auto typed = signature.check_inputs(out);
+  if (!typed) return fail(ErrorCode::usage, typed.error().message, typed.error().remedy, typed.error().path);
   return out;
 }
 

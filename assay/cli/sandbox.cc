@@ -32,8 +32,9 @@ std::string shell_line(const std::vector<std::string>& words) {
 Result<SandboxRunRequest> request_of(const SandboxCommandLine& options) {
   if (!options.request_file.empty()) {
     ASSAY_TRY(const std::string text, read_file(options.request_file, std::size_t{4} << 20));
-    ASSAY_TRY(const Json json, read_json(text));
-    return read_sandbox_request(json);
+    auto json = read_json(text);
+    if (!json) return std::unexpected(std::move(json.error()).in(options.request_file));
+    return read_sandbox_request(*json);
   }
   if (options.command.empty()) return fail(ErrorCode::usage, "no command was given", "assay sandbox run -- COMMAND…");
   SandboxRunRequest request;

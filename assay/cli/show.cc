@@ -1,5 +1,7 @@
 // assay show: what a module, record or program holds, for people; --json gives the canonical value.
 // Exit: 0 done · 1 it cannot be read.
+#include <chrono>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -16,12 +18,23 @@ std::string indented(const std::string& text) {
   return out;
 }
 
+// Unix seconds as a date; a number that is none stays a number.
+std::string utc_text(std::int64_t seconds) {
+  if (seconds <= 0 || seconds > 253'402'300'799) return std::to_string(seconds);  // to the end of 9999
+  const std::chrono::sys_seconds at{std::chrono::seconds(seconds)};
+  const auto day = std::chrono::floor<std::chrono::days>(at);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss time(at - day);
+  return fmt::format("{}-{:02}-{:02} {:02}:{:02}:{:02} UTC", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                     static_cast<unsigned>(date.day()), time.hours().count(), time.minutes().count(), time.seconds().count());
+}
+
 void show_module(const ModuleFile& module, Cli& cli) {
   Terminal& t = cli.terminal;
   const CompiledModuleManifest& m = module.manifest;
   const Scorecard& card = m.scorecard;
   t.out(fmt::format("{}  {}", t.bold(module.artifact.program_name()), module.id()));
-  t.out(fmt::format("  made by     {}  (created_at {})", m.optimizer, m.created_at));
+  t.out(fmt::format("  made by     {}  on {}", m.optimizer, utc_text(m.created_at)));
   t.out(fmt::format("  signer      {}", m.signer.value_or("nobody")));
   for (const auto& [signer, statement] : attestations_of(module)) t.out(fmt::format("  attested    {}  by {}", statement, signer));
   if (card.score && card.primary) {
@@ -79,6 +92,25 @@ Result<ModuleFile> from_store(const std::string& name) {
   return stored_module(name, trust);
 }
 
+// A receipt, an attestation or another signed object: its members, and whether its signature holds.
+bool show_signed(const std::string& path, Cli& cli) {
+  if (path.ends_with(".toml") || is_stored_name(path)) return false;
+  const auto text = read_file(path);
+  const auto value = text ? read_json(*text) : Result<Json>();
+  if (!value || !value->is_object() || !value->at("signature").is_string() || !value->at("format").is_string()) return false;
+  if (!value->at("artifact").is_null() || !value->at("signer").is_string()) return false;
+  const auto genuine = verify_object(*value);
+  cli.terminal.out(fmt::format("{}  {}", cli.terminal.bold(printable(value->at("format").as_string())),
+                               genuine ? "intact" : "BAD: " + genuine.error().message));
+  for (const auto& [name, member] : value->as_object()) {
+    if (name == "format" || name == "signature") continue;
+    cli.terminal.out(fmt::format("  {:<14}{}", printable(name), printable(value_text(member).value_or(""))));
+  }
+  cli.terminal.out_json(*value);
+  if (!genuine) cli.exit_status = exit_code(ErrorCode::mismatch);
+  return true;
+}
+
 // A module that is not what it says is shown for what it is.
 Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   ASSAY_TRY(const std::string text, read_file(path));
@@ -128,6 +160,7 @@ void show(const std::string& path, Cli& cli) {
         fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
     return cli.terminal.out_json(file->program.artifact().json());
   }
+  if (show_signed(path, cli)) return;
   const auto module = is_stored_name(path) ? from_store(path) : from_file(path, cli);
   if (!module) return cli.fail_with(module.error());
   show_module(*module, cli);
@@ -139,8 +172,8 @@ void show(const std::string& path, Cli& cli) {
 
 void add_show(CLI::App& app, Cli& cli) {
   const auto path = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("show", "Show what a module, a record or a program file holds");
-  command->add_option("file", *path, "*.module.json, *.run.jsonl, PROGRAM.toml, or an id of the store")->required();
+  CLI::App* command = app.add_subcommand("show", "Show what a module, a record, a receipt or a program file holds");
+  command->add_option("file", *path, "*.module.json, *.run.jsonl, receipts, PROGRAM.toml, or an id of the store")->required();
   command->footer("Examples:\n  assay show triage.module.json\n  assay show triage.run.jsonl\n  assay show PROGRAM.toml --json");
   command->callback([path, &cli] { show(*path, cli); });
 }

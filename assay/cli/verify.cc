@@ -46,6 +46,13 @@ struct FileReport {
 
 std::string problem_text(const Error& error) { return error.path.empty() ? error.message : error.path + ": " + error.message; }
 
+void demand_signer(const VerifyOptions& options, FileReport& report) {
+  if (options.signer.empty() || options.signer == report.signer) return;
+  report.ok = false;
+  report.problems.push_back(
+      fmt::format("signed by {}, --signer asks for {}", report.signer.empty() ? "nobody" : report.signer, options.signer));
+}
+
 FileReport verify_as_module(const VerifyOptions& options, const std::string& file, std::string_view text, const TrustStore& trust) {
   const ModuleVerdict verdict = verify_module(text, trust);
   FileReport report{
@@ -114,12 +121,16 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
     report.problems.push_back(verdict.signer.empty() ? "the record is not signed"
                                                      : "its signer is not trusted for this program (assay trust add)");
   }
-  if (!options.signer.empty() && options.signer != verdict.signer) {
-    report.ok = false;
-    report.problems.push_back(
-        fmt::format("signed by {}, --signer asks for {}", verdict.signer.empty() ? "nobody" : verdict.signer, options.signer));
-  }
+  demand_signer(options, report);
   return report;
+}
+
+// Files that belong to no program, such as receipts: trust in their signer is trust for every program.
+void demand_trust(const VerifyOptions& options, const TrustStore& trust, FileReport& report) {
+  demand_signer(options, report);
+  if (!options.trusted || (!report.signer.empty() && trust.trusts(report.signer, ""))) return;
+  report.ok = false;
+  report.problems.push_back(report.signer.empty() ? "nobody signed it" : "its signer is not trusted for every program (assay trust add)");
 }
 
 // A program file has no signature and no score: that it can be read as a program is all there is to say.
@@ -136,7 +147,7 @@ FileReport verify_as_program(const VerifyOptions& options, const std::string& fi
   return report;
 }
 
-FileReport verify_as_signed(const std::string& file, const Json& value) {
+FileReport verify_as_signed(const VerifyOptions& options, const std::string& file, const Json& value, const TrustStore& trust) {
   const Json& format = value.at("format");
   FileReport report{.file = file, .kind = format.is_string() ? format.as_string() : "object", .state = "bad"};
   if (const auto verified = verify_object(value); verified) {
@@ -146,6 +157,7 @@ FileReport verify_as_signed(const std::string& file, const Json& value) {
   } else {
     report.problems.push_back(problem_text(verified.error()));
   }
+  demand_trust(options, trust, report);
   return report;
 }
 
@@ -174,9 +186,11 @@ Result<FileReport> verify_file(const VerifyOptions& options, const std::string& 
       report.state = "bad";
       report.problems.emplace_back("the file is not the artifact's canonical bytes, so its sha256sum is not the id");
     }
+    demand_trust(options, against.trust, report);
     return report;
   }
-  if (value && value->at("signature").is_string() && value->at("artifact").is_null()) return verify_as_signed(file, *value);
+  if (value && value->at("signature").is_string() && value->at("artifact").is_null())
+    return verify_as_signed(options, file, *value, against.trust);
   return verify_as_module(options, file, text, against.trust);
 }
 

@@ -71,6 +71,8 @@ struct HttpLane::Impl {
   Error status_error(const HttpResponse& response) const {
     const std::string why = without_key(chat_error_text(response.body));
     const std::string said = fmt::format("{} answered {}{}", lane.engine, response.status, why.empty() ? "" : ": " + why);
+    if (response.status >= 300 && response.status < 400)
+      return {ErrorCode::unavailable, said, "lane", "redirects are not followed: give the endpoint's own address"};
     switch (response.status) {
       case 401:
       case 403: return {ErrorCode::refused, said, "lane", "give the key: key_env = \"NAME\" in [lane], or --key-env NAME"};

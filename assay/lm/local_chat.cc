@@ -9,10 +9,10 @@ namespace {
 
 std::string piece_of(const llama_vocab* vocab, std::int32_t token) {
   std::string piece(32, '\0');
-  int size = llama_token_to_piece(vocab, token, piece.data(), static_cast<int>(piece.size()), 0, false);
+  int size = llama().token_to_piece(vocab, token, piece.data(), static_cast<int>(piece.size()), 0, false);
   if (size < 0) {
     piece.resize(static_cast<std::size_t>(-size));
-    size = llama_token_to_piece(vocab, token, piece.data(), static_cast<int>(piece.size()), 0, false);
+    size = llama().token_to_piece(vocab, token, piece.data(), static_cast<int>(piece.size()), 0, false);
   }
   piece.resize(static_cast<std::size_t>(std::max(size, 0)));
   return piece;
@@ -38,14 +38,14 @@ std::string_view trimmed(std::string_view text) {
 }  // namespace
 
 Vocabulary::Vocabulary(const llama_vocab* vocab) : vocab_(vocab) {
-  const std::int32_t count = llama_vocab_n_tokens(vocab);
+  const std::int32_t count = llama().vocab_n_tokens(vocab);
   pieces_.reserve(static_cast<std::size_t>(count));
   for (std::int32_t token = 0; token < count; ++token) {
-    const int attributes = llama_vocab_get_attr(vocab, token);
+    const int attributes = llama().vocab_get_attr(vocab, token);
     const bool control = (attributes & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
     pieces_.push_back(control ? std::string() : piece_of(vocab, token));
-    if (control) controls_.emplace_back(llama_vocab_get_text(vocab, token));
-    if (llama_vocab_is_eog(vocab, token)) {
+    if (control) controls_.emplace_back(llama().vocab_get_text(vocab, token));
+    if (llama().vocab_is_eog(vocab, token)) {
       ending_.push_back(token);
       speakable_.push_back(token);
     } else if (!pieces_.back().empty() && (attributes & LLAMA_TOKEN_ATTR_UNUSED) == 0) {
@@ -58,8 +58,8 @@ Vocabulary::Vocabulary(const llama_vocab* vocab) : vocab_(vocab) {
 std::vector<std::int32_t> Vocabulary::tokenise(std::string_view text, bool control) const {
   std::vector<std::int32_t> tokens(text.size() + 8);
   const auto run = [&] {
-    return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data(),
-                          static_cast<std::int32_t>(tokens.size()), false, control);
+    return llama().tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data(),
+                            static_cast<std::int32_t>(tokens.size()), false, control);
   };
   std::int32_t count = run();
   if (count < 0) {
@@ -77,7 +77,7 @@ bool Vocabulary::spells_control(std::string_view text) const {
 
 Result<ChatTemplate> ChatTemplate::of(const llama_model* model) {
   ChatTemplate made;
-  const char* text = llama_model_chat_template(model, nullptr);
+  const char* text = llama().model_chat_template(model, nullptr);
   if (text == nullptr) {
     return fail(ErrorCode::malformed, "the model file has no chat template (a base model?)", "use an instruction-tuned model");
   }
@@ -97,8 +97,8 @@ Result<std::string> ChatTemplate::render(const std::vector<ChatTurn>& turns, boo
   }
   std::string out(bytes, '\0');
   const auto run = [&] {
-    return llama_chat_apply_template(text_.c_str(), messages.data(), messages.size(), ask, out.data(),
-                                     static_cast<std::int32_t>(out.size()));
+    return llama().chat_apply_template(text_.c_str(), messages.data(), messages.size(), ask, out.data(),
+                                       static_cast<std::int32_t>(out.size()));
   };
   std::int32_t size = run();
   if (size > static_cast<std::int32_t>(out.size())) {

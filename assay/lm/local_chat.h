@@ -20,7 +20,7 @@ class Vocabulary {
   std::size_t size() const { return pieces_.size(); }
   /// Bytes that a token stands for; empty for control tokens.
   const std::string& piece(std::int32_t token) const { return pieces_[static_cast<std::size_t>(token)]; }
-  bool ends(std::int32_t token) const { return llama_vocab_is_eog(vocab_, token); }
+  bool ends(std::int32_t token) const { return llama().vocab_is_eog(vocab_, token); }
   /// Tokens that may be generated: those with a piece, and the ones that end an answer.
   const std::vector<std::int32_t>& speakable() const { return speakable_; }
   const std::vector<std::int32_t>& ending() const { return ending_; }
@@ -28,7 +28,7 @@ class Vocabulary {
   /// True if the text holds the spelling of a control token.
   bool spells_control(std::string_view text) const;
   /// The token to begin with, or -1.
-  std::int32_t first() const { return llama_vocab_get_add_bos(vocab_) ? llama_vocab_bos(vocab_) : -1; }
+  std::int32_t first() const { return llama().vocab_get_add_bos(vocab_) ? llama().vocab_bos(vocab_) : -1; }
 
  private:
   const llama_vocab* vocab_;

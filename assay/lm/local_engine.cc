@@ -1,5 +1,6 @@
 #include "assay/lm/local_engine.h"
 
+#include <dlfcn.h>
 #include <link.h>
 #include <sched.h>
 
@@ -37,6 +38,48 @@ void keep_errors(ggml_log_level level, const char* text, void*) {
   while (!engine.error.empty() && engine.error.back() == '\n') engine.error.pop_back();
 }
 
+Llama functions;  // filled once, under `starting`, before any handle exists
+
+// The one library in `folder` whose name begins so. It stays open: ggml's threads and tables live as long as the process.
+Result<void*> open_library(const std::string& folder, std::string_view prefix) {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(prefix) && name.find(".so") != std::string::npos) found.push_back(entry.path());
+  }
+  if (found.empty())
+    return fail(ErrorCode::unavailable, fmt::format("there is no {}*.so*", prefix), "run scripts/fetch-llama again", folder);
+  std::sort(found.begin(), found.end());
+  void* const library = ::dlopen(found.front().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library != nullptr) return library;
+  const char* const why = ::dlerror();
+  return fail(ErrorCode::unavailable, fmt::format("libllama cannot be loaded: {}", why == nullptr ? "no reason given" : why),
+              "run scripts/fetch-llama again", found.front());
+}
+
+template <class Function>
+Result<void> find_function(void* library, const char* name, Function& into) {
+  into = reinterpret_cast<Function>(::dlsym(library, name));
+  if (into != nullptr) return {};
+  return fail(ErrorCode::unavailable, fmt::format("libllama has no function {}", name), "run scripts/fetch-llama again");
+}
+
+// What libllama offers, and where ggml looks for its CPU variants.
+Result<void> open_llama(const std::string& folder) {
+  ASSAY_TRY(void* const library, open_library(folder, "libllama."));
+#define ASSAY_LLAMA_FIND(name) ASSAY_CHECK(find_function(library, "llama_" #name, functions.name));
+  ASSAY_LLAMA_FUNCTIONS(ASSAY_LLAMA_FIND)
+#undef ASSAY_LLAMA_FIND
+  ASSAY_TRY(void* const ggml, open_library(folder, "libggml."));
+  decltype(&::ggml_backend_load_all_from_path) load_all = nullptr;
+  ASSAY_CHECK(find_function(ggml, "ggml_backend_load_all_from_path", load_all));
+  functions.log_set(keep_errors, nullptr);
+  load_all(folder.c_str());
+  functions.backend_init();
+  return {};
+}
+
 int add_library(dl_phdr_info* info, std::size_t, void* into) {
   const std::string path = info->dlpi_name == nullptr ? "" : info->dlpi_name;
   const std::string name = std::filesystem::path(path).filename();
@@ -63,10 +106,12 @@ Result<std::string> identity() {
     return fail(ErrorCode::unavailable, "no CPU variant of ggml was loaded",
                 "run scripts/fetch-llama again; the folder must hold libggml-cpu-*.so");
   }
-  return fmt::format("libllama {} sha256 {} cpu {}", llama_version(), sha256_hex(digests).substr(0, 16), variant);
+  return fmt::format("libllama {} sha256 {} cpu {}", llama().version(), sha256_hex(digests).substr(0, 16), variant);
 }
 
 }  // namespace
+
+const Llama& llama() { return functions; }
 
 Result<std::string> start_engine(const std::string& folder) {
   static std::mutex starting;  // not Engine::lock: loading logs
@@ -80,9 +125,7 @@ Result<std::string> start_engine(const std::string& folder) {
     }
     return engine.identity;
   }
-  llama_log_set(keep_errors, nullptr);
-  ggml_backend_load_all_from_path(folder.c_str());
-  llama_backend_init();
+  ASSAY_CHECK(open_llama(folder));
   ASSAY_TRY(engine.identity, identity());
   engine.folder = folder;
   return engine.identity;

@@ -94,13 +94,13 @@ std::int64_t longest(const std::vector<AnswerSegment>& plan, const Sampling& sam
 }
 
 Result<local::ContextHandle> make_context(llama_model* model, const LocalModelOptions& options, int context_tokens) {
-  llama_context_params wanted = llama_context_default_params();
+  llama_context_params wanted = local::llama().context_default_params();
   wanted.n_ctx = static_cast<std::uint32_t>(context_tokens);
   wanted.n_batch = wanted.n_ubatch = static_cast<std::uint32_t>(options.block_tokens);
   wanted.n_threads = wanted.n_threads_batch = 1;  // a slot asks its crew before each batch
   wanted.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   wanted.swa_full = true;  // a sliding window would forget what a shared beginning needs
-  local::ContextHandle context(llama_init_from_model(model, wanted));
+  local::ContextHandle context(local::llama().init_from_model(model, wanted));
   if (!context)
     return fail(ErrorCode::unavailable, fmt::format("libllama cannot make a context: {}", local::take_engine_error()),
                 "try fewer context tokens", options.path);
@@ -120,17 +120,17 @@ Result<std::unique_ptr<LocalModel>> LocalModel::load(const LocalModelOptions& op
   state->clock = &clock;
   state->block = static_cast<std::size_t>(options.block_tokens);
 
-  llama_model_params model_options = llama_model_default_params();
+  llama_model_params model_options = local::llama().model_default_params();
   model_options.n_gpu_layers = 0;
-  state->model.reset(llama_model_load_from_file(options.path.c_str(), model_options));
+  state->model.reset(local::llama().model_load_from_file(options.path.c_str(), model_options));
   if (!state->model)
     return fail(ErrorCode::malformed, fmt::format("libllama cannot load the model: {}", local::take_engine_error()), {}, options.path);
   auto chat = local::ChatTemplate::of(state->model.get());
   if (!chat) return std::unexpected(std::move(chat.error()).in(options.path));
   state->chat = std::move(*chat);
-  state->vocabulary = std::make_unique<Vocabulary>(llama_model_get_vocab(state->model.get()));
+  state->vocabulary = std::make_unique<Vocabulary>(local::llama().model_get_vocab(state->model.get()));
 
-  state->context_tokens = std::min(options.context_tokens, static_cast<int>(llama_model_n_ctx_train(state->model.get())));
+  state->context_tokens = std::min(options.context_tokens, static_cast<int>(local::llama().model_n_ctx_train(state->model.get())));
   const int slots = options.slots == 0 ? local::usable_processors() : options.slots;
   state->crew = std::make_unique<local::Crew>(options.threads == 0 ? local::usable_processors() : options.threads);
   for (int i = 0; i < slots; ++i) {

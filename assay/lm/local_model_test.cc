@@ -138,19 +138,19 @@ TEST_F(Local, SamplesTheSameForTheSameSeed) {
 // What was asked before must not move a single bit of a logit: fresh caches against one cache with a history.
 TEST_F(Local, LogitsDoNotDependOnHistory) {
   ASSERT_TRUE(local::start_engine(ASSAY_LLAMA_LIB_DIR).has_value());
-  llama_model_params no_gpu = llama_model_default_params();
+  llama_model_params no_gpu = local::llama().model_default_params();
   no_gpu.n_gpu_layers = 0;
-  const local::ModelHandle weights(llama_model_load_from_file(find_model("smollm2-135m-instruct")->c_str(), no_gpu));
-  const auto vocabulary = static_cast<std::size_t>(llama_vocab_n_tokens(llama_model_get_vocab(weights.get())));
+  const local::ModelHandle weights(local::llama().model_load_from_file(find_model("smollm2-135m-instruct")->c_str(), no_gpu));
+  const auto vocabulary = static_cast<std::size_t>(local::llama().vocab_n_tokens(local::llama().model_get_vocab(weights.get())));
   constexpr std::size_t block = 16;
   const auto fresh = [&] {
-    llama_context_params options = llama_context_default_params();
+    llama_context_params options = local::llama().context_default_params();
     options.n_ctx = 512;
     options.n_batch = options.n_ubatch = block;
     options.n_threads = options.n_threads_batch = 1;
     options.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    return std::make_unique<local::Slot>(local::ContextHandle(llama_init_from_model(weights.get(), options)), system_clock(), block,
-                                         vocabulary);
+    return std::make_unique<local::Slot>(local::ContextHandle(local::llama().init_from_model(weights.get(), options)), system_clock(),
+                                         block, vocabulary);
   };
   const auto used = fresh();
   std::size_t reused = 0;
@@ -175,22 +175,23 @@ TEST_F(Local, LogitsDoNotDependOnHistory) {
 // An answer that is alone may use all cores, and its engine does not say how many it used: so they must not show in any bit.
 TEST_F(Local, ThreadsChangeNoBit) {
   ASSERT_TRUE(local::start_engine(ASSAY_LLAMA_LIB_DIR).has_value());
-  llama_model_params no_gpu = llama_model_default_params();
+  llama_model_params no_gpu = local::llama().model_default_params();
   no_gpu.n_gpu_layers = 0;
-  const local::ModelHandle weights(llama_model_load_from_file(find_model("smollm2-135m-instruct")->c_str(), no_gpu));
-  const auto vocabulary = static_cast<std::size_t>(llama_vocab_n_tokens(llama_model_get_vocab(weights.get())));
+  const local::ModelHandle weights(local::llama().model_load_from_file(find_model("smollm2-135m-instruct")->c_str(), no_gpu));
+  const auto vocabulary = static_cast<std::size_t>(local::llama().vocab_n_tokens(local::llama().model_get_vocab(weights.get())));
   const auto logits_with = [&](int threads, const local::Tokens& prompt) {
-    llama_context_params options = llama_context_default_params();
+    llama_context_params options = local::llama().context_default_params();
     options.n_ctx = 256;
     options.n_batch = options.n_ubatch = 64;
     options.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    const local::ContextHandle context(llama_init_from_model(weights.get(), options));
-    llama_set_n_threads(context.get(), threads, threads);
+    const local::ContextHandle context(local::llama().init_from_model(weights.get(), options));
+    local::llama().set_n_threads(context.get(), threads, threads);
     std::vector<float> out;
     local::Tokens batch = prompt;
     for (int step = 0; step < 2; ++step) {  // a prompt, then one token more
-      EXPECT_EQ(llama_decode(context.get(), llama_batch_get_one(batch.data(), static_cast<std::int32_t>(batch.size()))), 0);
-      const float* logits = llama_get_logits_ith(context.get(), -1);
+      EXPECT_EQ(local::llama().decode(context.get(), local::llama().batch_get_one(batch.data(), static_cast<std::int32_t>(batch.size()))),
+                0);
+      const float* logits = local::llama().get_logits_ith(context.get(), -1);
       out.insert(out.end(), logits, logits + vocabulary);
       batch = {prompt.front()};
     }

@@ -22,8 +22,8 @@ std::vector<Tokens> batches_of(const LocalPrompt& prompt, std::size_t block) {
 
 Slot::Slot(ContextHandle context, Clock& clock, std::size_t block, std::size_t vocabulary_size, const Crew* crew)
     : context_(std::move(context)), clock_(clock), block_(block), vocabulary_size_(vocabulary_size), crew_(crew) {
-  llama_set_n_threads(context_.get(), threads_, threads_);
-  llama_set_abort_callback(context_.get(), &Slot::should_stop, this);
+  llama().set_n_threads(context_.get(), threads_, threads_);
+  llama().set_abort_callback(context_.get(), &Slot::should_stop, this);
 }
 
 bool Slot::should_stop(void* self) {
@@ -32,14 +32,14 @@ bool Slot::should_stop(void* self) {
 }
 
 void Slot::forget() {
-  llama_memory_clear(llama_get_memory(context_.get()), true);
+  llama().memory_clear(llama().get_memory(context_.get()), true);
   batches_.clear();
   size_ = 0;
 }
 
 bool Slot::keep(std::size_t count) {
   if (count >= size_) return true;
-  if (!llama_memory_seq_rm(llama_get_memory(context_.get()), 0, static_cast<llama_pos>(count), -1)) {
+  if (!llama().memory_seq_rm(llama().get_memory(context_.get()), 0, static_cast<llama_pos>(count), -1)) {
     forget();
     return false;
   }
@@ -79,7 +79,7 @@ Result<void> Slot::feed(std::span<const std::int32_t> tokens) {
   return {};
 }
 
-std::span<const float> Slot::logits() const { return {llama_get_logits_ith(context_.get(), -1), vocabulary_size_}; }
+std::span<const float> Slot::logits() const { return {llama().get_logits_ith(context_.get(), -1), vocabulary_size_}; }
 
 /// One batch; with `logits`, those of its last token can be read after.
 Result<void> Slot::decode(std::span<const std::int32_t> tokens, bool logits) {
@@ -100,9 +100,9 @@ Result<void> Slot::decode(std::span<const std::int32_t> tokens, bool logits) {
                           .logits = wanted.data()};
   if (const int threads = crew_ == nullptr ? 1 : crew_->threads(); threads != threads_) {
     threads_ = threads;
-    llama_set_n_threads(context_.get(), threads, threads);
+    llama().set_n_threads(context_.get(), threads, threads);
   }
-  const int code = llama_decode(context_.get(), batch);
+  const int code = llama().decode(context_.get(), batch);
   if (code == 0) {
     size_ += tokens.size();
     return {};

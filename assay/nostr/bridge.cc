@@ -209,7 +209,12 @@ Result<std::vector<EventId>> NostrBridge::publish_trace(const Graph& graph, cons
   ASSAY_TRY(const auto events, trace_events(graph, manifest));
   const Wait wait{Deadline::after(*clock, patience), stop};
   ASSAY_TRY(const auto client, RelayClient::connect(relay_url, wait, *clock));
-  ASSAY_TRY(const auto answers, client->publish_all(events, wait));
+  if (auto answers = client->publish_all(events, wait); !answers) {
+    Error error = std::move(answers.error());  // the summary goes last, so no reader takes a part for the whole
+    error.remedy += error.remedy.empty() ? "" : "; ";
+    error.remedy += "publish again: what the relay has is not stored twice";
+    return std::unexpected(std::move(error));
+  }
   std::vector<EventId> ids;
   for (const VerifiedEvent& event : events) ids.push_back(event->id);
   return ids;

@@ -87,15 +87,15 @@ class Session final : public WebSocketSession {
       refuse(event->id, "invalid: bad event id");
       return count_bad();
     }
+    auto verified = verify_event(*event);  // first: an id that is known makes no false signature true
+    if (!verified) {
+      refuse(event->id, "invalid: bad signature");
+      return count_bad();
+    }
     if (const auto known = shared_.store.known(event->id); known && *known) {
       ++shared_.counters.duplicates;
       peer_->send(ok_message(event->id, true, "duplicate: already have this event"));
       return;
-    }
-    auto verified = verify_event(*event);
-    if (!verified) {
-      refuse(event->id, "invalid: bad signature");
-      return count_bad();
     }
     if (!shared_.writer.submit(std::move(*verified), peer_)) refuse(event->id, "rate-limited: too many events are waiting");
   }

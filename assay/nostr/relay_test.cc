@@ -178,6 +178,11 @@ TEST_F(RelayTest, RefusesForgedAndMisdatedEventsByName) {
   EXPECT_EQ(publish(e), "[\"OK\",\"" + e.id + "\",false,\"invalid: bad event id\"]");
   e.id = event_id(e);
   EXPECT_EQ(publish(e), "[\"OK\",\"" + e.id + "\",false,\"invalid: bad signature\"]");
+  // Nor does an id that the relay has make a false signature true.
+  Event known = *event(1, "known", {}, now());
+  EXPECT_EQ(publish(known), "[\"OK\",\"" + known.id + "\",true,\"\"]");
+  known.sig[0] = known.sig[0] == '0' ? '1' : '0';
+  EXPECT_EQ(publish(known), "[\"OK\",\"" + known.id + "\",false,\"invalid: bad signature\"]");
   EXPECT_NE(publish(*event(1, "", {}, now() + 10'000)).find("false,\"invalid: created_at too far in the future"), std::string::npos);
   EXPECT_NE(publish(*event(1, "", {{"expiration", std::to_string(now() - 1)}})).find("false,\"invalid: expired"), std::string::npos);
   EXPECT_NE(publish(*event(1, "", {{"-"}})).find("false,\"unsupported: protected"), std::string::npos);

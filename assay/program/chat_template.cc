@@ -118,7 +118,27 @@ Json demo_values(const Json& values) {
   }
   return out;
 }
+
+// What a demo gives fits its field. It may leave a field out, which is then rendered as null.
+Result<void> check_demo_side(const Json& values, const std::vector<Field>& fields, const std::string& place) {
+  if (!values.is_object()) return {};
+  for (const auto& [name, value] : values.as_object()) {
+    const auto field = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
+    if (field == fields.end() || value.is_null() || value.at("$text").is_string()) continue;
+    if (auto fits = check_value(value_of_recorded(value), field->schema); !fits)
+      return fail(ErrorCode::malformed, fits.error().message, fits.error().remedy, fmt::format("{}.{}", place, name));
+  }
+  return {};
+}
 }  // namespace
+
+Result<void> check_demos(const Signature& signature, const JsonList& demos) {
+  for (std::size_t i = 0; i < demos.size(); ++i) {
+    ASSAY_CHECK(check_demo_side(demos[i].at("inputs"), signature.inputs, fmt::format("demos[{}].inputs", i)));
+    ASSAY_CHECK(check_demo_side(demos[i].at("outputs"), signature.outputs, fmt::format("demos[{}].outputs", i)));
+  }
+  return {};
+}
 
 Json ChatTemplate::make(const Signature& signature) {
   std::string user, assistant;
@@ -140,7 +160,14 @@ Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& sign
   if (renderer != "chat/1")
     return fail(ErrorCode::refused, fmt::format("unknown renderer '{}'", renderer), "this build knows chat/1", "renderer");
   if (reader != "chat/1") return fail(ErrorCode::refused, fmt::format("unknown reader '{}'", reader), "this build knows chat/1", "reader");
+  if (const Json& fallback = value.at("fallback"); fallback.is_list() && !fallback.as_list().empty())
+    return fail(ErrorCode::refused, "a template with another one to fall back to is not run here", "leave fallback empty", "fallback");
   ASSAY_TRY(const Json* slots, member(value, "slots", Json::Kind::object));
+  for (const auto& [name, text] : slots->as_object()) {
+    if (name != "system" && name != "user" && name != "assistant")
+      return fail(ErrorCode::refused, fmt::format("chat/1 has no slot '{}'", name), "its slots are system, user and assistant",
+                  fmt::format("slots.{}", name));
+  }
   ChatTemplate out;
   const std::pair<const char*, std::vector<SlotPart>*> wanted[] = {
       {"system", &out.system_}, {"user", &out.user_}, {"assistant", &out.assistant_}};

@@ -27,6 +27,10 @@ struct SlotPart {
 /// Errors: `malformed` (a lone brace) with the byte offset.
 Result<std::vector<SlotPart>> parse_slot(std::string_view slot);
 
+/// Each value that a demo gives fits its field's schema, unless it stands for a text ({"$text": …}); a field that it leaves out is fine.
+/// Errors: `malformed` with the place, as demos[3].outputs.NAME.
+Result<void> check_demos(const Signature& signature, const JsonList& demos);
+
 class ChatTemplate {
  public:
   /// TEMPLATE of an artifact. Errors: `refused` (unknown renderer or reader), `malformed` (slot, placeholder).

@@ -55,6 +55,25 @@ TEST(ChatTemplate, RefusesSlotsItCannotReadBack) {
   Json unknown = template_with("{outputs.section}");
   unknown.set("renderer", "chat/2");
   EXPECT_EQ(ChatTemplate::read(unknown, s).error().code, ErrorCode::refused);
+  // What would be left out in silence is refused: a slot that chat/1 does not have, a template to fall back to.
+  Json more = template_with("{outputs.section}");
+  Json slots = more.at("slots");
+  slots.set("epilogue", "Be brief.");
+  more.set("slots", slots);
+  EXPECT_EQ(ChatTemplate::read(more, s).error().path, "slots.epilogue");
+  Json other = template_with("{outputs.section}");
+  other.set("fallback", JsonList{template_with("{outputs.section}")});
+  EXPECT_EQ(ChatTemplate::read(other, s).error().code, ErrorCode::refused);
+}
+
+TEST(ChatTemplate, DemosFitTheirFields) {
+  const Signature s = Signature::parse("q, n: Optional[int] -> score: float, kind: Literal['a','b']").value();
+  const auto demo = [](Json inputs, Json outputs) { return JsonList{JsonObject{{"inputs", inputs}, {"outputs", outputs}}}; };
+  EXPECT_TRUE(check_demos(s, demo(JsonObject{{"q", "x"}}, JsonObject{{"score", 0.5}, {"kind", "a"}})));
+  EXPECT_TRUE(check_demos(s, demo(JsonObject{{"q", "x"}, {"n", Json()}}, JsonObject{{"score", JsonObject{{"$text", "a half"}}}})));
+  EXPECT_EQ(check_demos(s, demo(JsonObject{{"q", 3}}, JsonObject{})).error().path, "demos[0].inputs.q");
+  EXPECT_EQ(check_demos(s, demo(JsonObject{}, JsonObject{{"kind", "c"}})).error().path, "demos[0].outputs.kind");
+  EXPECT_EQ(check_demos(s, demo(JsonObject{}, JsonObject{{"score", "much"}})).error().code, ErrorCode::malformed);
 }
 
 struct Reading {

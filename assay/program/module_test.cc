@@ -347,6 +347,15 @@ TEST(Program, RefusesARewardWithAnotherDigest) {
   EXPECT_EQ(program_of("p", "1", module, rewards).error().code, ErrorCode::refused);
 }
 
+TEST(Program, RefusesSettingsThatNoCallCanHave) {
+  const auto with = [](const char* key, Json value) {
+    return program_of("p", "1", Predict("ask", yes_no()).with_config(key, std::move(value)), Rewards::built_in());
+  };
+  EXPECT_TRUE(with("n", 64));
+  EXPECT_EQ(with("n", 65).error().path, "predictors.ask.config.n");
+  EXPECT_EQ(with("stop", JsonList{""}).error().path, "predictors.ask.config.stop");
+}
+
 TEST(Run, RecordsPricesAndReplaysWithoutALane) {
   World world;
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: r\nA: yes"}; });

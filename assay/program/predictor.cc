@@ -52,6 +52,14 @@ Result<Json> read_one(const Context& node, const Predictor& predictor, const Cha
   return outputs;
 }
 
+// How many answers a call asks for.
+Result<std::int64_t> answers_asked(const Json& config) {
+  const Json& asked = config.at("n");
+  const std::int64_t count = asked.is_int() ? asked.as_int() : 1;
+  if (count >= 1 && count <= 64) return count;
+  return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
+}
+
 Result<Prediction> answer(const Context& node, const Predictor& predictor, const Json& inputs) {
   std::shared_ptr<const ChatTemplate> chat = predictor.chat;
   if (chat == nullptr) {
@@ -65,10 +73,7 @@ Result<Prediction> answer(const Context& node, const Predictor& predictor, const
   if (const Json& constrain = request.config.at("constrain"); constrain.is_bool() && constrain.as_bool()) {
     request.schema = chat->answer_schema(predictor.signature);
   }
-  const Json& asked = request.config.at("n");
-  const std::int64_t count = asked.is_int() ? asked.as_int() : 1;
-  if (count < 1 || count > 64)
-    return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
+  ASSAY_TRY(const std::int64_t count, answers_asked(request.config));
   Prediction prediction;
   prediction.completions.reserve(static_cast<std::size_t>(count));
   Result<Json> first_problem;
@@ -235,10 +240,16 @@ Result<Predictor> Predictor::read(const Json& value) {
   out.signature = std::move(*read);
   ASSAY_TRY(const Json* demos, member(value, "demos", Json::Kind::list));
   out.demos = demos->as_list();
+  ASSAY_CHECK(check_demos(out.signature, out.demos));
   ASSAY_TRY(const Json* chat, member(value, "template", Json::Kind::object));
   out.template_json = *chat;
   ASSAY_TRY(const Json* config, member(value, "config", Json::Kind::object));
   out.config = *config;
+  ASSAY_CHECK(answers_asked(*config));
+  const Json& stop = config->at("stop");
+  for (const Json& text : stop.is_list() ? stop.as_list() : JsonList()) {
+    if (text == Json("")) return fail(ErrorCode::refused, "an empty stop text would end every answer before it begins", "", "config.stop");
+  }
   auto checked = ChatTemplate::read(out.template_json, out.signature);
   if (!checked) return std::unexpected(std::move(checked.error()).in("template"));
   out.chat = std::make_shared<const ChatTemplate>(std::move(*checked));

@@ -92,7 +92,7 @@ Result<Entry> find_named(const std::map<std::string, Entry, std::less<>>& entrie
     names.push_back(key);
   }
   const std::string near = nearest(name, names);
-  return fail(ErrorCode::refused, fmt::format("unknown {} '{}'", what, name),
+  return fail(ErrorCode::usage, fmt::format("unknown {} '{}'", what, name),
               near.empty() ? "known here: " + known : fmt::format("did you mean '{}'? known here: {}", near, known));
 }
 

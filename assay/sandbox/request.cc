@@ -23,7 +23,7 @@ class Members {
   Result<std::string> text(std::string_view key, std::optional<std::string> otherwise, std::size_t bytes_max) {
     const Json* found = find(key);
     if (found == nullptr && otherwise) return *std::move(otherwise);
-    if (found == nullptr) return fail(ErrorCode::malformed, "a required member is missing", {}, place(key));
+    if (found == nullptr) return fail(ErrorCode::malformed, fmt::format("the member '{}' is missing", key), {}, place(key));
     if (!found->is_string()) return fail(ErrorCode::malformed, "expected a string", {}, place(key));
     if (found->as_string().size() > bytes_max) {
       return fail(ErrorCode::limit_exceeded, fmt::format("{} bytes; at most {} are read", found->as_string().size(), bytes_max), {},
@@ -187,7 +187,7 @@ Result<SandboxRunRequest> read_sandbox_request(const Json& payload) {
   SandboxRunRequest out;
   ASSAY_TRY(Members members, Members::of(payload, ""));
   const Json* sandbox = members.find("sandbox");
-  if (sandbox == nullptr) return fail(ErrorCode::malformed, "a required member is missing", {}, "sandbox");
+  if (sandbox == nullptr) return fail(ErrorCode::malformed, "the member 'sandbox' is missing", {}, "sandbox");
   ASSAY_CHECK(read_sandbox(*sandbox, out));
   if (const Json* repo = members.find("repo")) {
     ASSAY_TRY(out.repo, read_repo(*repo));

@@ -82,9 +82,10 @@ Result<void> shape_resources(const SandboxResources& asked, const SandboxProfile
   }
   if (!(asked.cpus > 0) || asked.cpus > profile.vcpus) return beyond("cpus", number_text(asked.cpus), std::to_string(profile.vcpus));
   if (asked.cpus < 0.01) return unsupported("sandbox.resources.cpus", number_text(asked.cpus), "ask for at least 0.01");
-  if (asked.timeout_secs > profile.wall_seconds || asked.timeout_secs < 1) {
+  if (asked.timeout_secs > profile.wall_seconds)
     return beyond("timeout_secs", std::to_string(asked.timeout_secs), std::to_string(profile.wall_seconds));
-  }
+  if (asked.timeout_secs < 1)
+    return unsupported("sandbox.resources.timeout_secs", std::to_string(asked.timeout_secs), "ask for at least 1 second");
   const std::int64_t disk_mb_max = std::min(profile.disk_mb, asked.memory_mb * 3 / 4);
   if (asked.disk_mb && (*asked.disk_mb > disk_mb_max || *asked.disk_mb < 1)) {
     return unsupported("sandbox.resources.disk_mb", std::to_string(*asked.disk_mb),

@@ -247,8 +247,10 @@ Result<void> check_answer(const HttpResponse& answer) {
   if (may_pass)
     return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status),
                 "send again later: ids make it idempotent");
-  return fail(ErrorCode::refused, fmt::format("the collector answered {}: {}", answer.status, clean(answer.body.substr(0, 300))),
-              "check the address: spans are taken at /v1/traces");
+  const std::string why = clean(answer.body.substr(0, 300));
+  return fail(ErrorCode::refused, fmt::format("the collector answered {}{}", answer.status, why.empty() ? "" : ": " + why),
+              answer.status >= 300 && answer.status < 400 ? "redirects are not followed: give the collector's own address"
+                                                          : "check the address: spans are taken at /v1/traces");
 }
 
 Result<std::string> traces_url(const std::string& endpoint) {
