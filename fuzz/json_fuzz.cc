@@ -1,32 +1,20 @@
 // The strict JSON reader: whatever it accepts has canonical text, and that text reads back to the same value and the same text.
 //
 //   ./x fuzz json
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <string_view>
-
 #include "assay/base/json.h"
-
-namespace {
-
-void must(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "broken: %s\n", what);
-  std::abort();
-}
-
-}  // namespace
+#include "fuzz/must.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto value = assay::read_json(text);
+  bool as_written = false;
+  const auto value = assay::read_json(text, {}, &as_written);
   if (!value) {
     must(!value.error().message.empty(), "an error says what is wrong");
     return 0;
   }
   const auto first = assay::canonical(*value);
   must(first.has_value(), "what the reader accepts, the writer writes");
+  must(as_written == (*first == text), "the reader knows canonical text");
   const auto again = assay::read_json(*first);
   must(again.has_value(), "canonical text is read");
   must(*again == *value, "canonical text reads back to the same value");

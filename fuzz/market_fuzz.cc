@@ -1,25 +1,15 @@
 // What relays, buyers and sellers send: events, filters, job envelopes, invoices. Nothing crashes; what is accepted reads back.
 //
 //   ./x fuzz market
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <string_view>
-
 #include "assay/market/bolt11.h"
 #include "assay/market/job.h"
 #include "assay/nostr/event.h"
 #include "assay/nostr/filter.h"
 #include "assay/nostr/nip19.h"
 #include "assay/sandbox/request.h"
+#include "fuzz/must.h"
 
 namespace {
-
-void must(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "broken: %s\n", what);
-  std::abort();
-}
 
 void read_value(const assay::Json& json) {
   if (const auto event = assay::read_event(json)) must(assay::read_event(assay::to_json(*event)).has_value(), "an event reads back");

@@ -2,23 +2,14 @@
 // to itself.
 //
 //   ./x fuzz program
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <string_view>
 
 #include "assay/optimize/data.h"
 #include "assay/program/chat_template.h"
 #include "assay/program/program_file.h"
+#include "fuzz/must.h"
 
 namespace {
-
-void must(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "broken: %s\n", what);
-  std::abort();
-}
 
 const assay::Signature& signature() {
   static const assay::Signature value =
