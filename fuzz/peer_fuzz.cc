@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 #include <sys/socket.h>
 
+#include "assay/base/json.h"
 #include "assay/base/sha256.h"
 #include "assay/net/http_session.h"
 #include "assay/net/websocket_client.h"
