@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <sys/socket.h>
 
@@ -61,8 +62,8 @@ class Peer {
   void serve() {
     while (true) {  // ends: with the listener
       const int connection = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (connection < 0) return;
-      const timeval patience{1, 0};
+      if (connection < 0) return OPENSSL_thread_stop();
+      const timeval patience{0, 20'000};  // for a client that keeps its connection
       ::setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
       std::string head;
       char part[2048];
@@ -90,6 +91,7 @@ class Peer {
 };
 
 Peer& peer() {
+  OPENSSL_init_crypto(0, nullptr);  // so that its end comes after the peer's
   static Peer value;
   return value;
 }

@@ -61,19 +61,30 @@ auto lower(Members& members, std::string_view key) {
   return std::lower_bound(members.begin(), members.end(), key,
                           [](const auto& m, std::string_view k) { return compare_utf16(m.first, k) < 0; });
 }
+
+// Few keys are found sooner by looking at each: most differ in their length or their first byte.
+template <class Members>
+auto* find_in(Members& members, std::string_view key) {
+  constexpr std::size_t few = 16;
+  if (members.size() > few) {
+    const auto at = lower(members, key);
+    return at != members.end() && at->first == key ? &at->second : nullptr;
+  }
+  for (auto& [name, value] : members) {
+    if (name.size() == key.size() && (key.empty() || (name[0] == key[0] && std::memcmp(name.data(), key.data(), key.size()) == 0)))
+      return &value;
+  }
+  return static_cast<decltype(&members[0].second)>(nullptr);
+}
 }  // namespace
 
-const Json* JsonObject::find(std::string_view key) const {
-  const auto at = lower(members_, key);
-  return at != members_.end() && at->first == key ? &at->second : nullptr;
-}
+const Json* JsonObject::find(std::string_view key) const { return find_in(members_, key); }
 
-Json* JsonObject::find(std::string_view key) {
-  const auto at = lower(members_, key);
-  return at != members_.end() && at->first == key ? &at->second : nullptr;
-}
+Json* JsonObject::find(std::string_view key) { return find_in(members_, key); }
 
 Json& JsonObject::set(std::string key, Json value) {
+  if (members_.empty() || compare_utf16(members_.back().first, key) < 0)  // in order, as most are set
+    return members_.emplace_back(std::move(key), std::move(value)).second;
   auto at = lower(members_, key);
   if (at != members_.end() && at->first == key) {
     at->second = std::move(value);

@@ -106,8 +106,32 @@ JsonObject with_logprobs(JsonObject data, const LmResponse& answer) {
   return data;
 }
 
+// What an honest lane says: everything else goes the slow way, where the line is checked.
+bool plain_answer(const LmResponse& answer) {
+  const LmUsage& usage = answer.usage;
+  const auto fits = [](std::int64_t count) { return count >= 0 && count <= json_integer_max; };
+  return !answer.logprobs && !usage.from_cache && fits(usage.prompt_tokens) && fits(usage.completion_tokens) &&
+         fits(usage.cost_msats.value_or(0)) && fits(usage.latency_ns) && valid_utf8(answer.content);
+}
+
+Result<void> record_plain_response(const Call& call, const LmResponse& answer) {
+  const LmUsage& usage = answer.usage;
+  std::string text;
+  text.reserve(answer.content.size() + 384);
+  ObjectText data(text, data_depth_max);
+  data.text("content", answer.content);
+  data.value("cost_msats", usage.cost_msats ? Json(*usage.cost_msats) : Json());
+  data.text("finish_reason", answer.finish_reason);
+  data.value("latency_ns", usage.latency_ns);
+  data.text("request_hash", call.request_hash);
+  data.value("usage", usage.to_json());
+  ASSAY_CHECK(data.finish());
+  return call.node.record_text("lm_response", text, &usage);
+}
+
 Result<void> record_response(const Call& call, const LmResponse& answer) {
   if (!call.node.recorded()) return {};
+  if (plain_answer(answer)) return record_plain_response(call, answer);
   JsonObject data{{"request_hash", call.request_hash},
                   {"content", recorded_bytes(answer.content)},
                   {"finish_reason", answer.finish_reason},

@@ -82,9 +82,9 @@ Result<void> Context::record_at(std::string_view node, std::string_view type, Js
   return effects_.recorder->append(type, node, std::move(data));
 }
 
-Result<void> Context::record_text(std::string_view type, std::string_view data) const {
+Result<void> Context::record_text(std::string_view type, std::string_view data, const LmUsage* usage) const {
   if (effects_.recorder == nullptr) return {};
-  return effects_.recorder->append_text(type, path_, data);
+  return effects_.recorder->append_text(type, path_, data, usage);
 }
 
 Result<Json> Context::compact_text(const std::string& text) const {

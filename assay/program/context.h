@@ -82,7 +82,7 @@ class Context {
   Result<void> record(std::string_view type, Json data) const;
   Result<void> record_at(std::string_view node, std::string_view type, Json data) const;
   /// The same for RunRecorder::append_text.
-  Result<void> record_text(std::string_view type, std::string_view data) const;
+  Result<void> record_text(std::string_view type, std::string_view data, const LmUsage* usage = nullptr) const;
   /// In a journal `{"$blob": hash}` for a text over 256 bytes (written once, as a `blob` line), else the text itself.
   Result<Json> compact_text(const std::string& text) const;
   /// LM calls made so far through this node and its copies, before this one: the k of formats.md §5.

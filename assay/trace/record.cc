@@ -158,23 +158,30 @@ struct RunRecorder::State {
 
   bool waits_for_disk(std::string_view type) const { return file.open() && options.durability == Durability::power && needs_sync(type); }
 
+  // A line's data as canonical text, and the figures in it, if it has any that count.
+  struct Ready {
+    std::string_view text;
+    const LmUsage* usage;
+  };
+
   // `data`, or its canonical text where there is one.
-  Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data, std::string_view data_text = {}) {
+  Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data, const Ready& ready = {}) {
     constexpr std::size_t kept_bytes_max = std::size_t{1} << 20;  // one huge line does not hold its memory for ever
     if (line.capacity() > kept_bytes_max) line = {};
     line.clear();
-    const Json* const value = data_text.empty() ? &data : nullptr;
+    const Json* const value = ready.text.empty() ? &data : nullptr;
     ASSAY_CHECK(append_record_line(
-        line, {.seq = next_seq, .t = t, .type = type, .node = node, .prev = prev, .data = value, .data_text = data_text}));
+        line, {.seq = next_seq, .t = t, .type = type, .node = node, .prev = prev, .data = value, .data_text = ready.text}));
     std::string line_hash = sha256_hex(line);
     line += '\n';
     ASSAY_CHECK(write_out(line));
     bytes += static_cast<std::int64_t>(line.size());
     group.wrote(bytes);
     count(type, node, t, data);
+    if (ready.usage != nullptr) fold.add_answer(node, *ready.usage);
     if (options.keep_entries) {
       RecordEntry entry{next_seq, t, std::string(type), std::string(node), prev, std::move(data)};
-      entries.push_back({std::move(entry), std::string(data_text)});
+      entries.push_back({std::move(entry), std::string(ready.text)});
     }
     prev = std::move(line_hash);
     ++next_seq;
@@ -206,12 +213,12 @@ struct RunRecorder::State {
   }
 
   // Writes the line, and a head if one is due; then waits for the disk where the class asks for it.
-  Result<void> append(std::string_view type, std::string_view node, Json data, std::string_view data_text = {}) {
+  Result<void> append(std::string_view type, std::string_view node, Json data, const Ready& ready = {}) {
     std::int64_t length = 0;
     {
       const std::scoped_lock lock(mutex);
       ASSAY_CHECK(usable());
-      ASSAY_CHECK(write_line(type, node, now_t(), std::move(data), data_text));
+      ASSAY_CHECK(write_line(type, node, now_t(), std::move(data), ready));
       const bool with_head = head_is_due();
       if (with_head) ASSAY_CHECK(write_head());
       if (waits_for_disk(type) || (with_head && waits_for_disk("head"))) length = bytes;
@@ -361,9 +368,9 @@ Result<void> RunRecorder::append(std::string_view type, std::string_view node, J
   return state_->append(type, node, std::move(data));
 }
 
-Result<void> RunRecorder::append_text(std::string_view type, std::string_view node, std::string_view data) {
+Result<void> RunRecorder::append_text(std::string_view type, std::string_view node, std::string_view data, const LmUsage* usage) {
   ASSAY_CHECK(check_place(type, node));
-  return state_->append(type, node, Json(), data);
+  return state_->append(type, node, Json(), {data, usage});
 }
 
 Result<std::string> RunRecorder::finish(const std::optional<std::string>& output_hash) {

@@ -94,8 +94,8 @@ class RunRecorder {
   /// Types run_start, run_end, head and resume are the recorder's own (`usage`).
   Result<void> append(std::string_view type, std::string_view node, Json data);
   /// As `append`, for lines of which there are many: `data` is the canonical text of an object that the reader takes, of a type that adds
-  /// nothing to the totals. It is not looked at again; tests hold the callers to it.
-  Result<void> append_text(std::string_view type, std::string_view node, std::string_view data);
+  /// nothing to the totals, or an lm_response whose figures are `usage`. It is not looked at again; tests hold the callers to it.
+  Result<void> append_text(std::string_view type, std::string_view node, std::string_view data, const LmUsage* usage = nullptr);
   /// Writes a last head (if signed) and run_end, and closes the file. Returns the root hash. More lines: `usage`.
   Result<std::string> finish(const std::optional<std::string>& output_hash);
 

@@ -291,14 +291,16 @@ void TotalsFold::add(std::string_view type, std::string_view node, const Json& d
     open_[std::string(node)] += amount.as_int();
     return;
   }
-  const auto usage = counts_of_line(type, data);
-  if (!usage) return;
+  if (const auto usage = counts_of_line(type, data)) add_answer(node, *usage);
+}
+
+void TotalsFold::add_answer(std::string_view node, const LmUsage& usage) {
   // An answer that cost nothing was paid for before: the payment, perhaps one of an earlier pass of this record, stays counted.
-  if (const auto paid = open_.find(node); paid != open_.end() && !usage->from_cache && usage->cost_msats.value_or(0) > 0) {
+  if (const auto paid = open_.find(node); paid != open_.end() && !usage.from_cache && usage.cost_msats.value_or(0) > 0) {
     totals_.cost_msats -= std::min(paid->second, totals_.cost_msats);
     open_.erase(paid);
   }
-  totals_.add(*usage);
+  totals_.add(usage);
 }
 
 Json recorded_text(std::string_view bytes) {

@@ -52,6 +52,8 @@ std::optional<LmUsage> usage_of_line(std::string_view type, const Json& data);
 class TotalsFold {
  public:
   void add(std::string_view type, std::string_view node, const Json& data);
+  /// An answer whose figures are known: what its line adds.
+  void add_answer(std::string_view node, const LmUsage& usage);
   const Totals& totals() const { return totals_; }
 
  private:
