@@ -53,11 +53,29 @@ struct HttpLane::Impl {
   std::string url;
 
   std::string without_key(std::string text) const {
+    constexpr std::string_view mask = "[key]";
     for (std::size_t at = options.api_key.empty() ? std::string::npos : text.find(options.api_key); at != std::string::npos;
-         at = text.find(options.api_key, at)) {  // ends: every round takes one out
-      text.replace(at, options.api_key.size(), "[key]");
+         at = text.find(options.api_key, at + mask.size())) {  // ends: goes on behind the mask, which a short key may be a part of
+      text.replace(at, options.api_key.size(), mask);
     }
     return text;
+  }
+
+  Error hidden(Error error) const {
+    error.message = without_key(std::move(error.message));
+    return error;
+  }
+
+  // A server may send the key back in its answer, which goes into records. Very short ones are part of ordinary texts.
+  void hide_key(LmResponse& answer) const {
+    if (options.api_key.size() < 8) return;
+    answer.content = without_key(std::move(answer.content));
+    answer.finish_reason = without_key(std::move(answer.finish_reason));
+    if (!answer.logprobs) return;
+    for (SaidToken& token : *answer.logprobs) {
+      token.said.token = without_key(std::move(token.said.token));
+      for (TokenLogprob& other : token.top) other.token = without_key(std::move(other.token));
+    }
   }
 
   std::int64_t jittered(std::int64_t attempt) {
@@ -110,10 +128,13 @@ struct HttpLane::Impl {
       const bool again = response.error().code == ErrorCode::unavailable && !begun;
       return {std::unexpected(response.error()), again, std::nullopt};
     }
-    if (!taken) return {std::unexpected(taken.error()), false, std::nullopt};
+    if (!taken) return {std::unexpected(hidden(std::move(taken.error()))), false, std::nullopt};
     if (response->status / 100 != 2)
       return {std::unexpected(status_error(*response)), may_ask_again(response->status), retry_after_ns(response->headers)};
-    return {reader.finish(), false, std::nullopt};
+    auto answer = reader.finish();
+    if (!answer) return {std::unexpected(hidden(std::move(answer.error()))), false, std::nullopt};
+    hide_key(*answer);
+    return {std::move(answer), false, std::nullopt};
   }
 
   Result<void> pause(std::int64_t ns, const Wait& wait, const Error& why) {
@@ -180,11 +201,6 @@ Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait
                        wait.stop};
     Impl::Try tried = impl_->ask(body, limited);
     if (tried.answer) {
-      // A server may send the key back in its answer, which goes into records. Very short ones are part of ordinary texts.
-      if (impl_->options.api_key.size() >= 8) {
-        tried.answer->content = impl_->without_key(std::move(tried.answer->content));
-        tried.answer->finish_reason = impl_->without_key(std::move(tried.answer->finish_reason));
-      }
       if (attempt > 0) tried.answer->usage.more.set("attempts", attempt + 1);
       ASSAY_CHECK(keep_wanted_logprobs(*tried.answer, wanted));
       return std::move(tried.answer);

@@ -81,6 +81,16 @@ TEST_F(HttpLaneTest, AServerCannotPutTheKeyIntoARecord) {
   const auto answer = call();
   ASSERT_TRUE(answer) << answer.error().text();
   EXPECT_EQ(answer->content, "you sent [key]");
+  // Nor into an error, by a stream that gives up in its middle.
+  script_ = {{.status = 200, .body = event(std::string(R"({"error":{"message":"no: )") + key + "\"}}")}};
+  const auto given_up = call();
+  ASSERT_FALSE(given_up);
+  EXPECT_NE(given_up.error().message.find("no: [key]"), std::string::npos) << given_up.error().text();
+  // A key that is part of its own mask.
+  options_.api_key = "key";
+  script_ = {{.status = 400, .body = R"({"error":{"message":"bad key key"}})"}};
+  EXPECT_NE(call().error().message.find("bad [key] [key]"), std::string::npos);
+  options_.api_key = key;
 }
 
 TEST_F(HttpLaneTest, ReadsAStreamedAnswerWithItsUsage) {

@@ -175,7 +175,7 @@ Result<void> ChatAnswerReader::choice(const Json& choice) {
     if (const Json& text = choice.at(where).at("content"); text.is_string()) content_ += text.as_string();
   }
   if (content_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer.content");
-  if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = reason.as_string().substr(0, 64);
+  if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = to_utf8(reason.as_string().substr(0, 64));
   if (const Json& tokens = choice.at("logprobs").at("content"); tokens.is_list()) return take_logprobs(tokens);
   return {};
 }
