@@ -86,15 +86,15 @@ class HardTimes(Home):
 
     def other_user(self, environment):
         """A function that runs the binary as a user to whom nothing here belongs."""
+        binary = self.work / "assay"  # a copy: the built one may lie where others may not go
+        shutil.copy(assay_home.options.assay, binary)
+        binary.chmod(0o755)
+
         def as_nobody(*arguments):
-            return subprocess.run([str(assay_home.options.assay), *map(str, arguments)], cwd=self.work, env=environment, capture_output=True,
+            return subprocess.run([str(binary), *map(str, arguments)], cwd=self.work, env=environment, capture_output=True,
                                   text=True, timeout=120, stdin=subprocess.DEVNULL, user=65534, group=65534, extra_groups=[])
-        try:
-            if as_nobody("--version").returncode == 0:
-                return as_nobody
-        except PermissionError:
-            pass
-        self.skipTest("the binary lies where other users may not go")
+        self.assertEqual(as_nobody("--version").returncode, 0)
+        return as_nobody
 
     def leftovers(self, folder):
         return [str(p) for p in folder.rglob("*") if p.is_file() and (".module.json." in p.name or ".json." in p.name)]
@@ -208,10 +208,13 @@ class HardTimes(Home):
         home = self.work / "home"
         home.mkdir()
         (home / ".config/assay").mkdir(parents=True)
-        os.chown(home, 65534, 65534)
+        for folder in (home, home / ".config", home / ".config/assay"):
+            os.chown(folder, 65534, 65534)
         environment = dict(self.environment, HOME=str(home), XDG_DATA_HOME=str(data), XDG_CACHE_HOME=str(self.work / "cache"))
 
         as_nobody = self.other_user(environment)
+        signer = json.loads((self.work / "whole.module.json").read_text())["manifest"]["signer"]
+        self.assertEqual(as_nobody("trust", "add", signer, "ticket-triage").returncode, 0)
         listed = as_nobody("store", "ls")
         self.assertEqual(listed.returncode, 0, listed.stderr)
         self.assertIn(whole["compiled_id"], listed.stdout)

@@ -125,12 +125,12 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
   return report;
 }
 
-// Files that belong to no program, such as receipts: trust in their signer is trust for every program.
+// Trust is given for programs. Files that belong to none, such as receipts, can be trusted to one's own keys only.
 void demand_trust(const VerifyOptions& options, const TrustStore& trust, FileReport& report) {
   demand_signer(options, report);
   if (!options.trusted || (!report.signer.empty() && trust.trusts(report.signer, ""))) return;
   report.ok = false;
-  report.problems.push_back(report.signer.empty() ? "nobody signed it" : "its signer is not trusted for every program (assay trust add)");
+  report.problems.push_back(report.signer.empty() ? "nobody signed it" : "its signer is not one of your keys, and trust is given for programs: name the signer with --signer");
 }
 
 // A program file has no signature and no score: that it can be read as a program is all there is to say.
