@@ -130,7 +130,9 @@ void demand_trust(const VerifyOptions& options, const TrustStore& trust, FileRep
   demand_signer(options, report);
   if (!options.trusted || (!report.signer.empty() && trust.trusts(report.signer, ""))) return;
   report.ok = false;
-  report.problems.push_back(report.signer.empty() ? "nobody signed it" : "its signer is not one of your keys, and trust is given for programs: name the signer with --signer");
+  report.problems.push_back(report.signer.empty()
+                                ? "nobody signed it"
+                                : "its signer is not one of your keys, and trust is given for programs: name the signer with --signer");
 }
 
 // A program file has no signature and no score: that it can be read as a program is all there is to say.

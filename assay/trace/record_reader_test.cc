@@ -3,6 +3,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include <fmt/format.h>
 
@@ -37,7 +38,45 @@ std::string first_problem(std::string_view text, const RecordChecks& checks = {}
 
 std::vector<RecordEntry> entries() { return read_record(worked::record_text()).value().entries; }
 
+// Longer than what is read before it is checked: several rounds, each read by several threads.
+std::string long_record() {
+  ManualClock clock;
+  FixedEntropy entropy(1);
+  RunStart start;
+  const std::string path = testing::TempDir() + "assay-long.run.jsonl";
+  std::remove(path.c_str());
+  const auto recorder = RunRecorder::create({.path = path, .keep_entries = false}, std::move(start), clock, entropy).value();
+  const std::string filler(4000, 'x');
+  for (int i = 0; i < 2300; ++i) {
+    const bool written =
+        recorder->append("event", "", JsonObject{{"name", "e"}, {"data", JsonObject{{"i", i}, {"x", filler}}}}).has_value();
+    EXPECT_TRUE(written);
+  }
+  EXPECT_TRUE(recorder->finish(std::nullopt));
+  std::string text = read_file(path).value();
+  std::remove(path.c_str());
+  return text;
+}
+
 // --- every way in which a record can be wrong ---
+
+TEST(RecordReader, ReadsALongRecordInItsOrderAndFindsWhatIsWrongInIt) {
+  const std::string good = long_record();
+  ASSERT_GT(good.size(), std::size_t{9} << 20);
+  const auto record = read_record(good);
+  ASSERT_TRUE(record) << record.error().text();
+  ASSERT_EQ(record->entries.size(), 2302U);
+  for (std::size_t i = 0; i < record->entries.size(); ++i) ASSERT_EQ(record->entries[i].seq, static_cast<std::int64_t>(i));
+  std::vector<std::string> lines = lines_of(good);
+  for (const std::size_t i : {std::size_t{1}, std::size_t{1024}, std::size_t{2299}}) {
+    std::vector<std::string> bad = lines;
+    bad[i][bad[i].find("xxx")] = 'y';
+    EXPECT_EQ(first_problem(joined(bad)), fmt::format("line {} was altered: line {} carries the hash of another text", i + 1, i + 2));
+    bad = lines;
+    std::swap(bad[i], bad[i + 1]);
+    EXPECT_EQ(first_problem(joined(bad)), fmt::format("lines {} and {} are swapped", i + 1, i + 2));
+  }
+}
 
 TEST(RecordReader, EverySingleBitThatFlipsIsFound) {
   const std::string good = worked::record_text();
