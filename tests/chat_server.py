@@ -5,10 +5,10 @@ import threading
 
 
 class ChatServer:
-    """`asked` has one text a question that arrived; `go_on` cleared: answers wait. `answer` is a function of the last message's text."""
+    """`asked` has one text a question that arrived, `keys` the key that came with it; `go_on` cleared: answers wait. `answer` is a function of the last message's text."""
 
     def __init__(self, answer=lambda text: "Urgency: low"):
-        self.asked = []
+        self.asked, self.keys = [], []
         self.go_on = threading.Event()
         self.go_on.set()
         self.arrived = threading.Condition()
@@ -23,6 +23,7 @@ class ChatServer:
                 text = body["messages"][-1]["content"]
                 with outer.arrived:
                     outer.asked.append(text)
+                    outer.keys.append(self.headers["authorization"])
                     outer.arrived.notify_all()
                 outer.go_on.wait()
                 answer = json.dumps({"id": "1", "object": "chat.completion", "model": body["model"],

@@ -3,9 +3,12 @@
     python3 tests/misuse_test.py --assay build/assay --source .
 """
 import json
+import os
+import subprocess
 
 import assay_home
 from assay_home import Home
+from chat_server import ChatServer
 
 PROGRAM = """format = "assay.program/1"
 [program]
@@ -41,10 +44,11 @@ class Misuse(Home):
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def test_inputs_that_do_not_fit_are_wrong_usage_and_leave_no_record(self):
+        before = self.records()
         for given, place in ((["q=hello"], "inputs"), (["q=hello", "kind=c"], "inputs.kind"), ([], "inputs")):
             error = self.error_of("run", "PROGRAM.toml", *given, want=2)
             self.assertTrue(error["path"].startswith(place), error)
-        self.assertEqual(self.records(), [])
+        self.assertEqual(self.records(), before)
 
     def test_an_unknown_metric_is_wrong_usage(self):
         error = self.error_of("eval", "PROGRAM.toml", "--metric", "accurracy", want=2)
@@ -90,6 +94,96 @@ class Misuse(Home):
         job = self.write("job.json", page.split("```json\n")[1].split("```")[0])
         runs = self.json("sandbox", "run", "--request", job, want=1)["response"]["runs"]
         self.assertEqual([run["exit_code"] for run in runs], [0, 1, 0])
+
+    def test_what_a_job_s_end_needs_is_tried_before_the_job(self):
+        job = ["--", f"touch /job/ran; echo ran"]
+        self.write("file", "")
+        self.assertIn("file", self.error_of("sandbox", "run", "--receipt", "file/r.json", *job, want=1)["path"])
+        self.error_of("sandbox", "run", "--key", "none", "--receipt", "r.json", *job, want=2)
+        self.error_of("sandbox", "run", "--receipt", "same", "--record", "same", *job, want=2)
+        self.error_of("sandbox", "run", "--bid", "-1", *job, want=2)
+        self.error_of("sandbox", "run", "--request", self.write("j.json", "{}"), "--timeout", "3", want=2)
+        self.assertFalse((self.home / "same").exists() or (self.home / "r.json").exists())
+
+    def test_quoted_text_forges_no_line(self):
+        golden = assay_home.options.source / "tests/golden/pipeline.module.json"
+        self.assay("attest", golden, "-o", "m.json", "--statement", "x\nok   intact-trusted  evil.json\u202e")
+        shown = self.assay("verify", "m.json").stdout
+        self.assertEqual([line for line in shown.splitlines() if line.startswith("ok ")][1:], [])
+        self.assertNotIn("\u202e", shown)
+        self.assertNotIn("\nok ", self.assay("show", "m.json").stdout)
+
+    def test_the_store_keeps_everybody_s_statement(self):
+        golden = assay_home.options.source / "tests/golden/pipeline.module.json"
+        manifest = json.loads(golden.read_text())["manifest"]
+        self.assay("trust", "add", manifest["signer"], json.loads(golden.read_text())["artifact"]["program"]["name"])
+        self.assay("key", "new", "bob")
+        self.assay("attest", golden, "-o", "a.json", "--statement", "one")
+        self.assay("attest", golden, "-o", "b.json", "--statement", "two", "--key", "bob")
+        for module in ("a.json", "b.json", golden, "a.json"):
+            self.assay("store", "put", module)
+        held = json.loads(self.assay("store", "get", manifest["compiled_id"]).stdout)["attestations"]
+        self.assertEqual(sorted(one["statement"] for one in held), sorted(["one", "two", *(one["statement"] for one in json.loads(golden.read_text())["attestations"])]))
+        # A name with a dot is a name; one that cannot be read can be taken away.
+        self.assay("store", "ref", "triage/v1.0", manifest["compiled_id"])
+        self.assertIn(manifest["compiled_id"], self.assay("show", "triage/v1.0").stdout)
+        self.write(".local/share/assay/store/refs/damaged", "garbage\n")
+        self.assertIn("store unref damaged", self.error_of("store", "gc", want=1)["remedy"])
+        self.assay("store", "unref", "damaged")
+        self.assay("store", "gc")
+        self.assertIn("no such folder", self.error_of("store", "gc", "--runs", "tpyo", "--yes", want=1)["message"])
+
+    def test_of_many_changes_at_once_none_is_lost(self):
+        keys = [json.loads(self.assay("key", "new", f"k{i}", "--json").stdout)["public_key"] for i in range(6)]
+        golden = assay_home.options.source / "tests/golden/pipeline.module.json"
+        self.write("m.module.json", golden.read_text())
+        before = len(json.loads(golden.read_text())["attestations"])
+
+        def at_once(commands):
+            running = [subprocess.Popen([str(assay_home.options.assay), *command], cwd=self.home, env=self.environment, stdout=subprocess.DEVNULL)
+                       for command in commands]
+            self.assertEqual([one.wait(60) for one in running], [0] * len(commands))
+
+        at_once([["trust", "add", key, "pi"] for key in keys])
+        self.assertLessEqual(set(keys), set(self.json("trust", "ls")["signers"]))
+        at_once([["attest", "m.module.json", "--statement", f"by {i}", "--key", f"k{i}"] for i in range(6)])
+        self.assertEqual(len(json.loads((self.home / "m.module.json").read_text())["attestations"]), before + 6)
+
+    def test_a_pipe_that_nobody_writes_to_holds_nothing_up(self):
+        os.mkfifo(self.home / "pipe.json")
+        self.assertIn("a pipe", self.error_of("show", "pipe.json", want=1)["message"])
+        done = subprocess.run(["bash", "-c", f"{assay_home.options.assay} run PROGRAM.toml --inputs <(echo '{{}}') --lane openai --endpoint http://127.0.0.1:9/v1 --model m"],
+                              cwd=self.home, env=self.environment, capture_output=True, text=True, timeout=60)
+        self.assertIn(":1.inputs", done.stderr)  # a shell's own pipe is read, and its row is named
+
+    def test_journal_and_module_are_two_files(self):
+        self.error_of("compile", "PROGRAM.toml", "--journal", "x.json", "-o", "./x.json", want=2)
+        self.assertFalse((self.home / "x.json").exists())
+
+    def test_a_key_goes_to_its_own_server_only(self):
+        first, second = ChatServer(lambda text: "Answer: perhaps"), ChatServer(lambda text: "Answer: yes")
+        try:
+            refine = 'signature = "T"\nrefine = { attempts = 1, threshold = 1.0, fallback = ["lm:any"] }'
+            lane = f'[lane]\nkind = "openai"\nendpoint = "{first.endpoint}"\nmodel = "a"\nkey_env = "ONE"\n'
+            self.write("two.toml", PROGRAM.replace('signature = "T"', refine) + lane)
+            secrets = {"ONE": "first-secret-key", "TWO": "second-secret-key"}
+            common = ["run", "two.toml", "q=x", "kind=a", "--privacy", "public_ok"]
+            fallback = ["--fallback-lane", "openai", "--fallback-model", "b", "--fallback-endpoint", second.endpoint]
+            self.assay(*common, *fallback, environment=secrets)
+            self.assertEqual((first.keys[-1], second.keys[-1]), ("Bearer first-secret-key", None))
+            self.assay(*common, *fallback, "--fallback-key-env", "TWO", environment=secrets)
+            self.assertEqual(second.keys[-1], "Bearer second-secret-key")
+            self.assay(*common, "--endpoint", second.endpoint, environment=secrets)
+            self.assertIsNone(second.keys[-1])
+        finally:
+            first.close()
+            second.close()
+
+    def test_a_program_file_alone_sends_nothing_private_away(self):
+        lane = '[lane]\nkind = "openai"\nendpoint = "https://lane.invalid/v1"\nmodel = "a"\nprivacy = ["public_ok", "private_repo_allowed"]\n'
+        self.write("evil.toml", PROGRAM + lane)
+        self.error_of("run", "evil.toml", "q=x", "kind=a", want=6)
+        self.error_of("run", "evil.toml", "q=x", "kind=a", "--privacy", "private_repo_allowed", want=7)  # asked for, and not there
 
     def test_a_module_that_asks_for_what_is_not_there_does_not_run(self):
         golden = json.loads((assay_home.options.source / "tests/golden/pipeline.module.json").read_text())

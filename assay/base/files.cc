@@ -88,12 +88,24 @@ std::unexpected<Error> too_large(const std::string& path, std::size_t bytes_max)
 
 }  // namespace
 
+namespace {
+// A descriptor that is open already, by whatever name: its other end is somebody's who runs this.
+bool names_descriptor(std::string_view path) {
+  return path == "/dev/stdin" || path.starts_with("/dev/fd/") ||
+         (path.starts_with("/proc/") && path.find("/fd/") != std::string_view::npos);
+}
+}  // namespace
+
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max, std::size_t line_bytes_max) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Opened so, a pipe that nobody writes to does not hold us up.
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.open()) return io_error("the file cannot be opened", path);
   std::string out;
   struct stat info{};
   if (::fstat(fd.get(), &info) == 0) {
+    if (S_ISFIFO(info.st_mode) && !names_descriptor(path))
+      return fail(ErrorCode::io, "expected a file, found a pipe", "give it as standard input or by a shell's <(…)", path);
+    if (!S_ISREG(info.st_mode)) (void)::fcntl(fd.get(), F_SETFL, O_RDONLY);  // what is meant to be waited for is waited for
     if (S_ISDIR(info.st_mode)) return fail(ErrorCode::io, "expected a file, found a folder", "", path);
     const bool known = S_ISREG(info.st_mode);
     if (known && static_cast<std::size_t>(info.st_size) > bytes_max) return too_large(path, bytes_max);
@@ -160,6 +172,27 @@ Result<void> lock_file(const Fd& file, bool alone, const std::string& path) {
   const auto holder = lock_holder(file);
   return fail(ErrorCode::unavailable, fmt::format("another process{} holds the lock", holder ? fmt::format(" ({})", *holder) : ""),
               "wait for it, or end it", path);
+}
+
+Result<Fd> lock_folder_of(const std::string& path) {
+  const std::string beside = std::filesystem::path(path).parent_path().string();
+  const std::string folder = beside.empty() ? "." : beside;
+  ASSAY_CHECK(make_folders(folder));
+  Fd held(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!held.open()) return io_error("the folder cannot be opened", folder);
+  ASSAY_CHECK(lock_file(held, true, folder));
+  return held;
+}
+
+bool same_place(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  const auto whole = [](const std::string& path) {
+    std::error_code ignored;
+    return fs::weakly_canonical(fs::absolute(path, ignored), ignored);
+  };
+  return whole(a) == whole(b);
 }
 
 Result<void> check_writable_folder(const std::string& folder) {

@@ -53,6 +53,11 @@ class Fd {
 /// Takes a lock on an open file, shared or alone. It waits for others at most half a minute, since locks here are held for one small
 /// write or a sweep. Errors: `unavailable` (with the holder's process id), `io`.
 Result<void> lock_file(const Fd& file, bool alone, const std::string& path);
+/// The folder of `path`, locked for oneself until the handle goes: for a file that is read, changed and written back. The folder is made if
+/// it is missing. Errors as `lock_file`.
+Result<Fd> lock_folder_of(const std::string& path);
+/// Two names of one file, whether it is there already or not.
+bool same_place(const std::string& a, const std::string& b);
 /// Can files be made in this folder (made itself if it is missing)? Asked before work that ends with a file there. Errors: `io`.
 Result<void> check_writable_folder(const std::string& folder);
 /// Who holds a flock on this open file, as the kernel lists it: for an error that says whom to wait for. Nothing where it cannot be known.

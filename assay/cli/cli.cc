@@ -46,15 +46,31 @@ std::string assay_build() {
 
 namespace {
 
+// U+200E, U+200F, U+2028 … U+202E, U+2066 … U+2069.
+bool is_direction_mark(std::string_view at) {
+  if (at.size() < 3 || at[0] != '\xE2') return false;
+  const auto last = static_cast<unsigned char>(at[2]);
+  if (at[1] == '\x80') return last == 0x8E || last == 0x8F || (last >= 0xA8 && last <= 0xAE);
+  return at[1] == '\x81' && last >= 0xA6 && last <= 0xA9;
+}
+
 std::string cleaned(std::string_view bytes, bool keep_marks) {
   std::string out = to_utf8(bytes);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto c = static_cast<unsigned char>(out[i]);
     const bool mark = keep_marks && (c == mark_bold || c == mark_dim || c == mark_plain);
     if ((c < 0x20 && c != '\n' && c != '\t' && !mark) || c == 0x7f) out[i] = '?';
-    // C1 controls (U+0080 … U+009F) move a terminal's cursor too.
+    // C1 controls (U+0080 … U+009F) move a terminal's cursor too, and marks of direction make a line read otherwise than it is.
     if (c == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0) out.replace(i, 2, "?");
+    if (is_direction_mark(std::string_view(out).substr(i, 3))) out.replace(i, 3, "?");
   }
+  return out;
+}
+
+// A text that goes on in another line stands further in: no quoted text begins a line of its own.
+std::string set_in(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '\n' ? "\n    " : std::string(1, c);
   return out;
 }
 
@@ -85,13 +101,24 @@ void Terminal::raw(std::string_view bytes) {
   write_out(bytes);
 }
 
+void Terminal::block(std::string_view text) {
+  if (!json) raw(printable(text) + "\n");
+}
+
+void Terminal::note_block(std::string_view text) {
+  if (json) return;
+  const std::lock_guard lock(mutex_);
+  clear_bar();
+  std::fputs((printable(text) + "\n").c_str(), stderr);
+}
+
 void Terminal::out(std::string_view text) {
   if (json) return;
   const std::lock_guard lock(mutex_);
   clear_bar();
   // Results may quote hostile text. Only our own marks for bold and dim become escapes, after all others are gone.
   std::string line;
-  for (const char c : cleaned(text, out_tty_)) {
+  for (const char c : set_in(cleaned(text, out_tty_))) {
     if (c == mark_bold) line += "\033[1m";
     else if (c == mark_dim) line += "\033[2m";
     else if (c == mark_plain) line += "\033[0m";
@@ -110,14 +137,14 @@ void Terminal::note(std::string_view text) {
   if (json) return;
   const std::lock_guard lock(mutex_);
   clear_bar();
-  std::fputs((printable(text) + "\n").c_str(), stderr);  // it may quote a provider
+  std::fputs((set_in(printable(text)) + "\n").c_str(), stderr);  // it may quote a provider
 }
 
 bool Terminal::ask(std::string_view question) {
   if (!interactive_ || json) return false;
   const std::lock_guard lock(mutex_);
   clear_bar();
-  std::fputs(printable(fmt::format("{} [y/N] ", question)).c_str(), stderr);
+  std::fputs(set_in(printable(fmt::format("{} [y/N] ", question))).c_str(), stderr);
   std::string answer;
   for (int c = std::fgetc(stdin); c != EOF && c != '\n'; c = std::fgetc(stdin)) {  // ends: at a line's end
     if (answer.size() < 8) answer += static_cast<char>(c);

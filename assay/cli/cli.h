@@ -37,7 +37,9 @@ class Terminal {
   Terminal();
   bool json = false;
 
-  void out(std::string_view text);        ///< a result line for people; nothing with --json
+  void out(std::string_view text);        ///< a result line for people; nothing with --json. What follows a line end is set in
+  void block(std::string_view text);      ///< lines as they are, such as a job's output
+  void note_block(std::string_view text); ///< the same on stderr
   void out_json(const Json& value);       ///< one line, with --json only
   void note(std::string_view text);       ///< stderr, people only
   void progress(std::string_view label, std::size_t done, std::size_t total);  ///< a bar on a terminal, else a line each tenth

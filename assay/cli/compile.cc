@@ -80,6 +80,7 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
                                                               {"--fallback-lane", &common.fallback_lane},
                                                               {"--fallback-model", &common.fallback_model},
                                                               {"--fallback-endpoint", &common.fallback_endpoint},
+                                                              {"--fallback-key-env", &common.fallback_key_env},
                                                               {"--relay", &common.relay},
                                                               {"--issuer", &common.issuer},
                                                               {"--issuer-node", &common.issuer_node},
@@ -132,6 +133,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   if (file.proposer) {
     CommonOptions own;
     own.key = options.common.key;
+    own.privacy = options.common.privacy;
     auto proposer = open_lane(own, *file.proposer, cli);
     if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
     (*world)->settings.lanes[proposer_requirement] = std::move(*proposer);
@@ -142,6 +144,9 @@ void compile(const CompileOptions& options, Cli& cli) {
     return cli.fail_with({ErrorCode::usage, "--resume needs the journal's name", "", "--journal FILE"});
   const auto journal = record_path(journal_options, name, ".compile.run.jsonl", cli);
   if (!journal) return cli.fail_with(journal.error());
+  std::error_code ignored;
+  if (same_place(*journal, module_path))
+    return cli.fail_with({ErrorCode::usage, "journal and module would be one file", module_path, "name another one with --out"});
   cli.terminal.note("journal " + *journal);
 
   CompileWorld where{.effects = (*world)->effects,
@@ -170,13 +175,13 @@ void compile(const CompileOptions& options, Cli& cli) {
   where.hooks.open_test = [](const std::string& id, const std::string& run_id) {
     return count_test_look(data_folder() + "/looks", id, run_id);
   };
-  std::error_code ignored;
   const bool was_there = std::filesystem::exists(*journal, ignored);
   auto outcome = compile_program(*plan, where);
   if (!outcome) {
     Error error = outcome.error();
-    // Another's file, or none: nothing to go on with.
-    if ((was_there && !options.resume) || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
+    // Another's file, one of another compile, or none: nothing to go on with.
+    const bool refused = options.resume && error.code == ErrorCode::refused;
+    if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     std::string go_on = resume_line(options, *journal);
     // A spent budget is to be raised; after anything else the same one goes on.
     if (error.code != ErrorCode::over_budget && !options.common.budget.empty()) go_on += " --budget " + shell_word(options.common.budget);

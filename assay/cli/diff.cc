@@ -64,7 +64,9 @@ void diff(const std::string& a, const std::string& b, Cli& cli) {
   std::vector<Difference> differences;
   compare(*left, *right, "", differences);
   for (const Difference& d : differences) {
-    cli.terminal.out(fmt::format("{}\n  - {}\n  + {}", d.pointer, canonical(d.before).value_or(""), canonical(d.after).value_or("")));
+    cli.terminal.out(d.pointer);
+    cli.terminal.out("  - " + canonical(d.before).value_or(""));
+    cli.terminal.out("  + " + canonical(d.after).value_or(""));
     cli.terminal.out_json(JsonObject{{"pointer", d.pointer}, {"before", d.before}, {"after", d.after}});
   }
   if (differences.size() == differences_max) cli.terminal.note(fmt::format("only the first {} differences are shown", differences_max));

@@ -85,7 +85,8 @@ void init(const std::string& folder, Cli& cli) {
   for (const auto& [path, text] : {std::pair{program, program_text}, std::pair{rows, rows_text}}) {
     if (const auto written = write_file(path, text); !written) return cli.fail_with(written.error());
   }
-  cli.terminal.out(fmt::format("wrote {} and {}\nnext: assay compile {}", program, rows, program));
+  cli.terminal.out(fmt::format("wrote {} and {}", program, rows));
+  cli.terminal.out("next: assay compile " + program);
   cli.terminal.out_json(JsonObject{{"program", program}, {"rows", rows}});
 }
 

@@ -80,12 +80,21 @@ Result<std::shared_ptr<LM>> open_http(const CommonOptions& options, const LaneSp
   if (how.base_url.empty())
     return fail(ErrorCode::usage, "an openai lane needs an endpoint", "--endpoint http://127.0.0.1:8080/v1", "--lane openai");
   how.model = options.model.empty() ? spec.model : options.model;
-  ASSAY_TRY(how.api_key, key_of(options.key_env.empty() ? spec.key_env : options.key_env, how.base_url));
+  // A key belongs to the server that it was named for: the file's goes nowhere but to the file's endpoint.
+  const bool as_in_file = options.endpoint.empty() || options.endpoint == spec.endpoint;
+  const std::string variable = !options.key_env.empty() ? options.key_env : as_in_file ? spec.key_env : "";
+  ASSAY_TRY(how.api_key, key_of(variable, how.base_url));
+  if (options.key_env.empty() && !variable.empty())
+    cli.terminal.note(fmt::format("the program file sends ${} to {} as its key", variable, how.base_url));
   if (const std::string& dialect = options.dialect.empty() ? spec.dialect : options.dialect; !dialect.empty()) {
     ASSAY_TRY(how.dialect, parse_dialect(dialect));
   }
   how.context_tokens = spec.context;
   how.privacy = spec.privacy;
+  // That a server may have private inputs is for the person to say who runs the program, not for its file, unless it is this machine's own.
+  const auto url = parse_url(how.base_url);
+  if (options.privacy.empty() && !(url && is_loopback_host(url->host)))
+    std::erase_if(how.privacy, [](PrivacyMode mode) { return mode != PrivacyMode::PublicOk && mode != PrivacyMode::NoPii; });
   if (const std::int64_t threads = options.threads > 0 ? options.threads : spec.threads; threads > 0) how.concurrency = threads;
   ASSAY_TRY(std::shared_ptr<LM> lane, HttpLane::open(how, cli.clock, cli.entropy));
   return lane;

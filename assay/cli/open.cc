@@ -31,6 +31,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--fallback-model", options.fallback_model,
                      "Its model (default: --model if it is a lane of the same kind, else that kind's own default)");
   command.add_option("--fallback-endpoint", options.fallback_endpoint, "Its base URL, if it is another openai lane");
+  command.add_option("--fallback-key-env", options.fallback_key_env, "Environment variable that holds its key");
   command.add_option("--threads", options.threads, "Calls at once, 1 to 256 (default: one a processor on the local lane)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{256}));
   command.add_option("--key", options.key, "Name of the signing key; none: nothing is signed")->capture_default_str();
@@ -86,12 +87,17 @@ Result<OpenedProgram> open_module(const ModuleVerdict& verdict, const std::strin
 
 }  // namespace
 
-bool is_stored_name(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && path.find('.') == std::string::npos; }
+bool is_stored_name(const std::string& path) {
+  const bool as_file = path.ends_with(".json") || path.ends_with(".jsonl") || path.ends_with(".toml");
+  return !as_file && ::access(path.c_str(), F_OK) != 0;
+}
 
 Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust) {
   const Store store(default_store_folder());
-  ASSAY_TRY(const CompiledId id, store.resolve(name));
-  return store.get(id, trust);
+  auto id = store.resolve(name);
+  if (!id && id.error().code == ErrorCode::unavailable) id.error().remedy += "; there is no file of that name either";
+  if (!id) return std::unexpected(std::move(id).error());
+  return store.get(*id, trust);
 }
 
 Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
@@ -186,7 +192,10 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     other.lane = options.fallback_lane;
     const bool same_kind = world->lane->lane().kind == other.lane;
     if (!options.fallback_model.empty() || !same_kind) other.model = options.fallback_model;
-    if (!options.fallback_endpoint.empty()) other.endpoint = options.fallback_endpoint;
+    if (!options.fallback_endpoint.empty()) {
+      other.endpoint = options.fallback_endpoint;
+      other.key_env = options.fallback_key_env;  // another server has another key, or none
+    }
     auto fallback = open_lane(other, same_kind ? spec : LaneSpec{}, cli);
     if (!fallback) return std::unexpected(std::move(fallback.error()).in("--fallback-lane"));
     world->settings.lanes["lm:any"] = std::move(*fallback);

@@ -14,7 +14,7 @@ namespace assay {
 struct CommonOptions {
   std::string budget, ledger, privacy, key = "default", record, prices;
   std::string lane, model;
-  std::string fallback_lane, fallback_model, fallback_endpoint;
+  std::string fallback_lane, fallback_model, fallback_endpoint, fallback_key_env;
   std::string relay, issuer, issuer_node, provider;  ///< of a pylon lane
   std::string endpoint, dialect, key_env;   ///< of an openai lane
   std::optional<std::int64_t> seed;

@@ -1,10 +1,9 @@
 // assay prices: what calls cost: the book in force, a file's check, a price set, two books compared, the cost of a usage.
 // Exit: 0 done · 1 a book cannot be read or is no book · 2 wrong usage · 3 two books differ.
-#include <fcntl.h>
+
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -62,11 +61,7 @@ Result<void> check(const PricesOptions& options, Cli& cli) {
 
 // The book is read, changed and renamed into its place with its folder locked: of two at once, none loses the other's price.
 Result<void> set(const PricesOptions& options, Cli& cli) {
-  const std::string beside = std::filesystem::path(options.file).parent_path().string();
-  const std::string folder = beside.empty() ? "." : beside;
-  const Fd held(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!held.open()) return fail(ErrorCode::io, "there is no such folder", "make it first", folder);
-  ASSAY_CHECK(lock_file(held, true, folder));
+  ASSAY_TRY(const Fd held, lock_folder_of(options.file));
   PriceBook book;
   if (::access(options.file.c_str(), F_OK) == 0) {
     ASSAY_TRY(book, PriceBook::load(options.file));

@@ -17,7 +17,7 @@ struct ReplayOptions {
   bool allow_unsigned = false;
 };
 
-Json report_json(const ReplayReport& report, const std::string& file) {
+Json report_json(const ReplayReport& report, bool costs_checked, const std::string& file) {
   Json divergence;
   if (report.divergence) {
     divergence = JsonObject{{"node", to_utf8(report.divergence->node)},
@@ -27,8 +27,13 @@ Json report_json(const ReplayReport& report, const std::string& file) {
                             {"replayed", to_utf8(report.divergence->replayed)}};
   }
   const auto text = [](const std::optional<std::string>& value) { return value ? Json(*value) : Json(); };
-  return JsonObject{{"file", to_utf8(file)},   {"identical", report.identical},           {"complete", report.complete},
-                    {"calls", report.calls},   {"compiled_id", text(report.compiled_id)}, {"output_hash", text(report.output_hash)},
+  return JsonObject{{"file", to_utf8(file)},
+                    {"identical", report.identical},
+                    {"complete", report.complete},
+                    {"calls", report.calls},
+                    {"compiled_id", text(report.compiled_id)},
+                    {"output_hash", text(report.output_hash)},
+                    {"costs_checked", costs_checked},
                     {"divergence", divergence}};
 }
 
@@ -100,8 +105,9 @@ void replay(const ReplayOptions& options, Cli& cli) {
     report->identical = false;
     report->divergence = Divergence{"", "cost_msats", "", "", costs->problems.front().message};
   }
-  cli.terminal.out_json(report_json(*report, options.record));
+  cli.terminal.out_json(report_json(*report, costs->book_known, options.record));
   show(*report, cli);
+  if (!costs->book_known && report->calls > 0) cli.terminal.note("another price book: costs not computed again (--prices)");
   if (!report->identical) cli.exit_status = exit_code(ErrorCode::diverged);
 }
 

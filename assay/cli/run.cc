@@ -50,11 +50,16 @@ Result<Json> inputs_of(const std::vector<std::string>& fields, const Signature& 
 
 constexpr std::size_t inputs_bytes_max = std::size_t{256} << 20, input_bytes_max = std::size_t{8} << 20;  // as rows of data
 
-Result<std::vector<Json>> all_inputs(const RunOptions& options, const Signature& signature) {
-  std::vector<Json> out;
+struct Input {
+  Json value;
+  std::string place;  // "FILE:LINE", if it came from a file
+};
+
+Result<std::vector<Input>> all_inputs(const RunOptions& options, const Signature& signature) {
+  std::vector<Input> out;
   if (options.inputs_file.empty()) {
     ASSAY_TRY(Json one, inputs_of(options.fields, signature));
-    out.push_back(std::move(one));
+    out.push_back({std::move(one), ""});
     return out;
   }
   ASSAY_TRY(const std::string text,
@@ -66,8 +71,9 @@ Result<std::vector<Json>> all_inputs(const RunOptions& options, const Signature&
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (trim(one).empty()) continue;
     auto value = read_json(one);
-    if (!value) return std::unexpected(std::move(value.error()).in(fmt::format("{}:{}", options.inputs_file, line)));
-    out.push_back(std::move(*value));
+    const std::string place = fmt::format("{}:{}", options.inputs_file, line);
+    if (!value) return std::unexpected(std::move(value.error()).in(place));
+    out.push_back({std::move(*value), place});
   }
   return out;
 }
@@ -104,7 +110,7 @@ void run(const RunOptions& options, Cli& cli) {
   if (const auto fits = check_module(*opened, **world); !fits) return cli.fail_with(fits.error());
   Totals totals;
   std::int64_t failed = 0;
-  for (const Json& input : *inputs) {
+  for (const auto& [input, place] : *inputs) {
     CommonOptions common = options.common;
     const auto path = record_path(common, opened->program.artifact().program_name(), ".run.jsonl", cli);
     if (!path) return cli.fail_with(path.error());
@@ -124,9 +130,10 @@ void run(const RunOptions& options, Cli& cli) {
       continue;
     }
     ++failed;
-    cli.fail_with(outcome->prediction.error());
+    Error error = outcome->prediction.error();
+    const ErrorCode code = error.code;
+    cli.fail_with(place.empty() ? error : std::move(error).in(place));
     cli.terminal.note("record " + *path);
-    const ErrorCode code = outcome->prediction.error().code;
     if (code != ErrorCode::unreadable && code != ErrorCode::malformed && code != ErrorCode::limit_exceeded) return;
   }
   if (!options.inputs_file.empty()) {

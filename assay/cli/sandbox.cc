@@ -1,6 +1,8 @@
 // assay sandbox run: commands in a box on this machine, or bought from a provider; hashes, limits and a signed receipt.
 // Exit: 0 all commands succeeded · 1 one failed, was killed or timed out · 2 wrong usage · 6 a field is refused · 7 no isolation, relay or
 // provider.
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -17,7 +19,8 @@ struct SandboxCommandLine {
   std::vector<std::string> command;
   std::string profile = "small", receipt, request_file;
   std::vector<std::string> env;
-  std::int64_t memory_mb = 512, timeout_secs = 60, bid_msats = 100'000;
+  std::optional<std::int64_t> memory_mb, timeout_secs;
+  std::int64_t bid_msats = 100'000;
   CommonOptions common;
 };
 
@@ -31,6 +34,9 @@ std::string shell_line(const std::vector<std::string>& words) {
 
 Result<SandboxRunRequest> request_of(const SandboxCommandLine& options) {
   if (!options.request_file.empty()) {
+    if (!options.command.empty() || options.memory_mb || options.timeout_secs || !options.env.empty())
+      return fail(ErrorCode::usage, "a job comes from a file or from the command line",
+                  "leave out --request, or the command and its options", "--request");
     ASSAY_TRY(const std::string text, read_file(options.request_file, std::size_t{4} << 20));
     auto json = read_json(text);
     if (!json) return std::unexpected(std::move(json.error()).in(options.request_file));
@@ -38,8 +44,8 @@ Result<SandboxRunRequest> request_of(const SandboxCommandLine& options) {
   }
   if (options.command.empty()) return fail(ErrorCode::usage, "no command was given", "assay sandbox run -- COMMAND…");
   SandboxRunRequest request;
-  request.resources.memory_mb = options.memory_mb;
-  request.resources.timeout_secs = options.timeout_secs;
+  request.resources.memory_mb = options.memory_mb.value_or(request.resources.memory_mb);
+  request.resources.timeout_secs = options.timeout_secs.value_or(request.resources.timeout_secs);
   SandboxCommand command;
   command.cmd = shell_line(options.command);
   request.commands.push_back(std::move(command));
@@ -59,9 +65,23 @@ struct Ran {
   std::string provider = {};  // public key of who ran it, if bought
 };
 
-Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
-  ASSAY_TRY(SandboxRunResponse response, run_sandboxed(request, profile, {}, {Deadline::never(), cli.stop}, cli.clock));
+// What the job's end needs is tried before the job: a result that cannot be signed or written was run, and perhaps paid, for nothing.
+Result<void> check_end(const SandboxCommandLine& options, Cli& cli) {
   ASSAY_TRY(const std::optional<SecretKey> key, open_signer(options.common, cli));
+  if (options.receipt.empty()) return {};
+  if (!key) return fail(ErrorCode::usage, "a receipt is signed, and there is no key", "leave out --receipt, or --key none", "--receipt");
+  std::error_code ignored;
+  if (!options.common.record.empty() && same_place(options.receipt, options.common.record))
+    return fail(ErrorCode::usage, "receipt and record would be one file", "name two", "--receipt");
+  if (std::filesystem::is_directory(options.receipt, ignored))
+    return fail(ErrorCode::io, "expected a file, found a folder", "name a file in it", options.receipt);
+  const std::string folder = std::filesystem::path(options.receipt).parent_path().string();
+  return check_writable_folder(folder.empty() ? "." : folder);
+}
+
+Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile, Cli& cli) {
+  ASSAY_TRY(const std::optional<SecretKey> key, open_signer(options.common, cli));
+  ASSAY_TRY(SandboxRunResponse response, run_sandboxed(request, profile, {}, {Deadline::never(), cli.stop}, cli.clock));
   if (!key) return Ran{std::move(response), Json(), std::nullopt};
   ASSAY_TRY(Json receipt, make_receipt(request, response, *key, cli.entropy, cli.clock));
   return Ran{std::move(response), std::move(receipt), std::nullopt};
@@ -165,6 +185,7 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   const bool bought = lane == "pylon";
   if (!bought && !(options.common.relay + options.common.issuer + options.common.provider).empty())
     return cli.fail_with({ErrorCode::usage, "--relay, --issuer and --provider are for buying", "--lane", "--lane pylon"});
+  if (const auto ready = check_end(options, cli); !ready) return cli.fail_with(ready.error());
   std::unique_ptr<JobRecord> record;
   if (!options.common.record.empty()) {
     auto begun = JobRecord::begin(options, *request, cli);
@@ -181,22 +202,21 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   if (!ran) return cli.fail_with(ran.error());
   for (const SandboxCommandRun& one : ran->response.runs) {
     const std::string out = printable(one.out.stored), err = printable(one.err.stored);
-    if (!out.empty()) cli.terminal.out(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
-    if (!err.empty()) cli.terminal.note(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
+    if (!out.empty()) cli.terminal.block(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
+    if (!err.empty()) cli.terminal.note_block(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
     const std::string memory = one.max_rss_kb > 0 ? fmt::format(", {} MiB", one.max_rss_kb / 1024) : "";
     cli.terminal.note(fmt::format("{}: exit {} in {} ms{}", name(one.verdict), one.exit_code, one.duration_ms, memory));
   }
   cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level,
                                 ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));
-  if (!options.receipt.empty()) {
-    const auto text = canonical(ran->receipt);
-    if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) return cli.fail_with(written.error());
-  }
   Json json = JsonObject{{"response", to_json(ran->response)}, {"receipt", ran->receipt}};
   if (ran->paid_msats) json.set("paid_msats", *ran->paid_msats);
   cli.terminal.out_json(json);
   if (ran->response.status == SandboxStatus::cancelled) cli.exit_status = exit_code(ErrorCode::cancelled);
   else if (ran->response.status != SandboxStatus::success) cli.exit_status = 1;
+  if (options.receipt.empty()) return;
+  const auto text = canonical(ran->receipt);  // last: whatever comes of it, the result is out
+  if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) cli.fail_with(written.error());
 }
 
 }  // namespace
@@ -212,8 +232,8 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("command", options->command, "command and arguments, after --");
   running->add_option("--request", options->request_file, "oa.sandbox_run.v1 payload (JSON) instead of a command");
   running->add_option("--profile", options->profile, "small, medium or large")->capture_default_str();
-  running->add_option("--memory", options->memory_mb, "MiB")->capture_default_str();
-  running->add_option("--timeout", options->timeout_secs, "Seconds")->capture_default_str();
+  running->add_option("--memory", options->memory_mb, "MiB (default: 512)");
+  running->add_option("--timeout", options->timeout_secs, "Seconds (default: 60)");
   running->add_option("--env", options->env, "NAME=VALUE for the job")->allow_extra_args(false);
   running->add_option("--receipt", options->receipt, "File for the signed receipt");
   running->add_option("--record", options->common.record, "Run record of the job (default: none)");
@@ -224,7 +244,9 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");
   running->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id (default: the one that answered there first)");
   running->add_option("--provider", options->common.provider, "Only this provider (public key)");
-  running->add_option("--bid", options->bid_msats, "Most that is paid, in msats")->capture_default_str();
+  running->add_option("--bid", options->bid_msats, "Most that is paid, in msats")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, json_integer_max));
   running->add_option("--key", options->common.key, "Name of the signing key")->capture_default_str();
   running->callback([options, &cli] { run(*options, cli); });
 }

@@ -12,12 +12,6 @@
 namespace assay {
 namespace {
 
-std::string indented(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c == '\n' ? "\n    " : std::string(1, c);
-  return out;
-}
-
 // Unix seconds as a date; a number that is none stays a number.
 std::string utc_text(std::int64_t seconds) {
   if (seconds <= 0 || seconds > 253'402'300'799) return std::to_string(seconds);  // to the end of 9999
@@ -47,7 +41,7 @@ void show_module(const ModuleFile& module, Cli& cli) {
   for (const auto& [path, predictor] : module.artifact.predictors()) {
     const Json& signature = predictor.at("signature");
     t.out(fmt::format("  {}  {} ({} demos)", t.bold(path), signature.at("name").as_string(), predictor.at("demos").as_list().size()));
-    t.out("    " + indented(signature.at("instructions").as_string()));
+    t.out("    " + signature.at("instructions").as_string());
     for (const Json& demo : predictor.at("demos").as_list()) {
       t.out(t.dim(fmt::format("    {} -> {}", canonical(demo.at("inputs")).value_or(""), canonical(demo.at("outputs")).value_or(""))));
     }
@@ -156,8 +150,8 @@ void show(const std::string& path, Cli& cli) {
   if (path.ends_with(".toml")) {
     const auto file = read_program_file(path, Rewards::built_in());
     if (!file) return cli.fail_with(file.error());
-    cli.terminal.out(
-        fmt::format("{}  (uncompiled)\n{}", cli.terminal.bold(file->program.artifact().program_name()), file->program.artifact().text()));
+    cli.terminal.out(fmt::format("{}  (uncompiled)", cli.terminal.bold(file->program.artifact().program_name())));
+    cli.terminal.out(file->program.artifact().text());
     return cli.terminal.out_json(file->program.artifact().json());
   }
   if (show_signed(path, cli)) return;

@@ -123,10 +123,13 @@ Result<std::set<std::string>> named_in_records(const Store& store, const std::ve
   std::set<std::string> ids, out;
   for (const CompiledId& id : all) ids.insert(id.hex());
   for (const std::string& folder : folders) {
-    std::error_code error;
-    if (!std::filesystem::exists(folder, error)) continue;
+    std::error_code error, other;
+    if (!std::filesystem::is_directory(folder, error)) {
+      if (folder == runs_folder()) continue;  // no run yet
+      return fail(ErrorCode::io, "there is no such folder of records", "what it would have kept must not go: check the name", folder);
+    }
     for (std::filesystem::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-      if (at->path().extension() == ".jsonl") add_named(at->path().string(), ids, out);
+      if (at->is_regular_file(other)) add_named(at->path().string(), ids, out);  // a record may have any name
     }
     if (error) return fail(ErrorCode::io, fmt::format("the records cannot be read: {}", error.message()), "check permissions", folder);
   }
@@ -163,21 +166,23 @@ void gc(const StoreOptions& options, Cli& cli) {
 void attest_module(const AttestOptions& options, Cli& cli) {
   const auto trust = open_trust();
   if (!trust) return cli.fail_with(trust.error());
+  const std::string& path = options.out.empty() ? options.module : options.out;
+  const auto key = open_key({.key = options.key}, cli);  // before the lock: it may ask for a passphrase
+  if (!key) return cli.fail_with(key.error());
+  const auto held = lock_folder_of(path);  // of two statements at once, none is lost
+  if (!held) return cli.fail_with(held.error());
   const auto text = read_file(options.module);
   if (!text) return cli.fail_with(text.error());
   ModuleVerdict verdict = verify_module(*text, *trust);
   if (!verdict.intact())
     return cli.fail_with(
         {ErrorCode::mismatch, "only an intact, signed module can be attested", options.module, "assay verify says what is wrong"});
-  const auto key = open_key({.key = options.key}, cli);
-  if (!key) return cli.fail_with(key.error());
   auto statement = attest(*verdict.module, options.statement, *key, cli.entropy);
   if (!statement) return cli.fail_with(statement.error());
   if (!verdict.module->attestations.is_list()) verdict.module->attestations = JsonList{};
   verdict.module->attestations.as_list().push_back(*statement);
   const auto written = write_module(*verdict.module);
   if (!written) return cli.fail_with(written.error());
-  const std::string& path = options.out.empty() ? options.module : options.out;
   if (const auto saved = write_file(path, *written); !saved) return cli.fail_with(saved.error());
   cli.terminal.out(fmt::format("{} now has {} attestations", path, verdict.module->attestations.as_list().size()));
   cli.terminal.out_json(*statement);

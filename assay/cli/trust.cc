@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "assay/base/files.h"
 #include "assay/cli/cli.h"
 #include "assay/contract/trust.h"
 
@@ -16,6 +17,8 @@ struct TrustOptions {
 
 template <class Change>
 void change_trust(Cli& cli, Change change) {
+  const auto held = lock_folder_of(default_trust_path());  // of two changes at once, none is lost
+  if (!held) return cli.fail_with(held.error());
   auto store = TrustStore::load(default_trust_path());
   if (!store) return cli.fail_with(store.error());
   if (const Result<void> changed = change(*store); !changed) return cli.fail_with(changed.error());

@@ -84,13 +84,17 @@ bool record_trusted(std::string_view text, const std::string& signer, const Trus
   return false;
 }
 
+bool has_answers(const RunRecord& record) {
+  return std::any_of(record.entries.begin(), record.entries.end(), [](const RecordEntry& entry) { return entry.type == "lm_response"; });
+}
+
 // Costs are checked where the price book is known; a record of another book says so and is no worse for it.
 void verify_costs(const RunRecord& record, const PriceBook& book, FileReport& report) {
   const CostCheck costs = check_costs(record.entries, book);
   for (const RecordProblem& problem : costs.problems) report.problems.push_back(problem.message);
   report.ok = report.ok && costs.problems.empty();
   if (costs.calls > 0) report.note = fmt::format("{} costs computed again", costs.calls);
-  else if (!costs.book_known) report.note = "another price book: costs not computed again (--prices)";
+  else if (!costs.book_known && has_answers(record)) report.note = "another price book: costs not computed again (--prices)";
 }
 
 FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const Against& against) {

@@ -236,7 +236,8 @@ std::vector<std::pair<std::string, std::string>> attestations_of(const ModuleFil
   if (!module.attestations.is_list()) return out;
   for (const Json& one : module.attestations.as_list()) {
     const Json &signer = one.at("signer"), &statement = one.at("statement");
-    if (signer.is_string() && statement.is_string()) out.emplace_back(signer.as_string(), statement.as_string());
+    if (!signer.is_string()) continue;
+    out.emplace_back(signer.as_string(), statement.is_string() ? statement.as_string() : canonical(statement).value_or("?"));
   }
   return out;
 }

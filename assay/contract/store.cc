@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
+#include "assay/base/sha256.h"
 
 namespace assay {
 namespace {
@@ -103,9 +104,22 @@ Result<Json> attestations_of(const std::string& folder, const std::string& manif
   return read_json(text);
 }
 
+// Nobody's statement goes because somebody put the module without it.
+Json all_of(const Json& there, const Json& more) {
+  JsonList out = there.is_list() ? there.as_list() : JsonList();
+  for (const Json& one : more.as_list()) {
+    if (std::find(out.begin(), out.end(), one) == out.end()) out.push_back(one);
+  }
+  return out;
+}
+
 Result<void> check_ref_name(std::string_view name) {
   if (is_path(name) && !name.ends_with(".lock")) return {};
   return fail(ErrorCode::usage, fmt::format("\"{}\" is no ref name", name), "use names joined by '/', like triage/prod");
+}
+
+Error no_such_ref(std::string_view name) {
+  return {ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "", "`assay store ls` lists them"};
 }
 
 }  // namespace
@@ -118,11 +132,13 @@ Result<std::string> Store::put(const ModuleFile& module) {
   ASSAY_TRY(const Json manifest, to_json(module.manifest));
   ASSAY_TRY(const std::string manifest_text, canonical(manifest));
   std::string manifest_hash = sha256_hex(manifest_text);
-  ASSAY_TRY(const Fd held, lock(false));
+  const bool attested = module.attestations.is_list() && !module.attestations.as_list().empty();
+  ASSAY_TRY(const Fd held, lock(attested));  // statements are added to those that are there
   // The artifact first: a manifest in the store always finds its artifact.
   ASSAY_CHECK(keep(folder_ + "/artifacts", module.id(), module.artifact.text()));
-  if (module.attestations.is_list()) {
-    ASSAY_TRY(const std::string attestations, canonical(module.attestations));
+  if (attested) {
+    ASSAY_TRY(const Json there, attestations_of(folder_ + "/attestations", manifest_hash));
+    ASSAY_TRY(const std::string attestations, canonical(all_of(there, module.attestations)));
     ASSAY_CHECK(make_folders(folder_ + "/attestations"));
     ASSAY_CHECK(write_file(fmt::format("{}/attestations/{}.json", folder_, manifest_hash), attestations));
   }
@@ -165,20 +181,26 @@ Result<std::vector<CompiledId>> Store::list() const {
 Result<void> Store::set_ref(std::string_view name, const CompiledId& id) {
   ASSAY_CHECK(check_ref_name(name));
   const std::string path = fmt::format("{}/refs/{}", folder_, name);
+  // Written beside the refs: what a killed writer leaves must not look like one.
+  const std::string fresh = fmt::format("{}/new-ref-{}", folder_, sha256_hex(name));
+  ASSAY_TRY(const Fd held, lock(true));
   ASSAY_CHECK(make_folders(fs::path(path).parent_path().string()));
-  return write_file(path, id.hex() + "\n");
+  ASSAY_CHECK(write_file(fresh, id.hex() + "\n"));
+  std::error_code error;
+  fs::rename(fresh, path, error);
+  if (error) return fail(ErrorCode::io, fmt::format("the ref cannot be put in its place: {}", error.message()), "check permissions", path);
+  return {};
 }
 
 Result<CompiledId> Store::ref(std::string_view name) const {
   ASSAY_CHECK(check_ref_name(name));
   const std::string path = fmt::format("{}/refs/{}", folder_, name);
   std::error_code ignored;
-  if (!fs::exists(path, ignored))
-    return fail(ErrorCode::unavailable, fmt::format("the store has no ref \"{}\"", name), "`assay store ls` lists them");
+  if (!fs::exists(path, ignored)) return std::unexpected(no_such_ref(name));
   ASSAY_TRY(std::string text, read_file(path, 4096));
   if (text.ends_with('\n')) text.pop_back();
   auto id = CompiledId::parse(text);
-  if (!id) return std::unexpected(std::move(id.error()).in(path));
+  if (!id) return fail(ErrorCode::malformed, "the ref holds no id: " + id.error().message, fmt::format("assay store unref {}", name), path);
   return id;
 }
 
@@ -197,9 +219,11 @@ Result<std::vector<std::string>> Store::refs() const {
 }
 
 Result<void> Store::remove_ref(std::string_view name) {
-  ASSAY_CHECK(ref(name));
+  ASSAY_CHECK(check_ref_name(name));
+  const std::string path = fmt::format("{}/refs/{}", folder_, name);
   std::error_code error;
-  fs::remove(fmt::format("{}/refs/{}", folder_, name), error);
+  if (!fs::is_regular_file(path, error)) return std::unexpected(no_such_ref(name));  // one that cannot be read goes too
+  fs::remove(path, error);
   if (error)
     return fail(ErrorCode::io, fmt::format("the ref cannot be removed: {}", error.message()), "check permissions", std::string(name));
   return {};
@@ -274,6 +298,10 @@ Result<Garbage> Store::garbage(const std::set<std::string>& also_named, std::int
   for (const char* part : {"artifacts", "manifests", "attestations"}) {
     ASSAY_TRY(const std::vector<std::string> left, left_behind(folder_ + "/" + part));
     for (const std::string& file : left) sweep.add(fmt::format("{}/{}", part, file));
+  }
+  std::error_code error;
+  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+    if (const std::string file = at->path().filename().string(); file.starts_with("new-ref-")) sweep.add(file);
   }
   return std::move(sweep.out_);
 }

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "assay/market/job_event.h"
 
 namespace assay {
 namespace {
 
-constexpr std::int64_t day_seconds = 86'400;
+constexpr std::int64_t day_seconds = 86'400, hour_seconds = 3600;
+constexpr std::string_view announcement_name = "assay-pylon";
 constexpr std::size_t models_max = 32;
 constexpr std::size_t name_bytes_max = 80;
 
@@ -56,14 +59,25 @@ UnsignedEvent announcement_event(const ProviderInfo& info, std::int64_t now) {
   out.kind = provider_info_kind;
   out.content = event_json_text(Json(std::move(content))).value_or("{}");
   // "handler", "capability", "price" and "network" are what older readers look for; "d" and "k" are NIP-89's.
-  out.tags = {{"d", "assay-pylon"}, {"k", std::to_string(job_request_kind)}, {"handler", "compute_provider"}, {"network", info.network}};
+  out.tags = {{"d", std::string(announcement_name)},
+              {"k", std::to_string(job_request_kind)},
+              {"handler", "compute_provider"},
+              {"network", info.network}};
   if (!info.models.empty()) {
     out.tags.push_back({"capability", "text-generation"});
     out.tags.push_back({"price", std::to_string(info.prices.text_base), "per-request", "msats"});
   }
   for (const SoldModel& model : info.models) out.tags.push_back({"model", model.id});
   if (info.profile) out.tags.push_back({"capability", std::string(sandbox_job_type)});
-  out.tags.push_back({"expiration", std::to_string(now + day_seconds)});
+  out.tags.push_back({"expiration", std::to_string(now + hour_seconds)});
+  return out;
+}
+
+UnsignedEvent withdrawal_event(std::string_view pubkey, std::int64_t now) {
+  UnsignedEvent out;
+  out.created_at = now;
+  out.kind = 5;  // NIP-09
+  out.tags = {{"a", fmt::format("{}:{}:{}", provider_info_kind, pubkey, announcement_name)}, {"k", std::to_string(provider_info_kind)}};
   return out;
 }
 

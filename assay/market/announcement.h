@@ -4,8 +4,8 @@
 ///
 ///     ASSAY_TRY(const std::vector<ProviderInfo> sellers, find_providers(relay, {.job_type = text_job_type}, clock, wait));
 ///
-/// An announcement is signed by the key that signs quotes and results; one older than a day is dropped.
-/// Thread safety: free functions.
+/// An announcement is signed by the key that signs quotes and results. It lives for an hour (NIP-40) and is made again every twenty
+/// minutes; who stops serving takes it back (NIP-09). One older than a day is dropped whatever it says. Thread safety: free functions.
 
 #include <optional>
 #include <string>
@@ -39,6 +39,8 @@ struct ProviderInfo {
 };
 
 UnsignedEvent announcement_event(const ProviderInfo& info, std::int64_t now);
+/// Takes back what this key announced until now.
+UnsignedEvent withdrawal_event(std::string_view pubkey, std::int64_t now);
 /// Errors: `malformed`.
 Result<ProviderInfo> read_announcement(const Event& event);
 

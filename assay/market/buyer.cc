@@ -11,6 +11,7 @@ namespace assay {
 namespace {
 
 constexpr std::int64_t day_seconds = 86'400;
+constexpr std::int64_t silence_seconds = 600;
 constexpr std::size_t event_bytes_max = 64 * 1024;  // what relays take
 
 }  // namespace
@@ -159,8 +160,9 @@ struct Buyer::Impl {
 
   // Listens, sends the request if there is one to send, and hands each answer to the deal until it ends.
   Result<Bought> trade(Deal deal, const VerifiedEvent* request, const Wait& wait) {
+    const Deadline first = Deadline::after(clock, std::chrono::seconds(options.answer_seconds));
     while (true) {  // ends: with a result, an error of the deal, at the deadline or on a stop
-      auto turn = trade_on_one_connection(deal, request, wait);
+      auto turn = trade_on_one_connection(deal, request, first, wait);
       if (turn) return turn;
       if (turn.error().code != ErrorCode::unavailable || deal.over()) return deal.ended(turn.error());
       if (auto left = wait.check(clock, "result"); !left) return deal.ended(left.error());
@@ -168,13 +170,16 @@ struct Buyer::Impl {
     }
   }
 
-  Result<Bought> trade_on_one_connection(Deal& deal, const VerifiedEvent* request, const Wait& wait) {
+  Result<Bought> trade_on_one_connection(Deal& deal, const VerifiedEvent* request, const Deadline& first, const Wait& wait) {
     ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
     ASSAY_TRY(const std::unique_ptr<Subscription> answers, client->subscribe({deal.filter()}, wait));
     if (request != nullptr) ASSAY_CHECK(client->publish(*request, wait));  // sent again after a lost connection, it is a duplicate
     while (true) {  // ends: with a result or an error
-      ASSAY_TRY(const VerifiedEvent event, answers->next(wait));
-      ASSAY_TRY(std::optional<Bought> bought, deal.take(*event, wait));
+      const bool unheard = request != nullptr && deal.unheard();
+      auto event = answers->next(unheard ? Wait{wait.deadline.sooner(first), wait.stop} : wait);
+      if (!event && unheard && event.error().code == ErrorCode::timed_out && wait.check(clock, "an answer")) return deal.nobody_there();
+      if (!event) return std::unexpected(std::move(event).error());
+      ASSAY_TRY(std::optional<Bought> bought, deal.take(**event, wait));
       if (bought) return std::move(*bought);
     }
   }
@@ -223,7 +228,8 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
   ASSAY_TRY(std::vector<ProviderInfo> all, providers(query, wait));
   std::optional<ProviderInfo> best;
   std::int64_t best_price = 0;
-  std::string refused;
+  bool best_silent = false;
+  std::string refused, unpayable;
   for (ProviderInfo& info : all) {
     if (auto good = impl_->check_reputation(info.pubkey); !good) {
       refused = good.error().message;
@@ -235,12 +241,19 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
     }
     const auto asked = price(info);
     if (!asked) continue;
-    if (!best || *asked < best_price) {
+    if (!impl_->options.wallet && *asked > 0) {
+      unpayable = fmt::format("provider {} asks {} msats, and there is no issuer to pay from", info.pubkey, *asked);
+      continue;
+    }
+    ASSAY_TRY(const bool silent, impl_->store->silent_since(info.pubkey, impl_->now() - silence_seconds));
+    if (!best || std::pair(silent, *asked) < std::pair(best_silent, best_price)) {
       best = std::move(info);
       best_price = *asked;
+      best_silent = silent;
     }
   }
   if (best) return std::move(*best);
+  if (!unpayable.empty()) return fail(ErrorCode::usage, unpayable, "--issuer http://…", "--lane pylon");
   if (!refused.empty() && !query.pubkey.empty())
     return fail(ErrorCode::refused, refused, fmt::format("choose another provider, or: assay pylon forgive {}", query.pubkey));
   return fail(ErrorCode::unavailable,

@@ -34,6 +34,7 @@ struct BuyerOptions {
   std::string folder;                                ///< purchases.sqlite
   std::int64_t budget_msats = 10'000'000;            ///< of all purchases of this folder together
   std::int64_t provider_day_msats = 5'000'000;       ///< to one provider in 24 hours
+  std::int64_t answer_seconds = 30;                  ///< a provider that was chosen says something within that time, or is passed over
   std::int64_t margin_seconds = 10;                  ///< an invoice must live at least that much longer
   std::optional<double> min_reputation = {};         ///< a provider without a history does not meet a minimum
   JobLimits limits;
@@ -76,7 +77,8 @@ class Buyer {
   Result<Bought> resume(const std::string& request_id, const Wait& wait);
 
   Result<std::vector<ProviderInfo>> providers(const ProviderQuery& query, const Wait& wait);
-  /// The cheapest that sells this and may be paid. `price` gives what the job would cost there. Errors: `unavailable`.
+  /// The cheapest that sells this and may be paid; who did not answer in the last ten minutes comes after all others. `price` gives what
+  /// the job would cost there. Errors: `unavailable`.
   Result<ProviderInfo> choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price,
                               const Wait& wait);
   /// `refused` if this provider failed a check before, or has less than the minimal reputation.

@@ -48,6 +48,8 @@ Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
     if (event.kind == job_result_kind && purchase_.state == PurchaseState::paid) return failed_check(event.pubkey, about.error());
     return std::nullopt;
   }
+  if (!heard_) ASSAY_CHECK(parts_.store.note_heard(event.pubkey));
+  heard_ = true;
   return event.kind == job_result_kind ? take_result(event) : take_feedback(event, wait);
 }
 
@@ -224,6 +226,15 @@ std::unexpected<Error> Deal::failed_check(const std::string& provider, Error err
   error.message = fmt::format("{}provider {}: {}", was_paid ? "paid, and no good result: " : "not paid: ", provider, error.message);
   if (error.remedy.empty()) error.remedy = "choose another provider: this one is not paid again";
   return std::unexpected(std::move(error));
+}
+
+std::unexpected<Error> Deal::nobody_there() {
+  over_ = true;
+  (void)parts_.store.note_silent(purchase_.provider, now());
+  (void)parts_.store.failed(purchase_.request_id, now());
+  return fail(ErrorCode::unavailable,
+              fmt::format("provider {} has not answered within {} s", purchase_.provider, parts_.options.answer_seconds),
+              "nothing was paid. Ask again: another provider is asked first for ten minutes; --provider names one");
 }
 
 std::unexpected<Error> Deal::ended(Error error) {

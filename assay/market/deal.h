@@ -43,6 +43,10 @@ class Deal {
   Result<std::optional<Bought>> take(const Event& event, const Wait& wait);
   /// True after an error that another connection would not mend.
   bool over() const { return over_; }
+  /// True while the provider that was chosen has not said anything to this request.
+  bool unheard() const { return named_ && !heard_ && purchase_.state == PurchaseState::requested; }
+  /// Ends a request that nobody answered: nothing was paid, and the provider is passed over for a while.
+  std::unexpected<Error> nobody_there();
   /// Books how it ended: a paid result that did not come in time is the provider's failure. Returns the error for the caller.
   std::unexpected<Error> ended(Error error);
 
@@ -65,7 +69,7 @@ class Deal {
   std::int64_t bid_msats_;
   bool named_;   // the buyer chose the provider itself
   bool resumed_;
-  bool over_ = false;
+  bool over_ = false, heard_ = false;
   DealNews news_;
 };
 

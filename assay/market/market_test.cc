@@ -97,6 +97,69 @@ TEST_F(MarketTest, AFreeProviderNeedsNoWallet) {
   EXPECT_EQ(answer->usage.cost_msats, 0);
 }
 
+TEST_F(MarketTest, WhoStopsServingIsListedNoMoreAndMayComeBackAtOnce) {
+  const auto client = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  const auto listed = [&] { return find_providers(*client, {text_job_type, "", ""}, clock_, wait()).value().size(); };
+  const auto lane = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("yes", 1, 1); });
+  for (int round = 0; round < 3; ++round) {
+    const RunningPylon running = start(pylon_options(lane));
+    EXPECT_EQ(listed(), 1U) << round;
+  }
+  EXPECT_EQ(listed(), 0U);
+}
+
+// Announced for nothing, and never answers: a machine that has died, or bait.
+TEST_F(MarketTest, AProviderThatDoesNotAnswerIsPassedOver) {
+  const auto client = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  const SecretKey dead = SecretKey::generate(entropy_).value();
+  ProviderInfo bait;
+  bait.models = {{"scripted", std::nullopt, "x", {}}};
+  bait.profile = "small";
+  bait.prices = MarketPrices{0, 0, 0, 0, 0, 0};
+  const auto event = sign_event(announcement_event(bait, clock_.unix_ns() / 1'000'000'000), dead, entropy_);
+  ASSERT_TRUE(event && client->publish(*event, wait()));
+  const auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("yes", 1, 1); });
+  const RunningPylon running = start(pylon_options(scripted, true));
+
+  BuyerOptions options{relay_->url(), buyer_key_, wallet(buyer_key_, "buyer"), folder("buyer")};
+  options.answer_seconds = 1;
+  const auto buyer = Buyer::open(options, clock_, entropy_, wait()).value();
+  const auto price = [](const ProviderInfo& info) { return info.prices.text(1000, 100); };
+  const auto first = buyer->choose({text_job_type, "", ""}, price, wait());
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->pubkey, dead.public_hex());
+  Order order = hello_order(0);
+  order.provider = first->pubkey;
+  const auto answer = buyer->request(order, wait(seconds(300)));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::unavailable);
+  EXPECT_NE(answer.error().message.find("has not answered within 1 s"), std::string::npos) << answer.error().text();
+  EXPECT_TRUE(buyer->unfinished().value().empty());
+  EXPECT_EQ(buyer->choose({text_job_type, "", ""}, price, wait())->pubkey, seller_key_.public_hex());
+  // Whom the buyer names itself is asked all the same.
+  EXPECT_EQ(buyer->choose({text_job_type, dead.public_hex(), ""}, price, wait())->pubkey, dead.public_hex());
+}
+
+TEST_F(MarketTest, ASandboxJobGoesToTheNextWhenTheFirstDoesNotAnswer) {
+  const auto client = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  ProviderInfo bait;
+  bait.profile = "small";
+  bait.prices = MarketPrices{0, 0, 0, 0, 0, 0};
+  const SecretKey dead = SecretKey::generate(entropy_).value();
+  const auto event = sign_event(announcement_event(bait, clock_.unix_ns() / 1'000'000'000), dead, entropy_);
+  ASSERT_TRUE(event && client->publish(*event, wait()));
+  const RunningPylon running = start(pylon_options(nullptr, true));
+  PylonSandboxProvider provider{relay_->url(), buyer_key_, SandboxProfile::Small};
+  provider.wallet = wallet(buyer_key_, "buyer");
+  provider.folder = folder("buyer");
+  provider.answer_seconds = 2;
+  SandboxRunRequest request;
+  request.commands = {{.cmd = "echo from the living"}};
+  const auto ran = provider.run(request);
+  ASSERT_TRUE(ran) << ran.error().text();
+  EXPECT_EQ(ran->runs.at(0).out.stored, "from the living\n");
+}
+
 TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
   auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("no"); });
   const RunningPylon running = start(pylon_options(scripted));

@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NU
   msats INTEGER NOT NULL DEFAULT 0 CHECK(msats >= 0), receipt TEXT, at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS silence(provider TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 )";
 constexpr std::string_view columns =
     "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at FROM purchase ";
@@ -169,6 +170,26 @@ Result<void> PurchaseStore::note_completed(const std::string& provider, std::int
   ASSAY_TRY(Statement set, database_.prepare("INSERT INTO reputation(provider, completed, at) VALUES(?, 1, ?) "
                                              "ON CONFLICT(provider) DO UPDATE SET completed = completed + 1, at = excluded.at"));
   return set.bind(1, provider).bind(2, now).run();
+}
+
+Result<void> PurchaseStore::note_silent(const std::string& provider, std::int64_t now) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("INSERT INTO silence(provider, at) VALUES(?, ?) "
+                                             "ON CONFLICT(provider) DO UPDATE SET at = excluded.at"));
+  return set.bind(1, provider).bind(2, now).run();
+}
+
+Result<void> PurchaseStore::note_heard(const std::string& provider) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("DELETE FROM silence WHERE provider = ?"));
+  return set.bind(1, provider).run();
+}
+
+Result<bool> PurchaseStore::silent_since(const std::string& provider, std::int64_t since) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT 1 FROM silence WHERE provider = ? AND at >= ?"));
+  row.bind(1, provider).bind(2, since);
+  return row.step();
 }
 
 Result<void> PurchaseStore::note_failed(const std::string& provider, const std::string& reason, std::int64_t now) {

@@ -66,6 +66,10 @@ class PurchaseStore {
   Result<Reputation> reputation(const std::string& provider);
   Result<std::vector<Reputation>> reputations();
   Result<void> note_completed(const std::string& provider, std::int64_t now);
+  /// Asked, and not a word came: others are asked first for a while. Any answer ends that.
+  Result<void> note_silent(const std::string& provider, std::int64_t now);
+  Result<void> note_heard(const std::string& provider);
+  Result<bool> silent_since(const std::string& provider, std::int64_t since);
   /// A check failed or a paid result did not come: the provider is not paid again.
   Result<void> note_failed(const std::string& provider, const std::string& reason, std::int64_t now);
   /// One failure less: a late result did come after all.

@@ -16,7 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::int64_t announce_again_ns = 6LL * 3600 * 1'000'000'000;
+constexpr std::int64_t announce_again_ns = 20LL * 60 * 1'000'000'000;
 constexpr std::int64_t late_seconds = 30;       // a payment may be seen a little after its invoice has expired
 constexpr std::int64_t back_seconds = 300;      // how far back requests are asked for after a (re)connect
 constexpr milliseconds slow_most{10'000};
@@ -40,6 +40,7 @@ struct Pylon::Impl {
   const JobRunner runner;
   const std::unique_ptr<JobStore> store;
 
+  std::int64_t announced_at = 0;  // of the thread that serves
   std::mutex relay_mutex;
   std::shared_ptr<RelayClient> relay;  // replaced when the connection is lost
 
@@ -71,9 +72,20 @@ struct Pylon::Impl {
     info.name = options.name;
     info.network = options.wallet ? name(options.wallet->network()) : "";
     info.node_id = options.wallet ? options.wallet->node_id() : "";
-    ASSAY_TRY(const VerifiedEvent event, sign_event(announcement_event(info, now()), options.key, entropy));
-    ASSAY_CHECK(current_relay()->publish(event, wait));
-    return {};
+    const std::int64_t begin = std::max(now(), announced_at + 1);  // a newer one takes the place of an older one
+    for (std::int64_t at = begin;; ++at) {  // ends: with an answer, or five tries
+      ASSAY_TRY(const VerifiedEvent event, sign_event(announcement_event(info, at), options.key, entropy));
+      auto done = current_relay()->publish(event, wait);
+      if (done) announced_at = at;
+      // An end a moment ago took back what was announced up to a second that may not be over.
+      if (done || done.error().code != ErrorCode::refused || at == begin + 4) return done ? Result<void>() : std::unexpected(done.error());
+    }
+  }
+
+  // Who has stopped serving is not to be asked. What cannot be taken back now runs out within the hour.
+  void withdraw() {
+    const auto event = sign_event(withdrawal_event(options.key.public_hex(), std::max(now(), announced_at)), options.key, entropy);
+    if (event && current_relay()->open()) (void)current_relay()->publish(*event, {Deadline::after(clock, seconds(3)), {}});
   }
 
   Result<std::string> signed_json(UnsignedEvent event) {
@@ -150,7 +162,10 @@ struct Pylon::Impl {
       refuse(event.id, event.pubkey, why, *price, JobState::failed, stop);
       return {};
     }
-    return *price == 0 ? accept_free(event.id) : send_quote(*request, *price, stop);
+    if (*price > 0) return send_quote(*request, *price, stop);
+    ASSAY_CHECK(accept_free(event.id));
+    tell_processing(*request, stop);  // it may wait for its turn: its buyer must know that somebody is there
+    return {};
   }
 
   Result<void> accept_free(const std::string& request_id) {
@@ -338,6 +353,7 @@ Result<void> Pylon::serve(const std::stop_token& stop) {
   }
   auto served = impl_->serve(stop);
   end.request_stop();
+  impl_->withdraw();
   return served;
 }
 

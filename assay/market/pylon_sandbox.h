@@ -32,6 +32,7 @@ struct PylonSandboxProvider {
   std::int64_t bid_msats = 100'000;                    ///< the most for one run
   std::int64_t budget_msats = 10'000'000;              ///< of all purchases of this folder
   std::string folder = {};                             ///< purchases.sqlite; empty: market/KEY under the data folder
+  std::int64_t answer_seconds = 30;                    ///< who says nothing within that time is passed over, and the next is asked
   std::int64_t wait_seconds = 60;                      ///< beyond the job's own timeout_secs
   std::stop_token stop = {};
   Clock* clock = &system_clock();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <chrono>
 #include <map>
 
 #include <fmt/format.h>
@@ -29,6 +31,22 @@ Result<std::int64_t> rate(const Json& value, std::string_view key) {
   ASSAY_TRY(const std::int64_t msats, int_member(value, key));
   if (msats < 0) return fail(ErrorCode::malformed, "a price is negative", "prices are integer msats from 0", std::string(key));
   return msats;
+}
+
+// A day of the calendar as YYYY-MM-DD, or nothing.
+bool is_date(const std::string& text) {
+  if (text.empty()) return true;
+  if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
+  int parts[3] = {};
+  const std::size_t begins[] = {0, 5, 8}, lengths[] = {4, 2, 2};
+  for (int i = 0; i < 3; ++i) {
+    const char* const from = text.data() + begins[i];
+    const auto [end, problem] = std::from_chars(from, from + lengths[i], parts[i]);
+    if (problem != std::errc{} || end != from + lengths[i] || parts[i] < 0) return false;
+  }
+  return std::chrono::year_month_day(std::chrono::year(parts[0]), std::chrono::month(static_cast<unsigned>(parts[1])),
+                                     std::chrono::day(static_cast<unsigned>(parts[2])))
+      .ok();
 }
 
 Result<Price> read_price(const Json& value) {
@@ -125,6 +143,7 @@ Result<void> PriceBook::set(Price price) {
     if (msats < 0 || msats > json_integer_max)
       return fail(ErrorCode::usage, fmt::format("{} is no price", msats), "integer msats per 1,000,000 tokens, from 0");
   }
+  if (!is_date(price.date)) return fail(ErrorCode::usage, fmt::format("'{}' is no day", price.date), "write it as 2026-01-31", "date");
   const auto at = std::find_if(prices_.begin(), prices_.end(),
                                [&](const Price& other) { return other.lane_kind == price.lane_kind && other.model == price.model; });
   if (at != prices_.end()) *at = std::move(price);

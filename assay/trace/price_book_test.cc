@@ -91,8 +91,10 @@ TEST(PriceBook, APriceTakesThePlaceOfTheOneBefore) {
 
 TEST(PriceBook, ChangesAreAddedGoneAndOther) {
   PriceBook before, after;
-  ASSERT_TRUE(before.set({"a", "*", 1, 1, "s", "d"}) && before.set({"b", "*", 1, 1, "s", "d"}) && before.set({"c", "*", 1, 1, "s", "d"}));
-  ASSERT_TRUE(after.set({"b", "*", 2, 1, "s", "d"}) && after.set({"c", "*", 1, 1, "s", "d"}) && after.set({"d", "*", 1, 1, "s", "d"}));
+  ASSERT_TRUE(before.set({"a", "*", 1, 1, "s", "2026-01-01"}) && before.set({"b", "*", 1, 1, "s", "2026-01-01"}) &&
+              before.set({"c", "*", 1, 1, "s", "2026-01-01"}));
+  ASSERT_TRUE(after.set({"b", "*", 2, 1, "s", "2026-01-01"}) && after.set({"c", "*", 1, 1, "s", "2026-01-01"}) &&
+              after.set({"d", "*", 1, 1, "s", "2026-01-01"}));
   const auto changes = before.changes_to(after);
   ASSERT_EQ(changes.size(), 3u);
   EXPECT_TRUE(changes[0].before && !changes[0].after);
