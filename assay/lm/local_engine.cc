@@ -38,7 +38,11 @@ void keep_errors(ggml_log_level level, const char* text, void*) {
   while (!engine.error.empty() && engine.error.back() == '\n') engine.error.pop_back();
 }
 
-Llama functions;  // filled once, under `starting`, before any handle exists
+// Filled once, under `starting`, before any handle exists.
+Llama& functions() {
+  static Llama value;
+  return value;
+}
 
 // The one library in `folder` whose name begins so. It stays open: ggml's threads and tables live as long as the process.
 Result<void*> open_library(const std::string& folder, std::string_view prefix) {
@@ -68,15 +72,15 @@ Result<void> find_function(void* library, const char* name, Function& into) {
 // What libllama offers, and where ggml looks for its CPU variants.
 Result<void> open_llama(const std::string& folder) {
   ASSAY_TRY(void* const library, open_library(folder, "libllama."));
-#define ASSAY_LLAMA_FIND(name) ASSAY_CHECK(find_function(library, "llama_" #name, functions.name));
+#define ASSAY_LLAMA_FIND(name) ASSAY_CHECK(find_function(library, "llama_" #name, functions().name));
   ASSAY_LLAMA_FUNCTIONS(ASSAY_LLAMA_FIND)
 #undef ASSAY_LLAMA_FIND
   ASSAY_TRY(void* const ggml, open_library(folder, "libggml."));
   decltype(&::ggml_backend_load_all_from_path) load_all = nullptr;
   ASSAY_CHECK(find_function(ggml, "ggml_backend_load_all_from_path", load_all));
-  functions.log_set(keep_errors, nullptr);
+  functions().log_set(keep_errors, nullptr);
   load_all(folder.c_str());
-  functions.backend_init();
+  functions().backend_init();
   return {};
 }
 
@@ -111,7 +115,7 @@ Result<std::string> identity() {
 
 }  // namespace
 
-const Llama& llama() { return functions; }
+const Llama& llama() { return functions(); }
 
 Result<std::string> start_engine(const std::string& folder) {
   static std::mutex starting;  // not Engine::lock: loading logs

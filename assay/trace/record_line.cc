@@ -13,11 +13,12 @@ namespace assay {
 namespace {
 
 // What a member may be; kinds are added.
-enum Kinds : unsigned { null_ = 1, text = 2, whole = 4, object = 8, list = 16, hex64 = 32, anything = 64 };
+enum Kinds : unsigned { null_ = 1, text = 2, whole = 4, object = 8, list = 16, hex64 = 32, anything = 64, number = 128, count = 256 };
 
 struct MemberRule {
   std::string_view name;
   unsigned kinds;
+  bool optional = false;
 };
 
 struct DataRule {
@@ -44,10 +45,24 @@ constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content
                                               {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole}};
 constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},    {"request", object},     {"request_hash", hex64},
                                             {"content", anything}, {"finish_reason", text}, {"usage", object}};
-constexpr MemberRule payment_members[] = {{"payment_hash", hex64}, {"amount_msats", whole}};
+constexpr MemberRule attempt_members[] = {{"index", count}, {"score", number | null_}, {"lane", text | null_, true}, {"error", text, true}};
+constexpr MemberRule repair_members[] = {{"kind", text}, {"detail", text}};
+constexpr MemberRule tool_members[] = {{"name", text}, {"arguments", anything}, {"result", anything}};
+constexpr MemberRule sandbox_members[] = {{"request_hash", hex64}, {"response_hash", hex64 | null_}};
+constexpr MemberRule payment_members[] = {{"payment_hash", hex64},  {"amount_msats", count},    {"provider", hex64, true},
+                                          {"job_id", hex64, true},  {"result_id", hex64, true}, {"job_hash", hex64, true},
+                                          {"job_type", text, true}, {"state", text, true}};
+constexpr MemberRule budget_members[] = {{"limit", anything}, {"spent", anything}};
+constexpr MemberRule candidate_members[] = {{"id", text}, {"compiled_id", hex64}, {"metrics", object}, {"parents", list, true}};
+constexpr MemberRule score_members[] = {{"example", hex64}, {"metric", text}, {"value", number | null_}, {"feedback", text, true}};
+constexpr MemberRule what_members[] = {{"what", text}, {"value", anything}};
+constexpr MemberRule event_members[] = {{"name", text}, {"data", anything}};
+constexpr MemberRule error_members[] = {{"code", text}, {"message", text}, {"path", text}, {"request_hash", hex64, true}};
+constexpr MemberRule node_error_members[] = {{"code", text}, {"message", text}, {"path", text}};
+constexpr MemberRule blob_members[] = {{"hash", hex64}, {"text", text}};
 constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", whole},
                                        {"tip", hex64},   {"signer", hex64}, {"signature", text}};
-constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", whole}, {"cut_sha256", hex64 | null_}};
+constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", count}, {"cut_sha256", hex64 | null_}};
 // `signature` may be absent: such a record is complete and unsigned.
 constexpr MemberRule run_end_members[] = {
     {"output_hash", hex64 | null_}, {"totals", object}, {"root_hash", hex64}, {"signer", hex64 | null_}};
@@ -57,17 +72,36 @@ constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_call
 constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
-constexpr DataRule data_rules[] = {{"run_start", run_start_members},     {"node_start", node_start_members},
-                                   {"node_end", node_end_members},       {"lm_request", lm_request_members},
-                                   {"lm_response", lm_response_members}, {"cache_hit", cache_hit_members},
-                                   {"payment", payment_members},         {"head", head_members},
-                                   {"resume", resume_members},           {"run_end", run_end_members}};
+constexpr DataRule data_rules[] = {{"run_start", run_start_members},
+                                   {"node_start", node_start_members},
+                                   {"node_end", node_end_members},
+                                   {"lm_request", lm_request_members},
+                                   {"lm_response", lm_response_members},
+                                   {"cache_hit", cache_hit_members},
+                                   {"attempt", attempt_members},
+                                   {"repair", repair_members},
+                                   {"tool", tool_members},
+                                   {"sandbox", sandbox_members},
+                                   {"payment", payment_members},
+                                   {"budget", budget_members},
+                                   {"candidate", candidate_members},
+                                   {"score", score_members},
+                                   {"decision", what_members},
+                                   {"value", what_members},
+                                   {"override", what_members},
+                                   {"event", event_members},
+                                   {"error", error_members},
+                                   {"blob", blob_members},
+                                   {"head", head_members},
+                                   {"resume", resume_members},
+                                   {"run_end", run_end_members}};
 
 bool fits(const Json& value, unsigned kinds) {
   if (kinds & anything) return true;
   switch (value.kind()) {
     case Json::Kind::null: return kinds & null_;
-    case Json::Kind::integer: return kinds & whole;
+    case Json::Kind::integer: return (kinds & (whole | number)) || ((kinds & count) && value.as_int() >= 0);
+    case Json::Kind::number: return kinds & number;
     case Json::Kind::object: return kinds & object;
     case Json::Kind::list: return kinds & list;
     case Json::Kind::string: return (kinds & text) || ((kinds & hex64) && is_hex(value.as_string(), 64));
@@ -78,6 +112,7 @@ bool fits(const Json& value, unsigned kinds) {
 Result<void> check_members(const Json& data, std::span<const MemberRule> rules, std::string_view place) {
   for (const MemberRule& rule : rules) {
     const Json* value = data.as_object().find(rule.name);
+    if (value == nullptr && rule.optional) continue;
     if (value == nullptr) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} is missing", rule.name, place));
     if (!fits(*value, rule.kinds)) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} has the wrong type", rule.name, place));
   }
@@ -124,11 +159,20 @@ Result<void> check_values(std::string_view type, const Json& data) {
     }
     return {};
   }
-  if (type == "payment" && data.at("amount_msats").as_int() < 0) return bad("amount_msats");
+  if (type == "payment" && data.at("state").is_string() && !is_one_of(data.at("state"), {"settled", "unknown"})) return bad("state");
+  if (type == "node_end" && data.at("error").is_object()) return check_members(data.at("error"), node_error_members, "error");
+  if (type == "candidate") {
+    for (const auto& [name, value] : data.at("metrics").as_object()) {
+      if (!fits(value, number | null_)) return bad("metrics");
+    }
+  }
   if (type == "head" && data.at("format").as_string() != head_format) return bad("format");
   if (type == "run_end") {
     const Json& signature = data.at("signature");
     if (!signature.is_null() && !(signature.is_string() && is_hex(signature.as_string(), 128))) return bad("signature");
+    for (const auto& [name, value] : data.at("totals").as_object()) {
+      if (!fits(value, count)) return bad("totals");
+    }
     return check_members(data.at("totals"), totals_members, "totals");
   }
   return {};

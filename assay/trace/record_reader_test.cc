@@ -399,12 +399,52 @@ RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt,
     if (list.size() < 4) list.push_back(to_utf8(text));
   }
   data.set("list", std::move(list));
-  const std::string line = record_line_text({3, 5, "score", "a", std::string(64, 'b'), data}).value();
+  const std::string line = record_line_text({3, 5, "later", "a", std::string(64, 'b'), data}).value();
   for (std::size_t size = 1; size <= line.size(); ++size) {
     RC_ASSERT(may_become_line(line.substr(0, size), 3, std::string(64, 'b'), record_line_bytes_max));
   }
   RC_ASSERT(!may_become_line(line + '}', 3, std::string(64, 'b'), record_line_bytes_max));
   RC_ASSERT(!may_become_line(line, 4, std::string(64, 'b'), record_line_bytes_max));
+}
+
+// schemas/run.schema.json, type by type: what is missing or of another kind is no line of a record.
+TEST(RecordReader, HoldsEachTypeToItsMembers) {
+  const std::string id(64, 'a');
+  const std::pair<const char*, JsonObject> good[] = {
+      {"attempt", {{"index", 0}, {"score", 0.5}, {"lane", "x"}}},
+      {"repair", {{"kind", "case"}, {"detail", "x"}}},
+      {"tool", {{"name", "t"}, {"arguments", JsonObject{}}, {"result", "r"}}},
+      {"sandbox", {{"request_hash", id}, {"response_hash", Json()}}},
+      {"payment", {{"payment_hash", id}, {"amount_msats", 5}, {"state", "settled"}}},
+      {"budget", {{"limit", 1}, {"spent", 1}}},
+      {"candidate", {{"id", "cand:1"}, {"compiled_id", id}, {"metrics", JsonObject{{"m", 0.5}}}}},
+      {"score", {{"example", id}, {"metric", "m"}, {"value", Json()}}},
+      {"decision", {{"what", "w"}, {"value", 1}}},
+      {"value", {{"what", "w"}, {"value", 1}}},
+      {"override", {{"what", "w"}, {"value", 1}}},
+      {"event", {{"name", "e"}, {"data", Json()}}},
+      {"error", {{"code", "io"}, {"message", "m"}, {"path", ""}}},
+      {"blob", {{"hash", id}, {"text", "t"}}},
+      {"resume", {{"reason", "r"}, {"cut_bytes", 0}, {"cut_sha256", Json()}}},
+  };
+  for (const auto& [type, data] : good) {
+    EXPECT_TRUE(check_record_data(type, data)) << type;
+    for (const auto& [name, value] : data) {
+      JsonObject less = data, other = data;
+      less.erase(name);
+      other.set(name, JsonList{1});
+      const bool optional = name == "lane" || name == "state";
+      EXPECT_EQ(check_record_data(type, less).has_value(), optional) << type << " without " << name;
+      const bool anything = name == "arguments" || name == "result" || name == "data" || name == "limit" || name == "spent" ||
+                            (name == "value" && std::string_view(type) != "score");
+      EXPECT_EQ(check_record_data(type, other).has_value(), anything) << type << " with another " << name;
+    }
+  }
+  EXPECT_FALSE(check_record_data("payment", JsonObject{{"payment_hash", id}, {"amount_msats", 5}, {"state", "x"}}));
+  EXPECT_FALSE(check_record_data("resume", JsonObject{{"reason", "r"}, {"cut_bytes", -5}, {"cut_sha256", Json()}}));
+  EXPECT_FALSE(check_record_data("candidate", JsonObject{{"id", "c"}, {"compiled_id", id}, {"metrics", JsonObject{{"m", "x"}}}}));
+  const JsonObject error{{"code", "io"}, {"path", ""}};
+  EXPECT_FALSE(check_record_data("node_end", JsonObject{{"outputs", Json()}, {"status", "error"}, {"error", error}}));
 }
 
 TEST(RecordReader, ReadsAsAnErrorThatNamesTheLine) {

@@ -38,7 +38,7 @@ class RecordFile : public testing::Test {
   SecretKey key_ = worked::key();
 };
 
-Json decision(std::int64_t i) { return JsonObject{{"i", i}}; }
+Json decision(std::int64_t i) { return JsonObject{{"what", "i"}, {"value", i}}; }
 
 std::vector<std::string> types_of(std::string_view text) {
   std::vector<std::string> types;
