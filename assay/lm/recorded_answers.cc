@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -209,11 +210,40 @@ Result<std::map<std::string, Lane>> lanes_of(const RecordEntry& run_start) {
   return lanes;
 }
 
+// What an answer says, whether it came from a lane or was repeated from the cache.
+std::string said(const Json& data) {
+  return canonical(JsonObject{{"content", data.at("content")},
+                              {"finish_reason", data.at("finish_reason")},
+                              {"usage", data.at("usage")},
+                              {"logprobs", data.at("logprobs")}})
+      .value_or("");
+}
+
+// A hit repeats an answer: where the record has the answer to that request, the two are the same. So an answer that was changed in an
+// earlier pass of a journal contradicts the hit by which a later pass, which is the one that is replayed, took it over.
+Result<void> check_hits(const std::vector<RecordEntry>& entries) {
+  std::map<std::string, std::set<std::string>> answers;  // request hash → what was said
+  for (const RecordEntry& entry : entries) {
+    if (entry.type != "lm_response" && entry.type != "cache_hit") continue;
+    const Json& request_hash = entry.data.at("request_hash");
+    if (!request_hash.is_string()) continue;
+    if (entry.type == "lm_response") {
+      answers[request_hash.as_string()].insert(said(entry.data));
+    } else if (const auto told = answers.find(request_hash.as_string());
+               told != answers.end() && !told->second.contains(said(entry.data))) {
+      return fail(ErrorCode::mismatch, "this cache hit says something else than the answer that it repeats",
+                  "the record was altered and sealed again", fmt::format("line {}", entry.seq + 1));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& record) {
   const std::vector<RecordEntry>& entries = record.entries;
   if (entries.empty()) return fail(ErrorCode::malformed, "the record has no lines", "replay a record with a run in it");
+  ASSAY_CHECK(check_hits(entries));
   auto answers = std::make_shared<RecordedAnswers>();
   ASSAY_TRY(answers->lanes_, lanes_of(entries.front()));
   ASSAY_TRY(const Blobs blobs, blobs_of(entries));
@@ -230,6 +260,7 @@ Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& re
 
 Result<void> RecordedAnswers::check(const RunRecord& record) {
   if (record.entries.empty()) return {};
+  ASSAY_CHECK(check_hits(record.entries));
   ASSAY_TRY(const auto lanes, lanes_of(record.entries.front()));
   ASSAY_TRY(const Blobs blobs, blobs_of(record.entries));
   std::map<std::string, std::vector<Call>> calls;

@@ -117,7 +117,7 @@ TEST(RecordedAnswers, TakesOccurrencesInOrderAndEachOnce) {
                            .error("p", request, "timed_out")
                            .request("p", request)
                            .response("p", request, "two")
-                           .hit("p", request, "three")
+                           .hit("p", request, "two")
                            .answers();
   const RecordedAnswer first = answers->next("p", request).value();
   EXPECT_TRUE(first.failed);
@@ -125,7 +125,7 @@ TEST(RecordedAnswers, TakesOccurrencesInOrderAndEachOnce) {
   EXPECT_EQ(first.error.message, "it broke");
   EXPECT_EQ(answers->next("p", request).value().response.content, "two");
   const RecordedAnswer third = answers->next("p", request).value();
-  EXPECT_EQ(third.response.content, "three");
+  EXPECT_EQ(third.response.content, "two");
   EXPECT_TRUE(third.response.usage.from_cache);
   EXPECT_EQ(answers->next("p", request).error().message, "the record has only 3 LM call(s) at this path");
 }
@@ -197,6 +197,19 @@ TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
   const auto checked = RecordedAnswers::check(record);
   ASSERT_FALSE(checked) << "but it must be what it says";
   EXPECT_EQ(checked.error().code, ErrorCode::mismatch);
+}
+
+TEST(RecordedAnswers, AHitRepeatsTheAnswerThatItTookOver) {
+  const LmRequest ask = asking("q");
+  Recorded good, bad;
+  good.request("a", ask).response("a", ask, "yes").hit("a", ask, "yes");
+  EXPECT_TRUE(RecordedAnswers::check(good.record()));
+  bad.request("a", ask).response("a", ask, "yes").hit("a", ask, "no");
+  EXPECT_EQ(RecordedAnswers::check(bad.record()).error().code, ErrorCode::mismatch);
+  EXPECT_EQ(RecordedAnswers::of(bad.record()).error().path, "line 4");
+  Recorded from_disk;  // answered in another record
+  from_disk.hit("a", ask, "yes");
+  EXPECT_TRUE(RecordedAnswers::check(from_disk.record()));
 }
 
 TEST(RecordedAnswers, EveryRequestOfARunThatEndedHasItsAnswer) {
