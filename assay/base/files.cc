@@ -91,7 +91,7 @@ std::unexpected<Error> too_large(const std::string& path, std::size_t bytes_max)
 namespace {
 // A descriptor that is open already, by whatever name: its other end is somebody's who runs this.
 bool names_descriptor(std::string_view path) {
-  return path == "/dev/stdin" || path.starts_with("/dev/fd/") ||
+  return path == "/dev/stdin" || path == "/dev/stdout" || path == "/dev/stderr" || path.starts_with("/dev/fd/") ||
          (path.starts_with("/proc/") && path.find("/fd/") != std::string_view::npos);
 }
 }  // namespace
@@ -129,7 +129,25 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max, st
   }
 }
 
-Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode) {
+namespace {
+// Into what is there and is no file of ours to replace: a device, a pipe, an open descriptor.
+Result<void> write_into(const std::string& path, std::string_view bytes) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe that nobody reads does not hold us up
+  if (!fd.open()) return io_error("nothing can be written here", path);
+  (void)::fcntl(fd.get(), F_SETFL, O_WRONLY);
+  return write_all(fd.get(), bytes, path);
+}
+}  // namespace
+
+Result<void> write_file(const std::string& named, std::string_view bytes, unsigned mode) {
+  struct stat info{};
+  const bool is_there = ::stat(named.c_str(), &info) == 0;
+  if (is_there && !S_ISDIR(info.st_mode) && (!S_ISREG(info.st_mode) || names_descriptor(named))) return write_into(named, bytes);
+  std::string path = named;
+  if (std::error_code error; is_there && std::filesystem::is_symlink(named, error)) {  // the link stays, what it names is replaced
+    const auto target = std::filesystem::canonical(named, error);
+    if (!error) path = target.string();
+  }
   const std::string folder = std::filesystem::path(path).parent_path().string();
   std::string temporary = fmt::format("{}.{}.XXXXXX", path, ::getpid());
   Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));

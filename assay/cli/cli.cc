@@ -183,7 +183,12 @@ void Terminal::error(const Error& error) {
     const std::lock_guard lock(mutex_);
     clear_bar();
     // Messages may quote hostile text: control characters would move the reader's cursor.
-    std::fputs(printable("error: " + error.text() + "\n").c_str(), stderr);
+    // Nor may they begin lines of their own, such as another "try".
+    Error shown = error;
+    for (std::string* part : {&shown.message, &shown.path, &shown.remedy}) {
+      for (std::size_t at = part->find('\n'); at != std::string::npos; at = part->find('\n', at)) part->replace(at, 1, "\\n");
+    }
+    std::fputs(printable("error: " + shown.text() + "\n").c_str(), stderr);
   }
   out_json(JsonObject{{"error", JsonObject{{"code", name(error.code)},
                                            {"message", to_utf8(error.message)},

@@ -96,12 +96,11 @@ Result<std::vector<StoredManifest>> manifests_of(const std::string& folder, cons
   return out;
 }
 
-Result<Json> attestations_of(const std::string& folder, const std::string& manifest_hash) {
-  const std::string path = fmt::format("{}/{}.json", folder, manifest_hash);
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return Json();
-  ASSAY_TRY(const std::string text, read_file(path));
-  return read_json(text);
+// Statements are no condition of anything: a file of them that is damaged is as none, and the next put writes it anew.
+Json attestations_of(const std::string& folder, const std::string& manifest_hash) {
+  const auto text = read_file(fmt::format("{}/{}.json", folder, manifest_hash));
+  auto json = text ? read_json(*text) : Result<Json>();
+  return json && json->is_list() ? *std::move(json) : Json();
 }
 
 // Nobody's statement goes because somebody put the module without it.
@@ -137,7 +136,7 @@ Result<std::string> Store::put(const ModuleFile& module) {
   // The artifact first: a manifest in the store always finds its artifact.
   ASSAY_CHECK(keep(folder_ + "/artifacts", module.id(), module.artifact.text()));
   if (attested) {
-    ASSAY_TRY(const Json there, attestations_of(folder_ + "/attestations", manifest_hash));
+    const Json there = attestations_of(folder_ + "/attestations", manifest_hash);
     ASSAY_TRY(const std::string attestations, canonical(all_of(there, module.attestations)));
     ASSAY_CHECK(make_folders(folder_ + "/attestations"));
     ASSAY_CHECK(write_file(fmt::format("{}/attestations/{}.json", folder_, manifest_hash), attestations));
@@ -153,7 +152,7 @@ Result<ModuleFile> Store::get(const CompiledId& id, const TrustStore& trust) con
   ASSAY_TRY(const std::vector<StoredManifest> all, manifests_of(folder_ + "/manifests", name));
   if (all.empty()) return fail(ErrorCode::unavailable, fmt::format("the store has no manifest of {}", name), "put the module again");
   for (const StoredManifest& one : all) {
-    ASSAY_TRY(Json attestations, attestations_of(folder_ + "/attestations", one.hash));
+    Json attestations = attestations_of(folder_ + "/attestations", one.hash);
     ModuleFile module{artifact, one.manifest, std::move(attestations), {}};
     if (verify_module(module, trust).state == ModuleState::intact_trusted) return module;
   }
@@ -180,6 +179,11 @@ Result<std::vector<CompiledId>> Store::list() const {
 
 Result<void> Store::set_ref(std::string_view name, const CompiledId& id) {
   ASSAY_CHECK(check_ref_name(name));
+  for (const char* ending : {".json", ".jsonl", ".toml"}) {
+    if (name.ends_with(ending))
+      return fail(ErrorCode::usage, fmt::format("\"{}\" would be taken for a file", name),
+                  fmt::format("a name that does not end with {}", ending));
+  }
   const std::string path = fmt::format("{}/refs/{}", folder_, name);
   // Written beside the refs: what a killed writer leaves must not look like one.
   const std::string fresh = fmt::format("{}/new-ref-{}", folder_, sha256_hex(name));

@@ -58,11 +58,19 @@ struct HttpLane::Impl {
          at = text.find(options.api_key, at + mask.size())) {  // ends: goes on behind the mask, which a short key may be a part of
       text.replace(at, options.api_key.size(), mask);
     }
+    // A text that was cut may end within the key.
+    constexpr std::size_t telling = 8;
+    for (std::size_t size = options.api_key.size(); size > telling;) {  // ends: one byte fewer each time
+      if (!text.ends_with(std::string_view(options.api_key).substr(0, --size))) continue;
+      text.replace(text.size() - size, size, mask);
+      break;
+    }
     return text;
   }
 
   Error hidden(Error error) const {
     error.message = without_key(std::move(error.message));
+    error.path = without_key(std::move(error.path));
     return error;
   }
 
@@ -73,8 +81,25 @@ struct HttpLane::Impl {
     answer.finish_reason = without_key(std::move(answer.finish_reason));
     if (!answer.logprobs) return;
     for (SaidToken& token : *answer.logprobs) {
-      token.said.token = without_key(std::move(token.said.token));
       for (TokenLogprob& other : token.top) other.token = without_key(std::move(other.token));
+    }
+    hide_key_in_pieces(*answer.logprobs);
+  }
+
+  // Tokens divide a key as they like: what they say together is looked at.
+  void hide_key_in_pieces(std::vector<SaidToken>& tokens) const {
+    std::string whole;
+    for (const SaidToken& token : tokens) whole += token.said.token;
+    for (std::size_t at = whole.find(options.api_key); at != std::string::npos; at = whole.find(options.api_key, at + 1)) {
+      std::size_t begin = 0;
+      for (SaidToken& token : tokens) {
+        const std::size_t end = begin + token.said.token.size();
+        if (begin < at + options.api_key.size() && end > at) {
+          token.said.token.assign(token.said.token.size(), '*');  // as long as before, so that places stay
+          token.top.clear();
+        }
+        begin = end;
+      }
     }
   }
 
@@ -87,7 +112,8 @@ struct HttpLane::Impl {
   }
 
   Error status_error(const HttpResponse& response) const {
-    const std::string why = without_key(chat_error_text(response.body));
+    std::string why = chat_error_text(without_key(response.body));
+    if (options.api_key.size() >= 8) why = without_key(std::move(why));  // it may have stood there in escapes
     const std::string said = fmt::format("{} answered {}{}", lane.engine, response.status, why.empty() ? "" : ": " + why);
     if (response.status >= 300 && response.status < 400)
       return {ErrorCode::unavailable, said, "lane", "redirects are not followed: give the endpoint's own address"};

@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr const char* key = "sk-test-0123456789";
+const std::string key = "sk-test-0123456789";
 
 std::string event(const std::string& json) { return "data: " + json + "\n\n"; }
 
@@ -86,6 +86,13 @@ TEST_F(HttpLaneTest, AServerCannotPutTheKeyIntoARecord) {
   const auto given_up = call();
   ASSERT_FALSE(given_up);
   EXPECT_NE(given_up.error().message.find("no: [key]"), std::string::npos) << given_up.error().text();
+  // Nor by a name in its answer, nor where a text is cut.
+  script_ = {{.status = 200, .body = std::string("{\"") + key + "\":1,\"" + key + "\":2}"}};
+  EXPECT_EQ(call().error().text().find(key), std::string::npos);
+  for (const int status : {200, 401}) {
+    script_ = {{.status = status, .body = R"({"error":{"message":")" + std::string(301 - key.size(), 'x') + key + "\"}}"}};
+    EXPECT_EQ(call().error().text().find(key.substr(0, key.size() - 1)), std::string::npos) << status;
+  }
   // A key that is part of its own mask.
   options_.api_key = "key";
   script_ = {{.status = 400, .body = R"({"error":{"message":"bad key key"}})"}};

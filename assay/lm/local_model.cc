@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 
@@ -21,6 +22,9 @@ using local::Vocabulary;
 using Tokens = LocalModel::Tokens;
 
 Result<void> check_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    return fail(ErrorCode::io, "a model is a plain file", "give one in llama.cpp's format", path);
   std::ifstream file(path, std::ios::binary);
   if (!file)
     return fail(ErrorCode::io, "cannot read the model file", "run scripts/fetch-model, or set ASSAY_MODEL_DIR to a folder that has it",

@@ -232,8 +232,16 @@ Result<void> check_unanswered(const Amount& unknown, const CompileWorld& world) 
 Result<EarlierPass> take_over(const RunRecord& before, const CompilePlan& plan, const CompileWorld& world, ResponseCache& cache) {
   ASSAY_TRY(const Json plan_json, plan.to_json());
   if (before.entries.empty() || before.entries.front().data.at("program") != plan_json) {
-    return fail(ErrorCode::refused, "the journal is of another compile: its program, data or settings differ",
-                "name another journal, or leave --resume out", world.journal_path);
+    const Json theirs = before.entries.empty() ? Json() : before.entries.front().data.at("program");
+    if (const Json& seed = theirs.at("seed"); seed.is_int() && seed != plan_json.at("seed"))
+      return fail(ErrorCode::refused, fmt::format("the journal was made with seed {}, not {}", seed.as_int(), plan.seed),
+                  fmt::format("--seed {}, or name another journal", seed.as_int()), world.journal_path);
+    std::string differs;
+    for (const auto& [name, value] : plan_json.as_object()) {
+      if (theirs.at(name) != value) differs += (differs.empty() ? "" : ", ") + name;
+    }
+    return fail(ErrorCode::refused, fmt::format("the journal is of another compile, which differs in: {}", differs),
+                "begin another journal: leave --resume and --journal out", world.journal_path);
   }
   ASSAY_CHECK(same_terms(before.entries.front().data, plan, world));
   const Unknown unknown = unanswered(before.entries, world.effects.prices);

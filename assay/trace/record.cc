@@ -270,7 +270,7 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options
 }
 
 bool is_unborn_record(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe is no record, and is not waited for
   struct stat info{};
   if (!fd.open() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
   std::string text;

@@ -47,12 +47,13 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
   const auto problem = [&out](const RecordEntry& entry, std::string message) {
     if (out.problems.size() < problems_max) out.problems.push_back({entry.seq + 1, std::move(message)});
   };
-  std::set<std::string, std::less<>> buyers;                           // nodes that asked for something that can be bought
+  std::set<std::string, std::less<>> buyers;                           // nodes that wait for something that can be bought
   for (const RecordEntry& entry : entries) {
-    if (entry.type == "lm_request" || (entry.type == "node_start" && text_at(entry.data, "name") == "sandbox_run"))
-      buyers.insert(entry.node);
+    const bool job = entry.type == "node_start" && text_at(entry.data, "name") == "sandbox_run";
+    if (job || entry.type == "lm_request") buyers.insert(entry.node);
+    if (entry.type == "lm_response" || entry.type == "node_end") buyers.erase(entry.node);
     if (entry.type == "payment" && !buyers.contains(entry.node))
-      problem(entry, fmt::format("the payment in line {} stands at a node that has asked for nothing", entry.seq + 1));
+      problem(entry, fmt::format("the payment in line {} stands where nothing was waited for", entry.seq + 1));
     if (entry.type == "lm_request") lane_of[{entry.node, text_at(entry.data, "request_hash")}] = text_at(entry.data, "lane_id");
     // A payment of unknown outcome is told again when a later pass goes on with it: it is one payment all the same.
     if (entry.type == "payment" && seen.insert({entry.node, text_at(entry.data, "payment_hash")}).second)
