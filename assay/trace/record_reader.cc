@@ -1,7 +1,5 @@
 // Reading and verifying run records: docs/formats.md §4, "States".
 #include <algorithm>
-#include <future>
-#include <thread>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -14,7 +12,6 @@ namespace assay {
 namespace {
 
 constexpr std::size_t problems_max = 16;
-constexpr std::size_t round_bytes = std::size_t{4} << 20;
 
 // What the chain says about a line; line numbers shown are its place in the file plus one.
 struct LineFacts {
@@ -74,46 +71,15 @@ class Verifier {
     return *std::move(entry);
   }
 
-  // Lines from `begin` on that are read before any of them is checked: enough that threads are worth their start.
-  std::size_t end_of_round(std::size_t begin) const {
-    std::size_t bytes = 0, end = begin;
-    while (end < lines_.size() && bytes < round_bytes) bytes += lines_[end++].text.size();
-    return end;
-  }
-
-  void read_some(std::size_t begin, std::size_t end, RecordEntry* into) {
-    for (std::size_t i = begin; i < end; ++i) *into++ = read(lines_[i]);
-  }
-
-  // What a line says by itself needs no other line, so a long record is read by several threads. Checking goes line by line after that.
-  std::vector<RecordEntry> read_round(std::size_t begin, std::size_t end) {
-    std::vector<RecordEntry> entries(end - begin);
-    const std::size_t threads = text_.size() < round_bytes ? 1 : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8);
-    const std::size_t share = (end - begin + threads - 1) / threads;
-    std::vector<std::future<void>> others;
-    for (std::size_t from = begin + share; from < end; from += share) {
-      others.push_back(std::async(std::launch::async, [this, begin, from, to = std::min(from + share, end), &entries] {
-        read_some(from, to, entries.data() + (from - begin));
-      }));
-    }
-    read_some(begin, std::min(begin + share, end), entries.data());
-    for (std::future<void>& other : others) other.get();
-    return entries;
-  }
-
   // The usual case goes straight through; the first line that does not fit sends the rest to `explain`.
   void check_chain() {
     std::string_view prev = first_prev();
-    for (std::size_t begin = 0; begin < lines_.size();) {
-      const std::size_t end = end_of_round(begin);
-      std::vector<RecordEntry> entries = read_round(begin, end);
-      for (std::size_t i = begin; i < end; ++i) {
-        if (!lines_[i].read || lines_[i].seq != static_cast<std::int64_t>(i) || lines_[i].prev != prev) return explain(i);
-        check_meaning(i, entries[i - begin]);
-        prev = lines_[i].hash;
-        if (entries_ != nullptr) entries_->push_back(std::move(entries[i - begin]));
-      }
-      begin = end;
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      RecordEntry entry = read(lines_[i]);
+      if (!lines_[i].read || lines_[i].seq != static_cast<std::int64_t>(i) || lines_[i].prev != prev) return explain(i);
+      check_meaning(i, entry);
+      prev = lines_[i].hash;
+      if (entries_ != nullptr) entries_->push_back(std::move(entry));
     }
   }
 

@@ -38,7 +38,7 @@ std::string first_problem(std::string_view text, const RecordChecks& checks = {}
 
 std::vector<RecordEntry> entries() { return read_record(worked::record_text()).value().entries; }
 
-// Longer than what is read before it is checked: several rounds, each read by several threads.
+// Nine megabytes of lines.
 std::string long_record() {
   ManualClock clock;
   FixedEntropy entropy(1);
