@@ -90,16 +90,18 @@ struct HttpLane::Impl {
   void hide_key_in_pieces(std::vector<SaidToken>& tokens) const {
     std::string whole;
     for (const SaidToken& token : tokens) whole += token.said.token;
-    for (std::size_t at = whole.find(options.api_key); at != std::string::npos; at = whole.find(options.api_key, at + 1)) {
-      std::size_t begin = 0;
-      for (SaidToken& token : tokens) {
-        const std::size_t end = begin + token.said.token.size();
-        if (begin < at + options.api_key.size() && end > at) {
-          token.said.token.assign(token.said.token.size(), '*');  // as long as before, so that places stay
-          token.top.clear();
-        }
-        begin = end;
+    std::vector<bool> secret(whole.size());
+    const std::size_t size = options.api_key.size();
+    for (std::size_t at = whole.find(options.api_key); at != std::string::npos; at = whole.find(options.api_key, at + size))
+      std::fill_n(secret.begin() + static_cast<std::ptrdiff_t>(at), size, true);
+    auto byte = secret.begin();
+    for (SaidToken& token : tokens) {
+      const auto end = byte + static_cast<std::ptrdiff_t>(token.said.token.size());
+      if (std::find(byte, end, true) != end) {
+        token.said.token.assign(token.said.token.size(), '*');  // as long as before, so that places stay
+        token.top.clear();
       }
+      byte = end;
     }
   }
 
