@@ -93,6 +93,22 @@ TEST_F(HttpLaneTest, AServerCannotPutTheKeyIntoARecord) {
     script_ = {{.status = status, .body = R"({"error":{"message":")" + std::string(301 - key.size(), 'x') + key + "\"}}"}};
     EXPECT_EQ(call().error().text().find(key.substr(0, key.size() - 1)), std::string::npos) << status;
   }
+  // Nor by tokens that divide it.
+  std::string tokens;
+  for (const std::string& token : {std::string("a "), key.substr(0, 5), key.substr(5, 6), key.substr(11), std::string(" b")})
+    tokens +=
+        (tokens.empty() ? "" : ",") + canonical(JsonObject{{"token", token}, {"logprob", -0.5}, {"top_logprobs", JsonList{}}}).value();
+  script_ = {{.status = 200,
+              .body = event(R"({"choices":[{"index":0,"delta":{"content":"a b"},"logprobs":{"content":[)" + tokens +
+                            R"(]},"finish_reason":"stop"}]})") +
+                      event(R"({"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":5}})") + "data: [DONE]\n\n"}};
+  LmRequest with_logprobs = ask();
+  with_logprobs.config.set("logprobs", true);
+  const auto pieces = call(with_logprobs);
+  ASSERT_TRUE(pieces && pieces->logprobs) << pieces.error().text();
+  std::string told;
+  for (const SaidToken& token : *pieces->logprobs) told += token.said.token;
+  EXPECT_EQ(told, "a " + std::string(key.size(), '*') + " b");
   // A key that is part of its own mask.
   options_.api_key = "key";
   script_ = {{.status = 400, .body = R"({"error":{"message":"bad key key"}})"}};
