@@ -105,13 +105,14 @@ void read_response() {
   static HttpSession session({}, system_clock());
   const Wait wait{Deadline::after(system_clock(), std::chrono::seconds(5)), {}};
   std::size_t bytes = 0;
+  bool sent = false;
   const auto answer = session.stream(
       {"GET", "http://" + peer().place() + "/", {}, ""},
       [&](std::string_view part) {
         bytes += part.size();
         return bytes < 4096;
       },
-      wait);
+      wait, sent);
   if (!answer) return must(!answer.error().message.empty(), "an error says what is wrong");
   must(answer->status >= 100 && answer->status <= 999, "a status has three digits");
 }

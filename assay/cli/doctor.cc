@@ -6,6 +6,7 @@
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
+#include "assay/cli/open.h"
 #include "assay/contract/key_file.h"
 #include "assay/sandbox/probe.h"
 
@@ -54,11 +55,17 @@ Check check_keys() {
           ""};
 }
 
+Check check_trust() {
+  const auto trust = open_trust();
+  if (!trust) return {"trust", "missing", trust.error().message + " at " + trust.error().path, trust.error().remedy};
+  return {"trust", "ok", default_trust_path(), ""};
+}
+
 void doctor(Cli& cli) {
   JsonList checks;
   bool ok = true;
-  for (const Check& check :
-       {check_models(), check_sandbox(cli), check_keys(), check_folder("data", data_folder()), check_folder("cache", cache_folder())}) {
+  for (const Check& check : {check_models(), check_sandbox(cli), check_keys(), check_trust(), check_folder("data", data_folder()),
+                             check_folder("cache", cache_folder())}) {
     ok = ok && check.state == "ok";
     cli.terminal.out(fmt::format("{:<8} {:<8} {}", check.what, check.state, check.found));
     if (!check.remedy.empty()) cli.terminal.out("         try  " + check.remedy);

@@ -54,6 +54,8 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
                        .folder = folder,
                        .provider = options.provider,
                        .model = options.model.empty() ? spec.model : options.model};
+  how.day_msats = options.day_cap;
+  how.min_reputation = options.min_reputation;
   ASSAY_TRY(how.wallet, open_wallet(options, folder, key, wait, cli));
   ASSAY_TRY(std::shared_ptr<LM> lane, PylonLane::open(how, cli.clock, cli.entropy, wait));
   return lane;
@@ -108,13 +110,18 @@ Result<std::shared_ptr<Wallet>> open_wallet(const CommonOptions& options, const 
   const std::string path = folder + "/issuers.json";
   Json known = JsonObject{};
   if (const auto text = read_file(path, std::size_t{1} << 20)) {
-    ASSAY_TRY(known, read_json(*text));
+    auto list = read_json(*text);
+    if (!list)
+      return fail(ErrorCode::malformed, "the list of issuers is damaged: " + list.error().message,
+                  "remove the file: issuers are pinned anew", path);
+    known = std::move(*list);
     if (!known.is_object()) return fail(ErrorCode::malformed, "the list of issuers is no object", "remove the file", path);
   }
   std::string node = options.issuer_node;
   if (const Json& kept = known.at(options.issuer); node.empty() && kept.is_string()) node = kept.as_string();
-  auto wallet =
-      LedgerWallet::connect({.issuer = {.url = options.issuer, .node_id = node}, .folder = folder}, key, cli.clock, cli.entropy, wait);
+  LedgerWalletOptions how{.issuer = {.url = options.issuer, .node_id = node}, .folder = folder};
+  if (options.day_cap) how.day_cap_msats = *options.day_cap;
+  auto wallet = LedgerWallet::connect(how, key, cli.clock, cli.entropy, wait);
   if (!wallet) {
     if (wallet.error().code == ErrorCode::mismatch && options.issuer_node.empty())
       wallet.error().remedy = "another program may hold the port; if the issuer was replaced, name its node with --issuer-node";

@@ -42,6 +42,13 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--issuer", options.issuer, "Ledger that pays for a pylon lane, http://…");
   command.add_option("--issuer-node", options.issuer_node, "The issuer's node id (default: the one that answered there first)");
   command.add_option("--provider", options.provider, "Only this provider (public key)");
+  add_day_cap(command, options);
+}
+
+void add_day_cap(CLI::App& command, CommonOptions& options) {
+  command
+      .add_option("--day-cap", options.day_cap, "Most msats that all purchases of 24 hours may cost (default: 10000000, 5000000 to one)")
+      ->check(CLI::Range(std::int64_t{0}, json_integer_max));
 }
 
 Result<TrustStore> open_trust() {
@@ -174,7 +181,11 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   }
   ASSAY_TRY(world->key, open_signer(options, cli));
   ASSAY_TRY(world->effects.privacy, open_privacy(options));
-  ASSAY_TRY(world->lane, open_lane(options, spec, cli));
+  CommonOptions with_needs = options;
+  if (const CompiledModuleManifest* manifest = opened.manifest(); manifest != nullptr)
+    with_needs.min_reputation = manifest->compatibility.min_provider_reputation;
+  else if (opened.file) with_needs.min_reputation = opened.file->compatibility.min_provider_reputation;
+  ASSAY_TRY(world->lane, open_lane(with_needs, spec, cli));
   world->effects.clock = &cli.clock;
   world->effects.entropy = &cli.entropy;
   world->effects.budget = world->budget.get();
@@ -188,7 +199,7 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   }
   world->settings.lm = world->lane;
   if (!options.fallback_lane.empty()) {
-    CommonOptions other = options;
+    CommonOptions other = with_needs;
     other.lane = options.fallback_lane;
     const bool same_kind = world->lane->lane().kind == other.lane;
     if (!options.fallback_model.empty() || !same_kind) other.model = options.fallback_model;
@@ -219,6 +230,8 @@ Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world)
   offered.lanes = {"lm:" + world.lane->lane().kind};
   offered.capabilities = world.lane->capabilities();
   offered.privacy_mode = world.effects.privacy;
+  // A lane that buys from nobody needs no one's good name.
+  offered.provider_reputation = world.lane->lane().kind == "pylon" ? world.lane->provider_reputation() : 1;
   return require_compatible(opened.manifest()->compatibility, offered);
 }
 

@@ -16,6 +16,8 @@ struct CommonOptions {
   std::string lane, model;
   std::string fallback_lane, fallback_model, fallback_endpoint, fallback_key_env;
   std::string relay, issuer, issuer_node, provider;  ///< of a pylon lane
+  std::optional<std::int64_t> day_cap;               ///< msats of all that is bought in 24 hours
+  std::optional<double> min_reputation;              ///< of its provider, as the program requires
   std::string endpoint, dialect, key_env;   ///< of an openai lane
   std::optional<std::int64_t> seed;
   std::int64_t threads = 0;  ///< answers at once
@@ -24,6 +26,8 @@ struct CommonOptions {
 
 /// --budget --privacy --lane --model --key --record --seed and what a pylon lane needs.
 void add_common(CLI::App& command, CommonOptions& options);
+/// --day-cap, which is among them.
+void add_day_cap(CLI::App& command, CommonOptions& options);
 
 /// A module file, a program file, or an id or ref of the store.
 struct OpenedProgram {

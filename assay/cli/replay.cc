@@ -31,6 +31,8 @@ Json report_json(const ReplayReport& report, bool costs_checked, const std::stri
                     {"identical", report.identical},
                     {"complete", report.complete},
                     {"calls", report.calls},
+                    {"passes", report.passes},
+                    {"differs_in_pass", report.differs_in_pass > 0 ? Json(report.differs_in_pass) : Json()},
                     {"compiled_id", text(report.compiled_id)},
                     {"output_hash", text(report.output_hash)},
                     {"costs_checked", costs_checked},
@@ -77,13 +79,17 @@ Result<CostCheck> costs_of(const ReplayOptions& options, const RunRecord& record
 void show(const ReplayReport& report, Cli& cli) {
   Terminal& t = cli.terminal;
   const std::string id = report.compiled_id ? "  id " + *report.compiled_id : "";
-  if (report.identical && report.complete)
-    return t.out(fmt::format("replay: identical ({} LM calls answered from the record){}", report.calls, id));
-  if (report.identical)
-    return t.out(
-        fmt::format("replay: identical as far as the record goes ({} LM calls); it is open: its end is missing{}", report.calls, id));
+  const bool resumed = report.passes > 1;
+  if (report.identical) {
+    const std::string calls =
+        fmt::format("{} LM calls answered from the record{}", report.calls, resumed ? fmt::format(", in {} passes", report.passes) : "");
+    return t.out(report.complete
+                     ? fmt::format("replay: identical ({}){}", calls, id)
+                     : fmt::format("replay: identical as far as the record goes ({}); it is open: its end is missing{}", calls, id));
+  }
   const Divergence& divergence = *report.divergence;
-  t.out(fmt::format("replay: differs at {} ({})", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what));
+  t.out(fmt::format("replay: differs at {} ({}){}", divergence.node.empty() ? "the run itself" : divergence.node, divergence.what,
+                    resumed && report.differs_in_pass > 0 ? fmt::format(", in pass {} of {}", report.differs_in_pass, report.passes) : ""));
   if (!divergence.reason.empty()) return t.out("  " + clip(divergence.reason));
   t.out("  recorded  " + (divergence.recorded.empty() ? "nothing" : clip(divergence.recorded)));
   t.out("  replayed  " + (divergence.replayed.empty() ? "nothing" : clip(divergence.replayed)));

@@ -100,6 +100,7 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   ASSAY_TRY(provider.wallet, open_wallet(options.common, buyer_folder(), key, cli.wait(std::chrono::seconds(30)), cli));
   provider.provider = options.common.provider;
   provider.bid_msats = options.bid_msats;
+  provider.day_msats = options.common.day_cap;
   provider.stop = cli.stop;
   provider.clock = &cli.clock;
   provider.entropy = &cli.entropy;
@@ -244,6 +245,7 @@ void add_sandbox(CLI::App& app, Cli& cli) {
   running->add_option("--issuer", options->common.issuer, "Ledger to pay from, http://…");
   running->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id (default: the one that answered there first)");
   running->add_option("--provider", options->common.provider, "Only this provider (public key)");
+  add_day_cap(*running, options->common);
   running->add_option("--bid", options->bid_msats, "Most that is paid, in msats")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, json_integer_max));

@@ -18,7 +18,7 @@ namespace assay {
 namespace {
 
 struct TraceOptions {
-  std::string record, format = "otlp-json", out, endpoint, module, relay, id, key = "default";
+  std::string record, format, out, endpoint, module, relay, id, key = "default", as = "dvm";
   bool content = false;
 };
 
@@ -63,21 +63,26 @@ void export_trace(const TraceOptions& options, Cli& cli) {
   if (!trace) return cli.fail_with(trace.error());
   const CompiledModuleManifest* manifest = trace->manifest ? &*trace->manifest : nullptr;
   const auto spans = TraceContract::graph_to_spans(trace->graph, manifest, {.content = options.content});
-  if (!options.endpoint.empty()) {
-    if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock); !sent)
+  const bool elsewhere = !options.endpoint.empty();
+  const std::string format = !options.format.empty() ? options.format : elsewhere ? "otlp-proto" : "otlp-json";
+  if (format != "otlp-json" && format != "otlp-proto")
+    return cli.fail_with({ErrorCode::usage, fmt::format("unknown format '{}'", format), "--format", "otlp-json or otlp-proto"});
+  const bool json = format == "otlp-json";
+  if (elsewhere) {
+    if (!options.out.empty()) return cli.fail_with({ErrorCode::usage, "spans go to a file or to a collector", "-o", "leave one out"});
+    if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock,
+                                    json ? OtlpFormat::json : OtlpFormat::protobuf);
+        !sent)
       return cli.fail_with(sent.error());
     cli.terminal.out(fmt::format("sent {} spans to {}", spans.size(), options.endpoint));
     return cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"endpoint", options.endpoint}});
   }
-  if (options.format != "otlp-json" && options.format != "otlp-proto") {
-    return cli.fail_with({ErrorCode::usage, fmt::format("unknown format '{}'", options.format), "--format", "otlp-json or otlp-proto"});
-  }
   std::error_code ignored;
   if (!options.out.empty() && std::filesystem::equivalent(options.out, options.record, ignored))
     return cli.fail_with({ErrorCode::usage, "the export would overwrite the record", options.out, "name another file with -o"});
-  const std::string bytes = options.format == "otlp-json" ? otlp_json(spans) : otlp_protobuf(spans);
+  const std::string bytes = json ? otlp_json(spans) : otlp_protobuf(spans);
   if (options.out.empty() || options.out == "-") {
-    cli.terminal.raw(options.format == "otlp-json" ? bytes + "\n" : bytes);
+    cli.terminal.raw(json ? bytes + "\n" : bytes);
     return;
   }
   if (const auto written = write_file(options.out, bytes); !written) return cli.fail_with(written.error());
@@ -86,11 +91,14 @@ void export_trace(const TraceOptions& options, Cli& cli) {
 }
 
 void publish_trace(const TraceOptions& options, Cli& cli) {
+  if (options.as != "dvm" && options.as != "app-data")
+    return cli.fail_with({ErrorCode::usage, fmt::format("unknown kind of events '{}'", options.as), "--as", "dvm or app-data"});
   const auto trace = open_trace(options);
   if (!trace) return cli.fail_with(trace.error());
   const auto key = open_key({.key = options.key}, cli);
   if (!key) return cli.fail_with(key.error());
   NostrBridge bridge{options.relay, *key};
+  bridge.as_app_data = options.as == "app-data";
   bridge.stop = cli.stop;
   bridge.clock = &cli.clock;
   bridge.entropy = &cli.entropy;
@@ -135,7 +143,7 @@ void add_trace(CLI::App& app, Cli& cli) {
       "  assay trace publish triage.run.jsonl --relay ws://127.0.0.1:7447");
   CLI::App* exporting = command->add_subcommand("export", "A record as OpenTelemetry spans");
   exporting->add_option("record", options->record, "*.run.jsonl")->required();
-  exporting->add_option("--format", options->format, "otlp-json or otlp-proto")->capture_default_str();
+  exporting->add_option("--format", options->format, "otlp-json (default) or otlp-proto (default with --endpoint)");
   exporting->add_option("-o,--out", options->out, "File (default: standard output)");
   exporting->add_option("--endpoint", options->endpoint, "Collector to send to over HTTP");
   exporting->add_option("--module", options->module, "Module that ran (default: from the store)");
@@ -145,6 +153,8 @@ void add_trace(CLI::App& app, Cli& cli) {
   publish->add_option("record", options->record, "*.run.jsonl")->required();
   publish->add_option("--relay", options->relay, "ws://…")->required();
   publish->add_option("--module", options->module, "Module that ran (default: from the store)");
+  publish->add_option("--as", options->as, "dvm: kinds 5050 and 6050; app-data: kind 78, for relays that are not one's own")
+      ->capture_default_str();
   publish->add_option("--key", options->key, "Name of the signing key")->capture_default_str();
   publish->callback([options, &cli] { publish_trace(*options, cli); });
   CLI::App* fetch = command->add_subcommand("fetch", "The events of a published run");

@@ -36,14 +36,15 @@ inline std::string repeated(char c, std::size_t count) { return std::string(coun
 // One record that a test writes, step by step.
 class TestRecord {
  public:
-  explicit TestRecord(const std::string& path, Json program = Json(), std::int64_t seed = 1) : entropy_(seed) {
+  explicit TestRecord(const std::string& path, Json program = Json(), std::int64_t seed = 1, const SecretKey* key = nullptr)
+      : entropy_(seed) {
     RunStart start;
     start.program = std::move(program);
     start.settings = JsonObject{{"program", JsonObject{{"name", "triage"}}}};
     start.lanes = {JsonObject{{"kind", "local"}, {"model", "tiny"}}};
     start.assay_version = "0.1.0";
     start.assay_build = "test";
-    auto made = RunRecorder::create({.path = path}, std::move(start), clock_, entropy_);
+    auto made = RunRecorder::create({.path = path, .key = key}, std::move(start), clock_, entropy_);
     if (!made) ADD_FAILURE() << made.error().text();
     else recorder_ = std::move(*made);
   }

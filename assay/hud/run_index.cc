@@ -223,6 +223,17 @@ std::int64_t RunIndex::read_more(File& file, std::int64_t bytes_max, std::vector
   return count;
 }
 
+namespace {
+
+bool has_good_signature(const RecordEntry& run_end, std::string_view line) {
+  const Json &signer = run_end.data.at("signer"), &signature = run_end.data.at("signature");
+  if (!signer.is_string() || !signature.is_string()) return false;
+  const auto message = run_end_signing_hash(line);
+  return message && verify_signature(signer.as_string(), *message, signature.as_string());
+}
+
+}  // namespace
+
 bool RunIndex::take_line(File& file, std::string_view line, std::vector<Event>& events) {
   auto entry = read_record_line(line, options_.line_bytes_max);
   const std::string where = "line " + std::to_string(file.next_seq + 1) + ": ";
@@ -238,6 +249,7 @@ bool RunIndex::take_line(File& file, std::string_view line, std::vector<Event>& 
   ++file.next_seq;
   file.summary.add(*entry);
   if (entry->type == "run_start") file.id = file.summary.run_id;
+  if (entry->type == "run_end") file.summary.is_signed = has_good_signature(*entry, line);
   if (file.silent) return true;
   if (entry->type == "cache_hit") {  // one line, but a call like others to who counts starts and ends
     JsonObject start{{"run_id", file.id}, {"path", entry->node}, {"t_ns", entry->t}};
@@ -259,14 +271,20 @@ void RunIndex::mark_writers(std::vector<Event>& events) {
   }
 }
 
+// Whoever can write a file can copy a record, alter it and seal it again, but not sign it: a signed one comes first, then what is whole.
+int RunIndex::doubt(const File& file) {
+  if (!file.problem.empty()) return 2;
+  return file.summary.is_signed ? 0 : 1;
+}
+
 JsonList RunIndex::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<const File*> order;
   for (const auto& [path, file] : files_) order.push_back(&file);
-  // Of copies with one run id the one that holds is shown, and the others beside it if they do not.
+  // Of copies with one run id the one that holds best is shown, and the others beside it if they do not.
   std::sort(order.begin(), order.end(), [](const File* a, const File* b) {
-    const bool a_broken = !a->problem.empty(), b_broken = !b->problem.empty();
-    return std::tie(b->summary.started_unix_ns, a_broken, a->path) < std::tie(a->summary.started_unix_ns, b_broken, b->path);
+    if (a->summary.started_unix_ns != b->summary.started_unix_ns) return a->summary.started_unix_ns > b->summary.started_unix_ns;
+    return std::pair(doubt(*a), std::string_view(a->path)) < std::pair(doubt(*b), std::string_view(b->path));
   });
   std::set<std::string_view> seen;
   JsonList rows;
@@ -291,7 +309,7 @@ std::optional<RunIndex::Found> RunIndex::find(std::string_view id) const {
   const std::lock_guard lock(mutex_);
   const File* found = nullptr;
   for (const auto& [path, file] : files_) {
-    if (file.id == id && (found == nullptr || (!found->problem.empty() && file.problem.empty()))) found = &file;
+    if (file.id == id && (found == nullptr || doubt(file) < doubt(*found))) found = &file;
   }
   if (found == nullptr) return std::nullopt;
   return Found{found->id, found->path, state_of(*found), found->problem, found->summary, others_of(*found)};

@@ -85,6 +85,7 @@ class RunIndex {
   bool take_line(File& file, std::string_view line, std::vector<Event>& events);
   void mark_writers(std::vector<Event>& events);
   static RunState state_of(const File& file);
+  static int doubt(const File& file);
   std::vector<std::string> others_of(const File& shown) const;
   static void start_over(File& file);
 

@@ -78,6 +78,23 @@ TEST_F(RunIndexTest, SaysWhichOtherFilesHaveTheSameRunId) {
   EXPECT_EQ(index.list()[0].at("also"), Json(JsonList{"b.run.jsonl"}));
 }
 
+TEST_F(RunIndexTest, ASignedRecordGoesBeforeACopyThatWasSealedAgain) {
+  const SecretKey key = SecretKey::generate(system_entropy()).value();
+  const auto write = [&](const std::string& name, const SecretKey* signer, const std::string& answer) {
+    TestRecord record(folder_.file(name), Json(), 1, signer);
+    record.call("classify", answer);
+    record.finish();
+    return record.run_id();
+  };
+  EXPECT_EQ(write("a-forged.run.jsonl", nullptr, "games"), write("one.run.jsonl", &key, "mail"));
+  RunIndex index = make();
+  settle(index);
+  ASSERT_EQ(index.list().size(), 1U);
+  EXPECT_EQ(index.list()[0].at("file"), Json("one.run.jsonl"));
+  EXPECT_EQ(index.list()[0].at("also"), Json(JsonList{"a-forged.run.jsonl"}));
+  EXPECT_EQ(std::filesystem::path(index.find(index.list()[0].at("id").as_string())->path).filename(), "one.run.jsonl");
+}
+
 TEST_F(RunIndexTest, AnOldRunThatGoesOnIsNews) {
   TestRecord record(folder_.file("a.run.jsonl"));
   RunIndex index = make();

@@ -46,7 +46,7 @@ struct CandidateSummary {
 struct RunSummary {
   std::string run_id, program, compiled_id, privacy_mode, version, root_hash;
   bool is_compile = false;
-  bool ended = false, is_signed = false;
+  bool ended = false, is_signed = false;  // is_signed: with a signature; RunIndex looks whether it holds
   std::int64_t started_unix_ns = 0, last_t = 0, seed = 0;
   std::int64_t lines = 0, nodes = 0, open_nodes = 0, errors = 0, repairs = 0, resumes = 0;
   std::int64_t paid_msats = 0;  // of payments in the record; part of the totals

@@ -14,6 +14,9 @@ namespace {
 constexpr std::int64_t first_pause_ns = 500'000'000;
 constexpr std::int64_t longest_pause_ns = 30'000'000'000;
 
+// A gateway that lost its server does not know what that server did.
+bool leaves_open(int status) { return status == 502 || status == 504; }
+
 bool may_ask_again(int status) { return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500; }
 
 // Retry-After in seconds; a date, which some proxies send, counts as not given.
@@ -135,13 +138,14 @@ struct HttpLane::Impl {
   struct Try {
     Result<LmResponse> answer;
     bool again = false;
-    std::optional<std::int64_t> pause_ns;
+    bool lost = false;  // sent, and what became of it is not known
+    std::optional<std::int64_t> pause_ns = {};
   };
 
   Try ask(const std::string& body, const Wait& wait) {
     ChatAnswerReader reader;
     Result<void> taken;
-    bool begun = false;
+    bool begun = false, sent = false;
     HttpRequest request{"POST", url, {{"Content-Type", "application/json"}, {"Accept", "text/event-stream, application/json"}}, body};
     if (!options.api_key.empty()) request.headers.emplace_back("Authorization", "Bearer " + options.api_key);
     const auto response = session.stream(
@@ -151,18 +155,15 @@ struct HttpLane::Impl {
           taken = reader.take(bytes);
           return taken.has_value();
         },
-        wait);
-    if (!response) {
-      const bool again = response.error().code == ErrorCode::unavailable && !begun;
-      return {std::unexpected(response.error()), again, std::nullopt};
-    }
-    if (!taken) return {std::unexpected(hidden(std::move(taken.error()))), false, std::nullopt};
-    if (response->status / 100 != 2)
-      return {std::unexpected(status_error(*response)), may_ask_again(response->status), retry_after_ns(response->headers)};
+        wait, sent);
+    if (!response) return {std::unexpected(response.error()), response.error().code == ErrorCode::unavailable && !begun, sent};
+    if (!taken) return {std::unexpected(hidden(std::move(taken.error()))), false, true};
+    if (const int status = response->status; status / 100 != 2)
+      return {std::unexpected(status_error(*response)), may_ask_again(status), leaves_open(status), retry_after_ns(response->headers)};
     auto answer = reader.finish();
-    if (!answer) return {std::unexpected(hidden(std::move(answer.error()))), false, std::nullopt};
+    if (!answer) return {std::unexpected(hidden(std::move(answer.error()))), false, true};
     hide_key(*answer);
-    return {std::move(answer), false, std::nullopt};
+    return {std::move(answer)};
   }
 
   Result<void> pause(std::int64_t ns, const Wait& wait, const Error& why) {
@@ -215,7 +216,7 @@ std::vector<std::string> HttpLane::capabilities() const {
   return out;
 }
 
-Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait) {
+Result<LmResponse> HttpLane::complete_with(const LmRequest& request, const Wait& wait, const Events& events) {
   ASSAY_TRY(const std::string body, chat_body(request, impl_->options.model, impl_->options.dialect, true));
   if (impl_->options.context_tokens > 0) {
     const Json& most = request.config.at("max_tokens");
@@ -230,10 +231,14 @@ Result<LmResponse> HttpLane::complete(const LmRequest& request, const Wait& wait
     Impl::Try tried = impl_->ask(body, limited);
     if (tried.answer) {
       if (attempt > 0) tried.answer->usage.more.set("attempts", attempt + 1);
-      ASSAY_CHECK(keep_wanted_logprobs(*tried.answer, wanted));
-      return std::move(tried.answer);
+      if (auto kept = keep_wanted_logprobs(*tried.answer, wanted); !kept) tried = {std::unexpected(kept.error()), false, true};
     }
-    if (!tried.again || attempt + 1 >= impl_->options.attempts) return std::unexpected(std::move(tried.answer).error());
+    if (tried.answer) return std::move(tried.answer);
+    const bool again = tried.again && attempt + 1 < impl_->options.attempts;
+    Result<void> may;
+    if (tried.lost && events.lost) may = events.lost(again);
+    if (!again) return std::unexpected(std::move(tried.answer).error());
+    ASSAY_CHECK(may);
     ASSAY_CHECK(impl_->pause(tried.pause_ns.value_or(impl_->jittered(attempt)), wait, tried.answer.error()));
   }
 }

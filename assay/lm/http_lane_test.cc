@@ -225,6 +225,37 @@ TEST_F(HttpLaneTest, GivesUpAfterItsAttempts) {
   EXPECT_EQ(requests_, options_.attempts);
 }
 
+TEST_F(HttpLaneTest, TellsWhatWasSentAndMayHaveBeenUsed) {
+  std::vector<bool> lost;  // for each try that was: does the lane mean to ask again?
+  Result<void> may;
+  const LM::Events events{.paid = {}, .lost = [&](bool again) { return lost.push_back(again), may; }};
+  const auto told = [&](std::vector<Said> script, std::chrono::seconds wait = 60s) {
+    script_ = std::move(script);
+    requests_ = 0;
+    lost.clear();
+    return HttpLane::open(options_, clock_, entropy_).value()->complete_with(ask(), {Deadline::after(clock_, wait), {}}, events);
+  };
+  const Said good{.status = 200, .body = good_stream()};
+  // A status is the server's word that it did nothing, but for a gateway's that its server is away.
+  EXPECT_TRUE(told({{.status = 429, .body = "{}"}, {.status = 500, .body = ""}, good}));
+  EXPECT_EQ(lost, std::vector<bool>());
+  EXPECT_TRUE(told({{.status = 504, .body = ""}, {.status = 502, .body = ""}, good}));
+  EXPECT_EQ(lost, (std::vector<bool>{true, true}));
+  EXPECT_FALSE(told({{.status = 401, .body = ""}}));
+  EXPECT_EQ(lost, std::vector<bool>());
+  for (const std::string& body : {std::string("<html>login</html>"), good_stream().substr(0, 200)}) {
+    EXPECT_FALSE(told({{.status = 200, .body = body}}));
+    EXPECT_EQ(lost, std::vector<bool>{false}) << body;
+  }
+  may = fail(ErrorCode::over_budget, "no room for another");
+  EXPECT_EQ(told({{.status = 504, .body = ""}, good}).error().code, ErrorCode::over_budget);
+  EXPECT_EQ(requests_, 1);
+  may = {};
+  server_.reset();  // nobody there: nothing is sent
+  EXPECT_EQ(told({good}).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(lost, std::vector<bool>());
+}
+
 TEST_F(HttpLaneTest, RefusesAnswersThatAreNotWhole) {
   const std::pair<std::string, ErrorCode> rows[] = {
       {"<html>login</html>", ErrorCode::malformed},

@@ -113,6 +113,23 @@ Result<std::string> LM::lane_id() const {
   return id_;
 }
 
+bool may_have_used(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::unavailable:
+    case ErrorCode::limit_exceeded:
+    case ErrorCode::refused:
+    case ErrorCode::over_budget:
+    case ErrorCode::usage: return false;
+    default: return true;
+  }
+}
+
+Result<LmResponse> LM::complete_with(const LmRequest& request, const Wait& wait, const Events& events) {
+  auto answer = complete(request, wait);
+  if (!answer && events.lost && may_have_used(answer.error().code)) static_cast<void>(events.lost(false));
+  return answer;
+}
+
 Result<std::int64_t> LM::prompt_tokens_max(const LmRequest& request) const {
   constexpr std::int64_t message_frame_tokens = 16;  // role, separators and the turn that the template opens
   std::int64_t tokens = content_bytes(request.schema);

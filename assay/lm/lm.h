@@ -62,20 +62,28 @@ struct LmResponse {
   std::optional<std::vector<SaidToken>> logprobs = {};  ///< if the config asked for them: one entry for each completion token
 };
 
+/// Does an error of this code leave open what the call used?
+bool may_have_used(ErrorCode code);
+
 class LM {
  public:
   virtual ~LM() = default;
   virtual const Lane& lane() const = 0;
   /// lane().id(), worked out once.
   Result<std::string> lane_id() const;
-  /// Errors: `unavailable`, `timed_out`, `cancelled`, `limit_exceeded` (context overflow, refused before generating), `refused`.
+  /// Errors: `unavailable`, `limit_exceeded` (context overflow, refused before generating), `refused`, `usage`: nothing was used;
+  /// `timed_out`, `cancelled`, `malformed` and any other: the call may have been used up, and counts so (`may_have_used`).
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
-  /// As `complete`, for lanes that pay: `on_paid` is told of each payment as soon as it is made, or may have been made (data of a record's
-  /// `payment` line), whatever becomes of the answer. On the caller's thread.
-  using OnPaid = std::function<void(const Json& payment)>;
-  virtual Result<LmResponse> complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& /*on_paid*/) {
-    return complete(request, wait);
-  }
+  /// What a lane tells while a call is under way, on the caller's thread. An empty one is not told.
+  struct Events {
+    /// Each payment as soon as it is made, or may have been made (data of a record's `payment` line), whatever becomes of the answer.
+    std::function<void(const Json& payment)> paid;
+    /// The request was sent, and what became of it is not known: it may be charged. `again`: the lane means to send it once more, which
+    /// it must not where this returns an error (`over_budget`); that error is then the call's.
+    std::function<Result<void>(bool again)> lost;
+  };
+  /// As `complete`, for lanes that pay, try again, or know better than the error's code what was used.
+  virtual Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events);
   /// Most prompt tokens the request can use: exact where the tokenizer is known, else UTF-8 bytes + 16 a message.
   virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
   /// Most msats the call can cost, where the lane itself knows: a budget reserves it before the call. Empty: the price book's word.
@@ -84,6 +92,8 @@ class LM {
   virtual std::vector<PrivacyMode> privacy_modes() const;
   /// Calls that gain from being made at once; results never depend on it.
   virtual int concurrency() const { return 4; }
+  /// How well the provider did before whom the lane buys from; empty: nothing is known. Only lanes of kind "pylon" buy.
+  virtual std::optional<double> provider_reputation() const { return std::nullopt; }
   /// What it can do, as Compatibility names it: "json_schema", "context:2048", …
   virtual std::vector<std::string> capabilities() const { return {}; }
 

@@ -177,12 +177,20 @@ class CallReader {
 
   template <class Calls>
   Result<void> answer(const RecordEntry& entry, Calls& calls) {
-    const auto waiting = waiting_.find({entry.node, entry.data.at("request_hash").as_string()});
+    const std::pair<std::string, std::string> key{entry.node, entry.data.at("request_hash").as_string()};
+    const auto waiting = waiting_.find(key);
     if (waiting == waiting_.end() || waiting->second.empty()) {  // an answer that nobody asked for answers nobody
+      if (const auto told = answered_.find(key); entry.type == "error" && told != answered_.end()) {
+        auto& answer = calls[entry.node][told->second].answer;
+        answer.disbelieved = answer.failed = true;
+        answer.error = recorded_error(entry.data);
+        answered_.erase(told);
+      }
       if (entry.type == "lm_response" && unasked_line == 0) unasked_line = entry.seq + 1, unasked_path = entry.node;
       return {};
     }
-    auto& call = calls[entry.node][waiting->second.front()];
+    const std::size_t index = waiting->second.front();
+    auto& call = calls[entry.node][index];
     waiting->second.pop_front();
     call.answered = true;
     if (entry.type == "error") {
@@ -191,12 +199,14 @@ class CallReader {
       return {};
     }
     ASSAY_TRY(call.answer.response, recorded_response(entry.data, false));
+    answered_.insert_or_assign(key, index);
     return {};
   }
 
   const std::map<std::string, Lane>& lanes_;
   const Blobs& blobs_;
   std::map<std::pair<std::string, std::string>, std::deque<std::size_t>> waiting_;
+  std::map<std::pair<std::string, std::string>, std::size_t> answered_;  // the last one answered
 };
 
 Result<std::map<std::string, Lane>> lanes_of(const RecordEntry& run_start) {
@@ -241,17 +251,22 @@ Result<void> check_hits(const std::vector<RecordEntry>& entries) {
 }  // namespace
 
 Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& record) {
+  const std::span<const RecordEntry> entries = record.entries;
+  const auto resume = std::find_if(entries.rbegin(), entries.rend(), [](const RecordEntry& entry) { return entry.type == "resume"; });
+  return of(record, entries.subspan(static_cast<std::size_t>(entries.rend() - resume)));
+}
+
+Result<std::shared_ptr<RecordedAnswers>> RecordedAnswers::of(const RunRecord& record, std::span<const RecordEntry> pass) {
   const std::vector<RecordEntry>& entries = record.entries;
   if (entries.empty()) return fail(ErrorCode::malformed, "the record has no lines", "replay a record with a run in it");
   ASSAY_CHECK(check_hits(entries));
   auto answers = std::make_shared<RecordedAnswers>();
   ASSAY_TRY(answers->lanes_, lanes_of(entries.front()));
   ASSAY_TRY(const Blobs blobs, blobs_of(entries));
-  const auto last_resume = std::find_if(entries.rbegin(), entries.rend(), [](const RecordEntry& entry) { return entry.type == "resume"; });
   CallReader reader(answers->lanes_, blobs);
-  for (auto entry = last_resume.base(); entry != entries.end(); ++entry) {
-    if (auto read = reader.read(*entry, answers->calls_); !read)
-      return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry->seq + 1)));
+  for (const RecordEntry& entry : pass) {
+    if (auto read = reader.read(entry, answers->calls_); !read)
+      return std::unexpected(std::move(read).error().in(fmt::format("line {}", entry.seq + 1)));
   }
   if (reader.unasked_line > 0)
     answers->unasked_ = Leftover{reader.unasked_path, fmt::format("the answer in line {} belongs to no request", reader.unasked_line)};
@@ -295,6 +310,16 @@ std::optional<RecordedAnswers::Leftover> RecordedAnswers::leftover() {
   return std::nullopt;
 }
 
+bool RecordedAnswers::told(const Error& error) {
+  const std::scoped_lock lock(mutex_);
+  return std::any_of(calls_.begin(), calls_.end(), [&](const auto& at) {
+    return std::any_of(at.second.begin(), at.second.end(), [&](const Call& call) {
+      const RecordedAnswer& answer = call.answer;
+      return call.used && answer.failed && answer.error.code == error.code && answer.error.message == error.message;
+    });
+  });
+}
+
 Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRequest& request) {
   const std::scoped_lock lock(mutex_);
   const auto at = calls_.find(path);
@@ -319,7 +344,10 @@ Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRe
   ran_out_ = ran_out_ || nearest == nullptr;
   if (nearest == nullptr) return diverged(path, fmt::format("the record has only {} LM call(s) at this path", at->second.size()));
   const Json asked = request_json(request, nearest->answer.lane);
-  return diverged(path, "the request differs from the recorded one at " + difference(&nearest->request, &asked, "").value_or("its hash"));
+  auto differs =
+      diverged(path, "the request differs from the recorded one at " + difference(&nearest->request, &asked, "").value_or("its hash"));
+  if (!contradiction_) contradiction_ = differs.error();
+  return differs;
 }
 
 }  // namespace assay

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct RecordedAnswer {
   Lane lane;            ///< that answered
   std::string lane_id;
   std::string request_hash;  ///< of the request as it was asked again: the same
-  bool failed = false;  ///< the call ended in an error: `error`
+  bool failed = false;       ///< the call ended in an error: `error`
+  bool disbelieved = false;  ///< it did although `response` had come: what that claims was more than the request can have used
   Error error;
 };
 
@@ -33,6 +35,8 @@ class RecordedAnswers {
  public:
   /// Uses the entries after the last `resume`; blobs are put back in place. Errors: `malformed` with the line.
   static Result<std::shared_ptr<RecordedAnswers>> of(const RunRecord& record);
+  /// Those of one pass, which is a part of the record's entries.
+  static Result<std::shared_ptr<RecordedAnswers>> of(const RunRecord& record, std::span<const RecordEntry> pass);
   /// Are requests, blobs and lanes of all passes what their hashes and ids say? Errors: as `of`, and `mismatch`; nothing is replayed.
   static Result<void> check(const RunRecord& record);
   /// The next answer at this path for this request (REQUEST with its "model" as recorded by the lane at that path).
@@ -48,6 +52,10 @@ class RecordedAnswers {
   /// True once `next` was asked for what the record does not hold, rather than for something else than it holds: where an interrupted
   /// record ends.
   bool ran_out() const { return ran_out_; }
+  /// Is it the error of a call that `next` gave?
+  bool told(const Error& error);
+  /// The first request that was another than the recorded one at its path.
+  const std::optional<Error>& contradiction() const { return contradiction_; }
 
  private:
   struct Call {
@@ -61,6 +69,7 @@ class RecordedAnswers {
   std::map<std::string, std::vector<Call>> calls_;  // path → calls in order
   std::map<std::string, Lane> lanes_;               // lane_id → lane
   bool ran_out_ = false;
+  std::optional<Error> contradiction_;
   std::optional<Leftover> unasked_;                 // the first answer that belongs to no request
 };
 

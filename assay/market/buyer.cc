@@ -69,7 +69,7 @@ struct Buyer::Impl {
       return fail(ErrorCode::over_budget,
                   fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
                               options.provider_day_msats),
-                  "wait, or raise the cap");
+                  "wait, or raise the cap: --day-cap MSATS");
     }
     return {};
   }
@@ -77,11 +77,12 @@ struct Buyer::Impl {
   // The worst case is set aside before anything is sent, so that concurrent requests cannot overshoot together.
   Result<void> reserve(std::int64_t bid) {
     const std::scoped_lock lock(budget_mutex);
-    ASSAY_TRY(const std::int64_t spent, store->spent_msats());
-    if (bid > options.budget_msats - spent - reserved) {
+    ASSAY_TRY(const std::int64_t spent, store->spent_msats(now() - day_seconds));
+    if (bid > options.day_msats - spent - reserved) {
       return fail(ErrorCode::over_budget,
-                  fmt::format("{} msats are spent, {} set aside and {} bid, the budget is {}", spent, reserved, bid, options.budget_msats),
-                  "raise the budget, or bid less");
+                  fmt::format("{} msats were spent in 24 hours, {} are set aside and {} bid, the cap is {}", spent, reserved, bid,
+                              options.day_msats),
+                  "wait, bid less, or raise the cap: --day-cap MSATS");
     }
     reserved += bid;
     return {};
@@ -143,7 +144,8 @@ struct Buyer::Impl {
     purchase.at = now();
     ASSAY_CHECK(store->add(purchase));
     hold(purchase.request_id, true);
-    auto out = trade(Deal(parts(), order.job, purchase, order.bid_msats, {order.progress, order.on_paid}), &event, wait);
+    auto out =
+        trade(Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats}, {order.progress, order.on_paid}), &event, wait);
     hold(purchase.request_id, false);
     return out;
   }
@@ -193,7 +195,7 @@ struct Buyer::Impl {
     }
     ASSAY_TRY(const Json job_json, read_json(purchase->job));
     ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
-    Deal deal(parts(), std::move(job), *purchase, purchase->amount_msats, {std::move(progress), std::move(on_paid)});
+    Deal deal(parts(), std::move(job), *purchase, {purchase->amount_msats, std::nullopt}, {std::move(progress), std::move(on_paid)});
     ASSAY_CHECK(deal.pick_up(wait));
     auto out = trade(std::move(deal), nullptr, wait);
     if (out) out->resumed = purchase->state == PurchaseState::paid;

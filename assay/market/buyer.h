@@ -32,7 +32,7 @@ struct BuyerOptions {
   SecretKey key;
   std::shared_ptr<Wallet> wallet;                    ///< null: only what is free
   std::string folder;                                ///< purchases.sqlite
-  std::int64_t budget_msats = 10'000'000;            ///< of all purchases of this folder together
+  std::int64_t day_msats = 10'000'000;            ///< of all purchases of this folder in 24 hours
   std::int64_t provider_day_msats = 5'000'000;       ///< to one provider in 24 hours
   std::int64_t answer_seconds = 30;                  ///< a provider that was chosen says something within that time, or is passed over
   std::int64_t margin_seconds = 10;                  ///< an invoice must live at least that much longer
@@ -44,6 +44,7 @@ struct Order {
   JobEnvelope job;
   std::optional<std::string> provider;   ///< public key; empty: the first good quote of anyone
   std::int64_t bid_msats = 0;            ///< the most that is paid; 0: only free offers
+  std::optional<std::int64_t> announced_msats = {};  ///< what the provider was chosen for: one that asks more has failed a check
   bool encrypt = true;                   ///< to the provider; needs one
   std::string sandbox_profile = {};
   std::function<void(std::string_view)> progress = {};  ///< "quoted 150 msats", "paid", "processing", …

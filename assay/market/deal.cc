@@ -7,11 +7,11 @@
 
 namespace assay {
 
-Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, DealNews news)
+Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, DealTerms terms, DealNews news)
     : parts_(std::move(parts)),
       job_(std::move(job)),
       purchase_(std::move(purchase)),
-      bid_msats_(bid_msats),
+      terms_(terms),
       named_(!purchase_.provider.empty()),
       resumed_(purchase_.state != PurchaseState::requested),
       news_(std::move(news)) {}
@@ -74,8 +74,10 @@ Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait
     return failed_check(event.pubkey, {ErrorCode::unavailable, said, {}, "the money is spent: choose another provider"});
   over_ = true;
   ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+  ASSAY_CHECK(parts_.store.note_silent(event.pubkey, now()));  // others are asked first for a while
   const bool no = feedback->text.starts_with("unsupported") || feedback->text.starts_with("the price");
-  return fail(no ? ErrorCode::refused : ErrorCode::unavailable, said, "change the job, or choose another provider");
+  return fail(no ? ErrorCode::refused : ErrorCode::unavailable, fmt::format("provider {}: {}", event.pubkey, said),
+              "nothing was paid. Change the job, or ask again: another provider is asked first for ten minutes; --provider names one");
 }
 
 // Everything that must hold before a msat moves. Returns the payment hash.
@@ -89,23 +91,33 @@ Result<std::string> Deal::check_quote(const Event& event, const JobFeedback& quo
   terms.payee = parts_.options.wallet->node_id();
   terms.now = now();
   terms.margin_seconds = parts_.options.margin_seconds;
-  terms.most_msats = bid_msats_;
+  terms.most_msats = terms_.bid_msats;
   terms.exact_msats = quote.amount_msats;
   ASSAY_TRY(terms.description_hash, quote_commitment(purchase_.request_id, event.pubkey, job_.job_hash, *quote.amount_msats));
   ASSAY_CHECK(check_payable(invoice, terms));
   return invoice.payment_hash;
 }
 
+// Who asks more than it announced was chosen for a price that is none: that is a failed check. Else the bid was too low.
+Result<void> Deal::refuse_price(const std::string& provider, std::int64_t asked_msats) {
+  tell(fmt::format("refused a quote of {} msats: the bid is {}", asked_msats, terms_.bid_msats));
+  if (!named_) return {};
+  if (terms_.announced_msats && asked_msats > *terms_.announced_msats) {
+    return failed_check(provider, {ErrorCode::mismatch,
+                                   fmt::format("it asks {} msats, and announced {} at most", asked_msats, *terms_.announced_msats),
+                                   {},
+                                   "choose another provider: this one is passed over from now on"});
+  }
+  over_ = true;
+  ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+  ASSAY_CHECK(parts_.store.note_silent(provider, now()));
+  return fail(ErrorCode::refused, fmt::format("the price of provider {} is {} msats, the bid {}", provider, asked_msats, terms_.bid_msats),
+              "bid more, or choose another provider (--provider)");
+}
+
 Result<void> Deal::take_quote(const Event& event, const JobFeedback& quote, const Wait& wait) {
   if (auto good = parts_.check_reputation(event.pubkey); !good) return named_ ? good : Result<void>();
-  if (quote.amount_msats.value_or(0) > bid_msats_) {
-    tell(fmt::format("refused a quote of {} msats: the bid is {}", *quote.amount_msats, bid_msats_));
-    if (!named_) return {};
-    over_ = true;
-    ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
-    return fail(ErrorCode::refused, fmt::format("the price is {} msats, the bid {}", *quote.amount_msats, bid_msats_),
-                "bid more, or choose another provider");
-  }
+  if (quote.amount_msats.value_or(0) > terms_.bid_msats) return refuse_price(event.pubkey, *quote.amount_msats);
   if (!parts_.options.wallet)
     return fail(ErrorCode::usage, "this provider wants to be paid, and there is no wallet", "give the issuer's address");
   const auto payment_hash = check_quote(event, quote);
@@ -157,7 +169,7 @@ Result<std::optional<Bought>> Deal::take_result(const Event& event) {
   if (purchase_.state == PurchaseState::requested) {
     // A gift is taken from a provider that was chosen, or when nothing was offered; anything else is bait and waits for nobody.
     const auto amount = tag_value(event, "amount");
-    if ((amount && *amount != "0") || (!named_ && bid_msats_ > 0)) return std::nullopt;
+    if ((amount && *amount != "0") || (!named_ && terms_.bid_msats > 0)) return std::nullopt;
     purchase_.provider = event.pubkey;
   } else if (purchase_.state != PurchaseState::paid) {
     return std::nullopt;

@@ -25,6 +25,12 @@ struct DealParts {
   std::function<Result<void>(const std::string&)> check_reputation;
 };
 
+/// The most that is paid, and what the provider announced that this job costs, if it was chosen by that.
+struct DealTerms {
+  std::int64_t bid_msats = 0;
+  std::optional<std::int64_t> announced_msats;
+};
+
 /// What its caller hears of on the way; both may be empty.
 struct DealNews {
   std::function<void(std::string_view)> progress;
@@ -34,7 +40,7 @@ struct DealNews {
 class Deal {
  public:
   /// `purchase.provider` empty: anyone may quote. `purchase.state` says where to go on.
-  Deal(DealParts parts, JobEnvelope job, Purchase purchase, std::int64_t bid_msats, DealNews news);
+  Deal(DealParts parts, JobEnvelope job, Purchase purchase, DealTerms terms, DealNews news);
 
   Filter filter() const;
   /// Makes sure that what was being paid is paid. Moves no money twice.
@@ -52,6 +58,7 @@ class Deal {
 
  private:
   Result<std::optional<Bought>> take_feedback(const Event& event, const Wait& wait);
+  Result<void> refuse_price(const std::string& provider, std::int64_t asked_msats);
   Result<void> take_quote(const Event& event, const JobFeedback& quote, const Wait& wait);
   Result<std::string> check_quote(const Event& event, const JobFeedback& quote) const;
   Result<void> pay(const Wait& wait);
@@ -66,7 +73,7 @@ class Deal {
   DealParts parts_;
   JobEnvelope job_;
   Purchase purchase_;
-  std::int64_t bid_msats_;
+  DealTerms terms_;
   bool named_;   // the buyer chose the provider itself
   bool resumed_;
   bool over_ = false, heard_ = false;

@@ -76,6 +76,7 @@ struct Attack {
   const char* says;         // must be part of the message
   std::int64_t spent;       // of the buyer's money
   bool trusted_after;
+  std::optional<std::int64_t> announced_msats = {};
 };
 
 void PrintTo(const Attack& attack, std::ostream* out) { *out << attack.name; }
@@ -87,7 +88,10 @@ TEST_P(HostileProvider, IsFoundOut) {
   const auto money = wallet(buyer_key_, "buyer");
   const auto shop = buyer(money);
   const Cheat cheat(relay_->url(), wallet(seller_key_, "cheat"), seller_key_, clock_, attack.on_request, attack.on_paid);
-  const auto got = shop->request(hello_order(), wait(milliseconds(3500)));
+  Order order = hello_order();
+  order.announced_msats = attack.announced_msats;
+  if (order.announced_msats) order.bid_msats = *order.announced_msats;
+  const auto got = shop->request(order, wait(milliseconds(3500)));
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, attack.want) << got.error().text();
   EXPECT_NE(got.error().message.find(attack.says), std::string::npos) << got.error().text();
@@ -95,6 +99,9 @@ TEST_P(HostileProvider, IsFoundOut) {
   EXPECT_EQ(shop->store().spent_msats().value(), attack.spent);
   EXPECT_EQ(shop->check_reputation(seller_key_.public_hex()).has_value(), attack.trusted_after);
   EXPECT_TRUE(shop->store().receipts().value().empty());
+  if (attack.trusted_after && attack.want != ErrorCode::timed_out) {  // it said no: others are asked first for a while
+    EXPECT_TRUE(shop->store().silent_since(seller_key_.public_hex(), clock_.unix_ns() / 1'000'000'000 - 60).value());
+  }
   if (!attack.trusted_after) {  // not paid again: nothing is even sent
     const std::uint64_t stored = relay_->counts().stored;
     Order another = hello_order();
@@ -117,7 +124,11 @@ INSTANTIATE_TEST_SUITE_P(
         Attack{"InvoiceAsksMoreThanTheQuote", [](auto& h, auto& r) { h.quote(r, fair, h.invoice(r, 900)); }, nothing, ErrorCode::mismatch,
                "the invoice asks 900 msats, the quote was 200", 0, false},
         Attack{"QuoteAboveTheBid", [](auto& h, auto& r) { h.quote(r, 1'001, h.invoice(r, 1'001)); }, nothing, ErrorCode::refused,
-               "the price is 1001 msats, the bid 1000", 0, true},
+               "is 1001 msats, the bid 1000", 0, true},
+        Attack{"QuoteAboveTheAnnouncement", [](auto& h, auto& r) { h.quote(r, 501, h.invoice(r, 501)); }, nothing, ErrorCode::mismatch,
+               "it asks 501 msats, and announced 500 at most", 0, false, 500},
+        Attack{"SaysNo", [](auto& h, auto& r) { h.publish(feedback_event(r.id, r.buyer, {"error", "no", {}, ""}, "", h.now()), h.key); },
+               nothing, ErrorCode::unavailable, "the provider says: no", 0, true},
         Attack{"InvoiceForAnotherRequest",
                [](auto& h, auto& r) {
                  JobRequest other = r;

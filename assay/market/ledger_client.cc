@@ -40,6 +40,12 @@ Result<Json> read_answer(const HttpResponse& response) {
   return std::move(*body);
 }
 
+// Whatever keeps an answer away (too large, cut, no HTTP at all) is no word of the issuer: a payment may have been made all the same.
+Error no_answer(Error error) {
+  if (error.code != ErrorCode::timed_out && error.code != ErrorCode::cancelled) error.code = ErrorCode::unavailable;
+  return error;
+}
+
 Result<void> check_signer(const Json& answer, std::string_view node_id) {
   ASSAY_CHECK(verify_object(answer));
   if (text_of(answer.at("signer")) != node_id.substr(2)) {
@@ -76,9 +82,10 @@ Result<Json> LedgerClient::send(std::string_view op, JsonObject params, const Wa
   request.set("expires", clock_.unix_ns() / 1'000'000'000 + request_seconds);
   ASSAY_TRY(const Json signed_request, sign_object(Json(std::move(request)), key_, entropy_));
   ASSAY_TRY(const std::string body, canonical(signed_request));
-  ASSAY_TRY(const HttpResponse response,
-            http_send({"POST", address_.url + "/v1/request", {{"content-type", "application/json"}}, body}, limits, wait, clock_));
-  ASSAY_TRY(const Json answer, read_answer(response));
+  const auto response =
+      http_send({"POST", address_.url + "/v1/request", {{"content-type", "application/json"}}, body}, limits, wait, clock_);
+  if (!response) return std::unexpected(no_answer(response.error()));
+  ASSAY_TRY(const Json answer, read_answer(*response));
   ASSAY_CHECK(check_signer(answer, address_.node_id));
   if (text_of(answer.at("request")) != sha256_hex(body)) {
     return fail(ErrorCode::mismatch, "the answer is to another request", "another program may stand between: check the issuer", "request");

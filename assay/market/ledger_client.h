@@ -44,7 +44,7 @@ class LedgerClient {
   const std::string& node_id() const { return address_.node_id; }
 
   // Errors of all: what the issuer says (over_budget, refused, limit_exceeded, …), `mismatch` (a reply not signed by the
-  // node), `unavailable`, `timed_out`, `cancelled`.
+  // node), `unavailable` (no answer of the issuer, whatever came), `timed_out`, `cancelled`.
   Result<LedgerAccount> open(const Wait& wait);
   Result<std::int64_t> balance(const Wait& wait);
   Result<IssuedInvoice> make_invoice(const InvoiceTerms& terms, const Wait& wait);

@@ -11,6 +11,7 @@
 #include "assay/market/issuer.h"
 #include "assay/market/ledger_wallet.h"
 #include "assay/net/http_client.h"
+#include "assay/net/http_server.h"
 
 namespace assay {
 namespace {
@@ -284,6 +285,41 @@ TEST_F(IssuerTest, AWalletFinishesWhatWasInFlight) {
   EXPECT_EQ(payment.state, "settled");
   EXPECT_TRUE(check_preimage(payment.preimage, hash));
   EXPECT_EQ(alice->balance(wait()).value(), 900);
+}
+
+// What keeps the issuer's answer away is no word of the issuer: the payment is made, and the wallet does not call it off.
+TEST_F(IssuerTest, AnAnswerThatDoesNotArriveLeavesThePaymentInFlight) {
+  const auto bob = wallet(bob_, "bob").value();
+  enum class Between { nothing, too_long, too_many_headers, other_body } between = Between::nothing;
+  const auto proxy = HttpServer::start("127.0.0.1", 0, [&](const ServerRequest& request) {
+                       auto answer =
+                           http_send({request.method, issuer_->url() + request.path, {}, request.body}, {}, wait(), clock_).value();
+                       ServerReply reply = ServerReply::text(answer.body, answer.status);
+                       if (request.body.find("\"op\":\"pay\"") == std::string::npos) return reply;
+                       if (between == Between::too_long) reply.body += std::string(100'000, ' ');
+                       if (between == Between::too_many_headers) reply.headers.emplace_back("x", std::string(30'000, 'x'));
+                       if (between == Between::other_body) reply.body = "<html>";
+                       return reply;
+                     }).value();
+  LedgerWalletOptions options{.issuer = {"http://127.0.0.1:" + std::to_string(proxy->port()), issuer_->node_id()}};
+  options.folder = folder_.str("alice");
+  std::int64_t left = 1'000;
+  for (const Between what : {Between::too_long, Between::too_many_headers, Between::other_body}) {
+    between = what;
+    const IssuedInvoice invoice = bob->make_invoice(terms(100), wait()).value();
+    {
+      const auto alice = LedgerWallet::connect(options, alice_, clock_, system_entropy(), wait()).value();
+      const auto paid = alice->pay(invoice.invoice, 100, wait());
+      ASSERT_FALSE(paid);
+      EXPECT_EQ(paid.error().code, ErrorCode::unavailable) << paid.error().text();
+      EXPECT_EQ(alice->payments().in_flight().value().size(), 1U) << "it may have been made";
+    }
+    EXPECT_EQ(issuer_->ledger().balance(alice_.public_hex()).value(), left -= 100);
+    between = Between::nothing;
+    const auto alice = LedgerWallet::connect(options, alice_, clock_, system_entropy(), wait()).value();
+    EXPECT_EQ(alice->payments().find(invoice.payment_hash).value()->state, "settled");
+    EXPECT_EQ(alice->balance(wait()).value(), left) << "paid once";
+  }
 }
 
 TEST_F(IssuerTest, AnotherProgramOnThePortIsNotBelieved) {

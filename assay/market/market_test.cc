@@ -199,7 +199,7 @@ TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
 
 TEST_F(MarketTest, ABudgetIsCheckedBeforeAnythingIsSent) {
   BuyerOptions options{relay_->url(), buyer_key_, wallet(buyer_key_, "buyer"), folder("buyer")};
-  options.budget_msats = 999;
+  options.day_msats = 999;
   const auto shop = Buyer::open(options, clock_, entropy_, wait()).value();
   EXPECT_EQ(shop->request(hello_order(1'000), wait()).error().code, ErrorCode::over_budget);
   EXPECT_EQ(relay_->counts().stored, 0U);

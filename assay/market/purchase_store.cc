@@ -132,11 +132,11 @@ Result<std::vector<Json>> PurchaseStore::receipts() {
   }
 }
 
-Result<std::int64_t> PurchaseStore::spent_msats() {
+Result<std::int64_t> PurchaseStore::spent_msats(std::int64_t since) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement sum,
-            database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE state IN ('paying', 'paid', 'done') OR preimage != ''"));
-  ASSAY_CHECK(sum.step());
+  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase "
+                                             "WHERE (state IN ('paying', 'paid', 'done') OR preimage != '') AND at >= ?"));
+  ASSAY_CHECK(sum.bind(1, since).step());
   return sum.integer(0);
 }
 

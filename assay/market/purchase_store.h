@@ -60,13 +60,14 @@ class PurchaseStore {
   /// Paid or being paid, without a result: a crash or a deadline came between.
   Result<std::vector<Purchase>> unfinished();
   Result<std::vector<Json>> receipts();
-  Result<std::int64_t> spent_msats();                        ///< of purchases paid or being paid
+  Result<std::int64_t> spent_msats(std::int64_t since = 0);  ///< of purchases paid or being paid
   Result<std::int64_t> spent_since(const std::string& provider, std::int64_t since);
 
   Result<Reputation> reputation(const std::string& provider);
   Result<std::vector<Reputation>> reputations();
   Result<void> note_completed(const std::string& provider, std::int64_t now);
-  /// Asked, and not a word came: others are asked first for a while. Any answer ends that.
+  /// Asked, and nothing came of it (not a word, an error, a price above the bid): others are asked first for a while. Any later answer ends
+  /// that.
   Result<void> note_silent(const std::string& provider, std::int64_t now);
   Result<void> note_heard(const std::string& provider);
   Result<bool> silent_since(const std::string& provider, std::int64_t since);

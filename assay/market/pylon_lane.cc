@@ -23,7 +23,7 @@ PylonLane::PylonLane(const PylonLaneOptions& options, Clock& clock, std::unique_
 
 Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
   BuyerOptions buying{options.relay_url, options.key, options.wallet, options.folder};
-  buying.budget_msats = options.budget_msats;
+  if (options.day_msats) buying.day_msats = buying.provider_day_msats = *options.day_msats;
   buying.min_reputation = options.min_reputation;
   ASSAY_TRY(std::unique_ptr<Buyer> buyer, Buyer::open(buying, clock, entropy, wait));
   const auto price = [](const ProviderInfo& info) { return info.prices.text(usual_prompt_tokens, usual_completion_tokens); };
@@ -33,24 +33,32 @@ Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& optio
   if (wanted == provider.models.end())
     return fail(ErrorCode::unavailable, fmt::format("provider {} does not sell model {}", provider.pubkey, options.model));
   SoldModel model = *wanted;
-  return std::shared_ptr<PylonLane>(new PylonLane(options, clock, std::move(buyer), std::move(provider), std::move(model)));
+  ASSAY_TRY(const Reputation reputation, buyer->store().reputation(provider.pubkey));
+  std::shared_ptr<PylonLane> lane(new PylonLane(options, clock, std::move(buyer), std::move(provider), std::move(model)));
+  lane->reputation_ = reputation.score();
+  return lane;
+}
+
+Result<std::int64_t> PylonLane::announced_msats(const LmRequest& request) const {
+  ASSAY_TRY(const std::int64_t prompt, prompt_tokens_max(request));
+  const Json& most = request.config.at("max_tokens");
+  return provider_.prices.text(prompt, most.is_int() ? most.as_int() : 0);
 }
 
 Result<std::optional<std::int64_t>> PylonLane::cost_msats_max(const LmRequest& request) const {
   if (!options_.wallet) return std::optional<std::int64_t>(0);
-  ASSAY_TRY(const std::int64_t prompt, prompt_tokens_max(request));
-  const Json& most = request.config.at("max_tokens");
-  ASSAY_TRY(const std::int64_t price, provider_.prices.text(prompt, most.is_int() ? most.as_int() : 0));
+  ASSAY_TRY(const std::int64_t price, announced_msats(request));
   return std::optional(std::min(price, options_.bid_msats));
 }
 
-Result<LmResponse> PylonLane::complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& on_paid) {
+Result<LmResponse> PylonLane::complete_with(const LmRequest& request, const Wait& wait, const Events& events) {
   Order order;
-  order.on_paid = on_paid;
+  order.on_paid = events.paid;
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;
   ASSAY_TRY(const std::optional<std::int64_t> bid, cost_msats_max(request));
   order.bid_msats = bid.value_or(0);
+  ASSAY_TRY(order.announced_msats, announced_msats(request));
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);

@@ -28,7 +28,7 @@ struct PylonLaneOptions {
   std::string provider;                                ///< public key; empty: the cheapest
   std::string model;                                   ///< empty: the provider's first
   std::int64_t bid_msats = 10'000;                     ///< the most for one call, whatever is announced
-  std::int64_t budget_msats = 10'000'000;              ///< of all purchases of this folder
+  std::optional<std::int64_t> day_msats = {};          ///< of all purchases of this folder in 24 hours; empty: BuyerOptions' own caps
   std::optional<double> min_reputation = {};
   std::int64_t call_seconds = 300;                     ///< for one call, if the caller's deadline is later
   std::function<void(const Bought&)> on_bought = {};   ///< e.g. to record the payment; called on the caller's thread
@@ -39,23 +39,27 @@ class PylonLane final : public LM {
   static Result<std::shared_ptr<PylonLane>> open(const PylonLaneOptions& options, Clock& clock, Entropy& entropy, const Wait& wait);
 
   const Lane& lane() const override { return lane_; }
-  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_paid(request, wait, {}); }
-  Result<LmResponse> complete_paid(const LmRequest& request, const Wait& wait, const OnPaid& on_paid) override;
+  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_with(request, wait, {}); }
+  Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events) override;
   std::vector<PrivacyMode> privacy_modes() const override { return {PrivacyMode::NoPii, PrivacyMode::PublicOk}; }
   std::vector<std::string> capabilities() const override { return model_.capabilities; }
   /// The most a call can cost: the announced price of the longest prompt and answer, at most the bid. Never more is offered.
   Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest& request) const override;
+  /// What this buyer knows of the provider: the share of purchases that went well.
+  std::optional<double> provider_reputation() const override { return reputation_; }
   const ProviderInfo& provider() const { return provider_; }
   Buyer& buyer() { return *buyer_; }
 
  private:
   PylonLane(const PylonLaneOptions& options, Clock& clock, std::unique_ptr<Buyer> buyer, ProviderInfo provider, SoldModel model);
+  Result<std::int64_t> announced_msats(const LmRequest& request) const;
 
   PylonLaneOptions options_;
   Clock& clock_;
   std::unique_ptr<Buyer> buyer_;
   ProviderInfo provider_;
   SoldModel model_;
+  std::optional<double> reputation_;  // when the lane was opened
   Lane lane_;
 };
 

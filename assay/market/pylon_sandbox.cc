@@ -17,30 +17,36 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   const Wait wait{Deadline::after(*clock, std::chrono::seconds(request.resources.timeout_secs + wait_seconds)), stop};
   BuyerOptions buying{relay_url, keypair, wallet, folder};
   if (folder.empty()) buying.folder = fmt::format("{}/market/{}", data_folder(), keypair.public_hex().substr(0, 16));
-  buying.budget_msats = budget_msats;
+  if (day_msats) buying.day_msats = buying.provider_day_msats = *day_msats;
   buying.answer_seconds = answer_seconds;
   ASSAY_TRY(const std::unique_ptr<Buyer> buyer, Buyer::open(buying, *clock, *entropy, wait));
   const auto price = [&](const ProviderInfo& info) { return info.prices.sandbox(request); };
-  order.on_paid = on_paid;
+  bool money_moved = false;
+  order.on_paid = [&](const Json& payment) {
+    money_moved = true;
+    if (on_paid) on_paid(payment);
+  };
   order.sandbox_profile = std::string(profile.name);
   order.progress = progress;
-  std::set<std::string> silent_ones;
+  std::set<std::string> asked;
   Error last;
   while (true) {  // ends: with a result, an error, or when nobody is left who was not asked
     ASSAY_TRY(const ProviderInfo seller, buyer->choose({sandbox_job_type, provider, ""}, price, wait));
-    if (!silent_ones.insert(seller.pubkey).second) return std::unexpected(std::move(last));
+    if (!asked.insert(seller.pubkey).second) return std::unexpected(std::move(last));
     order.provider = seller.pubkey;
     ASSAY_TRY(const std::int64_t announced, price(seller));
+    order.announced_msats = announced;
     order.bid_msats = wallet ? std::min(bid_msats, announced) : 0;  // who was chosen by a price is held to it
     const Result<Bought> bought = buyer->request(order, wait);
     if (bought) {
       if (on_bought) on_bought(*bought);
       return read_sandbox_response(bought->payload);
     }
-    // Who did not say a word was paid nothing: the next in line is asked.
+    // Who said nothing, no, or another price than announced was paid nothing: the next in line is asked.
     ASSAY_TRY(const bool silent, buyer->store().silent_since(seller.pubkey, clock->unix_ns() / 1'000'000'000 - wait_seconds));
     last = bought.error();
-    if (!silent || !provider.empty()) return std::unexpected(std::move(last));
+    const bool next = !money_moved && provider.empty() && (silent || !buyer->check_reputation(seller.pubkey));
+    if (!next) return std::unexpected(std::move(last));
     if (progress) progress(last.message + ": asking the next");
   }
 }

@@ -30,16 +30,16 @@ struct PylonSandboxProvider {
   std::shared_ptr<Wallet> wallet = {};                 ///< null: only providers that ask nothing
   std::string provider = {};                           ///< public key; empty: the cheapest
   std::int64_t bid_msats = 100'000;                    ///< the most for one run
-  std::int64_t budget_msats = 10'000'000;              ///< of all purchases of this folder
+  std::optional<std::int64_t> day_msats = {};          ///< of all purchases of this folder in 24 hours; empty: BuyerOptions' own caps
   std::string folder = {};                             ///< purchases.sqlite; empty: market/KEY under the data folder
-  std::int64_t answer_seconds = 30;                    ///< who says nothing within that time is passed over, and the next is asked
-  std::int64_t wait_seconds = 60;                      ///< beyond the job's own timeout_secs
+  std::int64_t answer_seconds = 30;  ///< who says nothing within that time, or no, is passed over, and the next is asked
+  std::int64_t wait_seconds = 60;  ///< beyond the job's own timeout_secs
   std::stop_token stop = {};
   Clock* clock = &system_clock();
   Entropy* entropy = &system_entropy();
-  std::function<void(const Bought&)> on_bought = {};   ///< receipts, for a record
+  std::function<void(const Bought&)> on_bought = {};  ///< receipts, for a record
   std::function<void(std::string_view)> progress = {};
-  std::function<void(const Json&)> on_paid = {};       ///< data of a record's `payment` line, as soon as money moved or may have
+  std::function<void(const Json&)> on_paid = {};  ///< data of a record's `payment` line, as soon as money moved or may have
 
   /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
   Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;

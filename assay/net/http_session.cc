@@ -149,7 +149,7 @@ struct HttpSession::Impl {
     if (auto& waiting = kept[place]; waiting.size() < idle_max) waiting.push_back(std::move(connection));
   }
 
-  Result<HttpResponse> run(const HttpRequest& request, const Part* part, const Wait& wait) {
+  Result<HttpResponse> run(const HttpRequest& request, const Part* part, const Wait& wait, bool& sent) {
     ASSAY_TRY(const Url url, parse_url(request.url));
     if (url.websocket()) return fail(ErrorCode::usage, "an HTTP request was given a WebSocket URL", "use http:// or https://");
     ASSAY_TRY(Outgoing out, net::outgoing(request, url, true));
@@ -160,14 +160,15 @@ struct HttpSession::Impl {
       ASSAY_CHECK(connection->open(url, wait, clock));
     }
     bool reusable = false;
+    sent = true;
     auto response = connection->exchange(url, out, part, wait, clock, reusable);
     if (reusable) keep(place, std::move(connection));
     return response;
   }
 
-  Result<HttpResponse> guarded(const HttpRequest& request, const Part* part, const Wait& wait) {
+  Result<HttpResponse> guarded(const HttpRequest& request, const Part* part, const Wait& wait, bool& sent) {
     try {
-      return run(request, part, wait);
+      return run(request, part, wait, sent);
     } catch (const std::exception& problem) {  // Boost throws where the machine is out of memory or descriptors
       return fail(ErrorCode::io, std::string("the HTTP request could not be made: ") + problem.what());
     }
@@ -177,9 +178,13 @@ struct HttpSession::Impl {
 HttpSession::HttpSession(HttpLimits limits, Clock& clock) : impl_(new Impl{std::move(limits), clock, {}, {}}) {}
 HttpSession::~HttpSession() = default;
 
-Result<HttpResponse> HttpSession::send(const HttpRequest& request, const Wait& wait) { return impl_->guarded(request, nullptr, wait); }
-Result<HttpResponse> HttpSession::stream(const HttpRequest& request, const Part& part, const Wait& wait) {
-  return impl_->guarded(request, &part, wait);
+Result<HttpResponse> HttpSession::send(const HttpRequest& request, const Wait& wait) {
+  bool sent = false;
+  return impl_->guarded(request, nullptr, wait, sent);
+}
+
+Result<HttpResponse> HttpSession::stream(const HttpRequest& request, const Part& part, const Wait& wait, bool& sent) {
+  return impl_->guarded(request, &part, wait, sent);
 }
 
 std::size_t HttpSession::idle() const {

@@ -30,8 +30,9 @@ class HttpSession {
 
   /// Errors: as http_send.
   Result<HttpResponse> send(const HttpRequest& request, const Wait& wait);
-  /// As `send`, but the body of a 2xx answer goes to `part`; that of any other stands in the response.
-  Result<HttpResponse> stream(const HttpRequest& request, const Part& part, const Wait& wait);
+  /// As `send`, but the body of a 2xx answer goes to `part`; that of any other stands in the response. `sent` is set as soon as the
+  /// server may have got something of the request: what became of it is then open if no response comes.
+  Result<HttpResponse> stream(const HttpRequest& request, const Part& part, const Wait& wait, bool& sent);
   std::size_t idle() const;  ///< connections that are kept
 
  private:

@@ -43,17 +43,19 @@ TEST_F(HttpSessionTest, KeepsAConnectionForTheNextRequest) {
 TEST_F(HttpSessionTest, GivesBodiesInPartsAndStopsWhenItIsEnough) {
   HttpSession session({}, system_clock());
   std::size_t bytes = 0, parts = 0;
+  bool sent = false;
   const auto all =
-      session.stream({"GET", url("/"), {}, ""}, [&](std::string_view part) { return bytes += part.size(), ++parts, true; }, in(5s));
+      session.stream({"GET", url("/"), {}, ""}, [&](std::string_view part) { return bytes += part.size(), ++parts, true; }, in(5s), sent);
+  EXPECT_TRUE(sent);
   ASSERT_TRUE(all) << all.error().text();
   EXPECT_EQ(bytes, 200000U);
   EXPECT_GT(parts, 1U);
   EXPECT_TRUE(all->body.empty());
   EXPECT_EQ(session.idle(), 1U);
-  const auto first = session.stream({"GET", url("/"), {}, ""}, [](std::string_view) { return false; }, in(5s));
+  const auto first = session.stream({"GET", url("/"), {}, ""}, [](std::string_view) { return false; }, in(5s), sent);
   ASSERT_TRUE(first);
   EXPECT_EQ(session.idle(), 0U);  // what it had not read would be taken for the next answer
-  const auto error = session.stream({"GET", url("/error"), {}, ""}, [](std::string_view) { return ADD_FAILURE(), true; }, in(5s));
+  const auto error = session.stream({"GET", url("/error"), {}, ""}, [](std::string_view) { return ADD_FAILURE(), true; }, in(5s), sent);
   ASSERT_TRUE(error);
   EXPECT_EQ(error->status, 404);
   EXPECT_EQ(error->body, "no such thing\n");
@@ -67,6 +69,10 @@ TEST_F(HttpSessionTest, NoticesThatAnIdleConnectionHasGone) {
   const auto away = session.send({"GET", "http://127.0.0.1:" + std::to_string(port) + "/", {}, ""}, in(5s));
   ASSERT_FALSE(away);
   EXPECT_EQ(away.error().code, ErrorCode::unavailable);
+  bool sent = false;
+  EXPECT_FALSE(session.stream(
+      {"GET", "http://127.0.0.1:" + std::to_string(port) + "/", {}, ""}, [](std::string_view) { return true; }, in(5s), sent));
+  EXPECT_FALSE(sent) << "there was no connection to send on";
   server_ = HttpServer::start("127.0.0.1", port, [](const ServerRequest&) { return ServerReply::text("back"); }).value();
   const auto back = session.send({"GET", url("/"), {}, ""}, in(5s));
   ASSERT_TRUE(back) << back.error().text();

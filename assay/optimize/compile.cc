@@ -50,10 +50,14 @@ PerCall per_call(const Evaluation& evaluation) {
     priced = priced && row.totals.unpriced_calls == 0;
   }
   if (!priced) msats.clear();
-  const auto both = [](const std::vector<double>& values) {
+  const auto capped = [](std::optional<double> value) -> std::optional<double> {
+    if (!value) return std::nullopt;
+    return std::min(*value, static_cast<double>(json_integer_max));  // as sums are: a lane may claim anything
+  };
+  const auto both = [&](const std::vector<double>& values) {
     Quantiles out;
-    out.p50 = quantile(values, 0.5);
-    out.p95 = quantile(values, 0.95);
+    out.p50 = capped(quantile(values, 0.5));
+    out.p95 = capped(quantile(values, 0.95));
     return out;
   };
   PerCall out;
@@ -168,15 +172,17 @@ Result<void> same_terms(const Json& start, const CompilePlan& plan, const Compil
   return {};
 }
 
-// Calls that were sent and never answered, as a crash leaves them: what became of them is not known, so they count in full. Those that
-// another pass has had answered since are not asked again.
+// Calls that were sent and never answered, as a crash or a lost connection leaves them: what became of them is not known, so they count in
+// full. Those that another pass has had answered since are not asked again.
 struct Unknown {
   Amount all, to_ask;
 };
 
 Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* prices) {
   std::map<std::pair<std::string, std::string>, std::vector<const RecordEntry*>> open;
+  Unknown sum;
   std::set<std::string> answered;  // request hashes
+  std::vector<std::pair<std::string, Amount>> lost_calls;
   std::map<std::string, std::int64_t> blob_bytes;
   std::map<std::string, std::pair<std::string, std::string>> lanes;  // id → kind, model
   for (const Json& lane : entries.front().data.at("lanes").as_list()) {
@@ -189,10 +195,16 @@ Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pri
     if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
     if (entry.type == "lm_response") answered.insert(request_hash.as_string());
+    if (const auto lost = read_amount(entry.data.at("lost"))) {
+      add_amount(sum.all, *lost);
+      if (entry.type == "error") lost_calls.emplace_back(request_hash.as_string(), *lost);
+    }
     if (const auto call = open.find({entry.node, request_hash.as_string()}); call != open.end() && !call->second.empty())
       call->second.pop_back();
   }
-  Unknown sum;
+  for (const auto& [request_hash, lost] : lost_calls) {
+    if (!answered.contains(request_hash)) add_amount(sum.to_ask, lost);
+  }
   for (const auto& [key, calls] : open) {
     for (const RecordEntry* entry : calls) {
       const Json& request = entry->data.at("request");
@@ -223,7 +235,7 @@ Result<void> check_unanswered(const Amount& unknown, const CompileWorld& world) 
   if (unknown.calls == 0 || world.unanswered == Unanswered::ask_again) return {};
   return fail(
       ErrorCode::refused,
-      fmt::format("what became of {} call(s) is not known, which were sent and not answered when the compile stopped: they may have used "
+      fmt::format("what became of {} call(s) is not known, which were sent and not answered before the compile stopped: they may have used "
                   "up to {} tokens and {} msats",
                   unknown.calls, unknown.tokens, unknown.msats),
       "ask the lane's owner what became of them; --unanswered ask sends them again", world.journal_path);
@@ -284,6 +296,20 @@ Result<std::unique_ptr<RunRecorder>> open_journal(const CompilePlan& plan, const
   return RunRecorder::create(std::move(options), std::move(start), *world.effects.clock, *world.effects.entropy);
 }
 
+Result<void> check_world(const CompileWorld& world) {
+  if (world.effects.clock == nullptr || world.effects.entropy == nullptr)
+    return fail(ErrorCode::usage, "no clock or no entropy was given",
+                "set CompileWorld::effects, e.g. to &system_clock() and &system_entropy()");
+  if (world.settings.lm == nullptr) return fail(ErrorCode::usage, "no lane was given", "set CompileWorld::settings.lm");
+  if (world.journal_path.empty()) return fail(ErrorCode::usage, "no place for the journal was given", "set CompileWorld::journal_path");
+  return {};
+}
+
+Result<std::int64_t> look_at_test(const CompileHooks& hooks, const std::string& testset_id, const Context& context) {
+  if (!hooks.open_test) return 1;
+  return hooks.open_test(testset_id, context.effects().recorder != nullptr ? context.effects().recorder->run_id() : "");
+}
+
 }  // namespace
 
 Result<CompileResult> run_compile(const CompilePlan& plan, const Context& context, const CompileHooks& hooks) {
@@ -303,8 +329,7 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
   ASSAY_CHECK(record_decision(context, "compiled_id", best.program.id()));
 
   const std::string testset_id = plan.data.test_id();
-  ASSAY_TRY(const std::int64_t looks,
-            hooks.open_test(testset_id, context.effects().recorder != nullptr ? context.effects().recorder->run_id() : ""));
+  ASSAY_TRY(const std::int64_t looks, look_at_test(hooks, testset_id, context));
   ASSAY_CHECK(context.record("value", JsonObject{{"what", "test_looks"}, {"value", looks}}));
   search.tell(fmt::format("test set opened ({} rows, look {})", plan.data.test.size(), looks));
   const Context test = context.at("test");
@@ -327,6 +352,7 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
 }
 
 Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWorld& world) {
+  ASSAY_CHECK(check_world(world));
   Clock& clock = *world.effects.clock;
   const std::int64_t begin = clock.steady_ns();
   Settings settings = world.settings;

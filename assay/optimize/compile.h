@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "assay/contract/module_file.h"
@@ -33,27 +34,28 @@ struct CompilePlan {
                                 const Optimizers& optimizers = Optimizers::built_in());
   /// Without the rows (they stand in the journal's `data` events), with their set ids.
   Result<Json> to_json() const;
-  /// From a journal. Errors: `refused` when the metric's or a reward's code is not this build's, `malformed`.
-  static Result<CompilePlan> read(const Json& program, const std::vector<RecordEntry>& entries, const Metrics& metrics,
-                                  const Rewards& rewards);
+  /// From a journal: its first line's `program`, and the rows that one pass holds. Errors: `refused` when the metric's or a reward's code
+  /// is not this build's, `malformed`, `diverged` when the rows are not those.
+  static Result<CompilePlan> read(const Json& program, std::span<const RecordEntry> pass, const Metrics& metrics, const Rewards& rewards);
 };
 
 /// What search and test gave; derived again, to the last digit, by a replay.
 struct CompileResult {
-  Program program;         ///< the best candidate
-  std::string candidate;   ///< its id
+  Program program;  ///< the best candidate
+  std::string candidate;  ///< its id
   Scorecard scorecard;
   JsonObject optimizer_config;  ///< with every default filled in
-  std::string valset_id;        ///< of the rows that the search used
-  bool promoted = false;        ///< the gain's interval lies above zero
-  bool proposes = false;        ///< the optimizer asked a proposer
+  std::string valset_id;  ///< of the rows that the search used
+  bool promoted = false;  ///< the gain's interval lies above zero
+  bool proposes = false;  ///< the optimizer asked a proposer
 };
 
 struct CompileHooks {
   EvaluateOptions evaluate;
   std::function<void(const std::string&)> say;
   /// Counts and returns how often this test set has been opened, this time included. The same run counts once, however often it asks:
-  /// one that was killed between the count and its line in the journal asks again when it goes on.
+  /// one that was killed between the count and its line in the journal asks again when it goes on. Empty: nobody counts, it is the first
+  /// look (`count_test_look` counts in a folder).
   std::function<Result<std::int64_t>(const std::string& testset_id, const std::string& run_id)> open_test;
   Optimizers optimizers = Optimizers::built_in();
 };
@@ -62,7 +64,7 @@ struct CompileHooks {
 /// against the budget in full either way.
 enum class Unanswered {
   ask_again,  ///< sends them once more
-  stop,       ///< does not go on: `refused`, with their number and what they may have cost
+  stop,  ///< does not go on: `refused`, with their number and what they may have cost
 };
 
 /// The compile itself, on whatever answers the context gives: live, cached or recorded.
@@ -70,10 +72,10 @@ Result<CompileResult> run_compile(const CompilePlan& plan, const Context& contex
 
 /// Where a compile happens.
 struct CompileWorld {
-  Effects effects;             ///< without recorder: compile_program makes it
+  Effects effects;  ///< without recorder: compile_program makes it
   Settings settings;
   std::string journal_path;
-  bool resume = false;         ///< go on with the journal that is there; with none of its lines whole, begin it anew
+  bool resume = false;  ///< go on with the journal that is there; with none of its lines whole, begin it anew
   Unanswered unanswered = Unanswered::ask_again;
   const SecretKey* key = nullptr;
   std::string assay_version, assay_build;

@@ -9,9 +9,9 @@ namespace {
 
 constexpr const char* plan_format = "assay.compile/1";
 
-Result<std::vector<Row>> rows_of(const std::vector<RecordEntry>& entries, std::string_view set, const Signature& signature) {
+Result<std::vector<Row>> rows_of(std::span<const RecordEntry> pass, std::string_view set, const Signature& signature) {
   std::vector<Row> rows;
-  for (const RecordEntry& entry : last_pass(entries)) {
+  for (const RecordEntry& entry : pass) {
     if (entry.type != "event" || entry.data.at("name") != Json("data") || entry.data.at("data").at("set") != Json(set)) continue;
     ASSAY_TRY(const Json* list, member(entry.data.at("data"), "rows", Json::Kind::list));
     for (const Json& row : list->as_list()) {
@@ -62,8 +62,7 @@ Result<Json> CompilePlan::to_json() const {
                          {"data", JsonObject{{"train", data.train_id()}, {"val", data.val_id()}, {"test", data.test_id()}}}});
 }
 
-Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<RecordEntry>& entries, const Metrics& metrics,
-                                      const Rewards& rewards) {
+Result<CompilePlan> CompilePlan::read(const Json& json, std::span<const RecordEntry> pass, const Metrics& metrics, const Rewards& rewards) {
   if (json.at("format") != Json(plan_format)) return fail(ErrorCode::malformed, "the journal holds no compile", "", "program.format");
   ASSAY_TRY(const Json* artifact_json, member(json, "artifact", Json::Kind::object));
   ASSAY_TRY(Artifact artifact, Artifact::read(*artifact_json));
@@ -81,7 +80,7 @@ Result<CompilePlan> CompilePlan::read(const Json& json, const std::vector<Record
   const std::pair<const char*, std::vector<Row>*> sets[] = {
       {"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
   for (const auto& [name, rows] : sets) {
-    ASSAY_TRY(*rows, rows_of(entries, name, plan.program.signature()));
+    ASSAY_TRY(*rows, rows_of(pass, name, plan.program.signature()));
     const std::string id = DataSets::id(*rows);
     if (json.at("data").at(name) != Json(id)) {
       return fail(ErrorCode::diverged, fmt::format("the rows of the {} set are not those that were compiled on (found {})", name, id),

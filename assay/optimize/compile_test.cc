@@ -2,81 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "assay/lm/scripted_lane.h"
+#include "assay/optimize/colours_test.h"
 #include "assay/optimize/replay.h"
 #include "assay/optimize/stats.h"
-#include "assay/program/module.h"
 
 namespace assay {
 namespace {
 
-// A task that demos help with: the lane knows an item's answer only if a demo shows the same colour. Without demos it says "a".
-std::string colour_of(const std::string& text) { return text.substr(0, text.find(' ')); }
-
-Result<LmResponse> answer_by_demos(const LmRequest& request) {
-  const std::string question = request.messages.back().content.as_string();
-  const std::string colour = colour_of(question.substr(question.find(": ") + 2));
-  for (std::size_t i = 1; i + 1 < request.messages.size(); i += 2) {
-    const std::string demo = request.messages[i].content.as_string();
-    if (colour_of(demo.substr(demo.find(": ") + 2)) == colour) return ScriptedLM::answer(request.messages[i + 1].content.as_string());
-  }
-  return ScriptedLM::answer("Label: a");
-}
-
-Program student() {
-  const Signature s = Signature::parse("item -> label: Literal['a','b','c']", "Colours").value();
-  return program_of("colours", "1", Predict("classify", s), Rewards::built_in()).value();
-}
-
-std::vector<Row> rows(const Program& program, int begin, int end) {
-  const std::pair<const char*, const char*> colours[] = {{"red", "a"}, {"green", "b"}, {"blue", "c"}};
-  std::vector<Row> out;
-  for (int i = begin; i < end; ++i) {
-    const auto& [colour, label] = colours[i % 3];
-    out.push_back(make_row(program.signature(), JsonObject{{"item", std::string(colour) + " thing " + std::to_string(i)}},
-                           JsonObject{{"label", label}})
-                      .value());
-  }
-  order_rows(out);
-  return out;
-}
-
-CompilePlan plan() {
-  Program program = student();
-  DataSets data{rows(program, 0, 30), rows(program, 30, 60), rows(program, 60, 120)};
-  return CompilePlan{program,
-                     Metrics::built_in().find("accuracy").value(),
-                     "BootstrapFewShotWithRandomSearch",
-                     {{"max_bootstrapped_demos", 2}, {"max_labeled_demos", 6}, {"num_candidates", 4}},
-                     7,
-                     7,
-                     {},
-                     std::move(data)};
-}
-
-struct Bench : testing::Test {
-  ManualClock clock;
-  FixedEntropy entropy{3};
-  SecretKey key = SecretKey::parse(std::string(63, '0') + "3").value();
-  PriceBook prices = PriceBook::built_in();
-  std::string journal = testing::TempDir() + "/compile_test.run.jsonl";
-  std::vector<std::string> candidates;
-
-  void SetUp() override { std::remove(journal.c_str()); }
-  void TearDown() override { std::remove(journal.c_str()); }
-
-  CompileWorld world(std::shared_ptr<LM> lane) {
-    CompileWorld out;
-    out.effects = {.clock = &clock, .entropy = &entropy, .prices = &prices};
-    out.settings.lm = std::move(lane);
-    out.journal_path = journal;
-    out.key = &key;
-    out.assay_version = "test";
-    out.assay_build = "test";
-    out.hooks.open_test = [](const std::string&, const std::string&) -> Result<std::int64_t> { return 1; };
-    return out;
-  }
-};
+using namespace colours;
 
 using Compile = Bench;
 
@@ -108,6 +41,51 @@ TEST_F(Compile, TwiceGivesTheSameIdWithOneAndManyThreads) {
   ASSERT_TRUE(first && second);
   EXPECT_EQ(first->module.id(), second->module.id());
   EXPECT_EQ(to_json(first->result.scorecard).value().at("gain_interval"), to_json(second->result.scorecard).value().at("gain_interval"));
+}
+
+TEST_F(Compile, NeedsNoHooksAndSaysWhatItNeeds) {
+  CompileWorld bare = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  bare.hooks = {};
+  const auto outcome = compile_program(plan(), bare);
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  EXPECT_EQ(outcome->result.scorecard.test_looks, 1);
+  std::remove(journal.c_str());
+  CompileWorld no_clock = bare, no_lane = bare, no_place = bare;
+  no_clock.effects.clock = nullptr;
+  no_lane.settings.lm = nullptr;
+  no_place.journal_path.clear();
+  for (const CompileWorld* wrong : {&no_clock, &no_lane, &no_place})
+    EXPECT_EQ(compile_program(plan(), *wrong).error().code, ErrorCode::usage);
+}
+
+TEST_F(Compile, AMetricOrAWatcherThatThrowsDoesNotEndTheProcess) {
+  for (const int threads : {1, 2}) {
+    CompileWorld where = world(std::make_shared<ScriptedLM>(answer_by_demos));
+    where.hooks.evaluate.threads = threads;
+    where.hooks.evaluate.progress = [](std::size_t, std::size_t) { throw 1; };
+    ASSERT_TRUE(compile_program(plan(), where));
+    std::remove(journal.c_str());
+    CompilePlan throwing = plan();
+    throwing.metric.function = [](const Example&, const Prediction&) -> Scored { throw std::runtime_error("no metric today"); };
+    const auto ended = compile_program(throwing, where);
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().code, ErrorCode::internal);
+    EXPECT_NE(ended.error().message.find("no metric today"), std::string::npos);
+    std::remove(journal.c_str());
+  }
+}
+
+TEST_F(Compile, ALaneThatClaimsAllTokensThereAreDoesNotEndACompile) {
+  const auto lane = std::make_shared<ScriptedLM>([](const LmRequest& request) {
+    auto answer = answer_by_demos(request);
+    answer->usage.prompt_tokens = answer->usage.completion_tokens = json_integer_max;
+    return answer;
+  });
+  const auto outcome = compile_program(plan(), world(lane));
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  const auto report = replay_compile(read_record_file(journal).value(), Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
 }
 
 TEST_F(Compile, ReplaysToTheSameIdByRunningAgain) {

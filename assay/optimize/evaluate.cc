@@ -5,8 +5,34 @@
 #include <mutex>
 #include <thread>
 
+#include <fmt/format.h>
+
 namespace assay {
 namespace {
+
+// A metric is anyone's code: what it throws is its error, not the end of the process.
+template <class Call>
+auto guarded(const Metric& metric, Call call) -> Result<decltype(call())> {
+  const auto threw = [&](const std::string& what) {
+    return fail(ErrorCode::internal, fmt::format("the metric {} threw{}", metric.ref.name, what), "mend the metric", "metric");
+  };
+  try {
+    return call();
+  } catch (const std::exception& thrown) {
+    return threw(": " + to_utf8(thrown.what()));
+  } catch (...) {
+    return threw(" something that is no exception");
+  }
+}
+
+// So is what watches the progress; it decides nothing, and what it throws is not told.
+void show_progress(const EvaluateOptions& options, std::size_t done, std::size_t total) {
+  if (!options.progress) return;
+  try {
+    options.progress(done, total);
+  } catch (...) {  // NOLINT(bugprone-empty-catch)
+  }
+}
 
 Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const Row& row, const Metric& metric,
                                 const EvaluateOptions& options) {
@@ -20,7 +46,7 @@ Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const
   RowOutcome outcome;
   auto result = program.forward(node, row.example.inputs());
   if (result) {
-    Scored scored = metric.function(row.example, *result);
+    ASSAY_TRY(Scored scored, guarded(metric, [&] { return metric.function(row.example, *result); }));
     outcome.score = scored.score;
     outcome.feedback = std::move(scored.feedback);
     outcome.outputs = std::move(result->outputs);
@@ -33,7 +59,9 @@ Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const
   }
   outcome.steps = std::move(trace->steps);
   if (metric.step_feedback) {
-    for (auto& step : outcome.steps) step.feedback = metric.step_feedback(row.example, step);
+    for (auto& step : outcome.steps) {
+      ASSAY_TRY(step.feedback, guarded(metric, [&] { return metric.step_feedback(row.example, step); }));
+    }
   }
   Json line = JsonObject{{"example", row.example_hash}, {"metric", metric.ref.name}, {"value", outcome.score}};
   if (options.record_feedback && !outcome.feedback.empty()) line.set("feedback", outcome.feedback);
@@ -66,22 +94,22 @@ Result<Evaluation> evaluate(const Context& at, const Program& program, std::span
   std::mutex mutex;
   std::optional<std::pair<std::size_t, Error>> first_error;  // of the earliest row, whatever came first
   const auto work = [&] {
-    while (true) {  // ends: each round takes a row, or there is none left, or a row failed
+    while (true) {  // ends: each round takes a row, until there is none left or a row failed
       const std::size_t i = next++;
       if (i >= rows.size()) return;
       {
         const std::lock_guard lock(mutex);
-        if (first_error) return;
+        if (first_error && !options.all_rows) return;
       }
       auto outcome = evaluate_row(at, program, rows[i], metric, options);
       if (!outcome) {
         const std::lock_guard lock(mutex);
         if (!first_error || i < first_error->first) first_error.emplace(i, std::move(outcome.error()));
-        return;
+        continue;
       }
       evaluation.rows[i] = std::move(*outcome);
       const std::size_t count = ++done;
-      if (options.progress) options.progress(count, rows.size());
+      show_progress(options, count, rows.size());
     }
   };
   if (options.threads <= 1) {

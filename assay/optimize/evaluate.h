@@ -39,6 +39,7 @@ struct EvaluateOptions {
   int threads = 1;
   bool keep_steps = false;
   bool record_feedback = false;  ///< also into the `score` lines
+  bool all_rows = false;         ///< goes on after a row's error, which is the evaluation's all the same: a replay looks at every row
   std::function<void(std::size_t done, std::size_t total)> progress;  ///< called from worker threads
 };
 

@@ -1,5 +1,7 @@
 #include "assay/optimize/replay.h"
 
+#include <algorithm>
+
 #include "assay/lm/recorded_answers.h"
 
 namespace assay {
@@ -8,17 +10,125 @@ bool is_compile(const RunRecord& record) { return !record.entries.empty() && rec
 
 namespace {
 
+using Pass = std::span<const RecordEntry>;
+
+std::optional<Divergence> difference(std::string node, std::string what, const Json& recorded, const Json& derived) {
+  if (recorded == derived) return std::nullopt;
+  return Divergence{std::move(node), std::move(what), canonical(recorded).value_or(""), canonical(derived).value_or("")};
+}
+
 // What the first and the last line say beside the program: a compile has no id and no output yet, and its own seed.
 std::optional<Divergence> header_divergence(const std::vector<RecordEntry>& entries, const CompilePlan& plan) {
   const Json& start = entries.front().data;
-  const auto differs = [](const char* what, const Json& recorded, const Json& derived) -> std::optional<Divergence> {
-    if (recorded == derived) return std::nullopt;
-    return Divergence{"", what, canonical(recorded).value_or(""), canonical(derived).value_or("")};
-  };
-  if (auto seed = differs("seed", start.at("seed"), Json(plan.seed))) return seed;
-  if (auto id = differs("compiled_id", start.at("compiled_id"), Json())) return id;
-  if (auto settings = differs("settings", start.at("settings"), JsonObject{})) return settings;
-  return entries.back().type == "run_end" ? differs("output_hash", entries.back().data.at("output_hash"), Json()) : std::nullopt;
+  if (auto seed = difference("", "seed", start.at("seed"), Json(plan.seed))) return seed;
+  if (auto id = difference("", "compiled_id", start.at("compiled_id"), Json())) return id;
+  if (auto settings = difference("", "settings", start.at("settings"), JsonObject{})) return settings;
+  return entries.back().type == "run_end" ? difference("", "output_hash", entries.back().data.at("output_hash"), Json()) : std::nullopt;
+}
+
+bool is_data(const RecordEntry& entry) { return entry.type == "event" && entry.data.at("name") == Json("data"); }
+
+std::vector<const RecordEntry*> data_of(Pass pass) {
+  std::vector<const RecordEntry*> out;
+  for (const RecordEntry& entry : pass) {
+    if (is_data(entry)) out.push_back(&entry);
+  }
+  return out;
+}
+
+// A pass that was stopped while it wrote its rows ran nothing.
+bool ran_nothing(Pass pass) {
+  return std::all_of(pass.begin(), pass.end(), [](const RecordEntry& entry) {
+    return is_data(entry) || entry.type == "blob" || entry.type == "head" || entry.type == "error";
+  });
+}
+
+bool is_ended(Pass pass) { return !pass.empty() && pass.back().type == "run_end"; }
+
+// The error that a stopped pass says it ended with.
+const RecordEntry* stop_of(Pass pass) {
+  for (auto entry = pass.rbegin(); entry != pass.rend() && (entry->type == "head" || entry->type == "error"); ++entry) {
+    if (entry->type == "error" && entry->node.empty() && entry->data.at("request_hash").is_null()) return &*entry;
+  }
+  return nullptr;
+}
+
+Json error_data(const Error& error) {
+  return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+}
+
+// One pass of a journal, run again with the answers that stand in it.
+class PassReplay {
+ public:
+  PassReplay(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers)
+      : journal_(journal), plan_(plan), optimizers_(optimizers) {}
+
+  Result<void> run(Pass pass, ReplayReport& report) const {
+    ManualClock clock(0);
+    FixedEntropy entropy(0);
+    ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, RunStart{}, clock, entropy));
+    Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get(), .seed = plan_.seed};
+    Settings settings;
+    settings.journal = true;
+    ASSAY_TRY(settings.answers, RecordedAnswers::of(journal_, pass));
+    const auto result = run_compile(plan_, Context(effects, settings), hooks(pass));
+    // An error of an effect is a part of the pass; any other says why it cannot be replayed here.
+    if (!result && result.error().code != ErrorCode::diverged && !settings.answers->told(result.error()))
+      return std::unexpected(result.error());
+    report.calls += recorder->totals().calls + recorder->totals().cached_calls;
+    const auto replayed = recorder->entries();
+    // A pass that was stopped is run as far as it came, all of its rows: each of its lines is derived again.
+    report.divergence = compare_passes(pass, last_pass(replayed), !result && is_ended(pass));
+    if (result) {
+      if (!report.divergence) report.divergence = leftover_of(*settings.answers);
+      report.compiled_id = result->program.id();
+    } else {
+      blame(pass, result.error(), *settings.answers, report.divergence);
+    }
+    return {};
+  }
+
+ private:
+  CompileHooks hooks(Pass pass) const {
+    CompileHooks hooks;
+    hooks.optimizers = optimizers_;
+    // Rows were answered at once; which of them a stop cut off is no order of theirs.
+    hooks.evaluate.all_rows = !is_ended(pass);
+    hooks.open_test = [pass](const std::string&, const std::string&) -> Result<std::int64_t> {
+      for (const RecordEntry& entry : pass) {
+        if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) return int_member(entry.data, "value");
+      }
+      return fail(ErrorCode::diverged, "the journal never opened the test set", "", "test");
+    };
+    return hooks;
+  }
+
+  // The replay ended with ERROR. Is that where the pass itself ended?
+  static void blame(Pass pass, const Error& error, const RecordedAnswers& answers, std::optional<Divergence>& divergence) {
+    if (error.code != ErrorCode::diverged) {
+      const RecordEntry* stop = stop_of(pass);
+      if (!divergence && (stop != nullptr || is_ended(pass)))
+        divergence = difference("", "error", stop != nullptr ? stop->data : Json(), error_data(error));
+    } else if (const bool ends_here = !is_ended(pass) && (answers.ran_out() || error.path == "test"); !ends_here) {
+      // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
+      if (!divergence || divergence->node == error.path) divergence = divergence_of(error);
+    }
+    if (!divergence && answers.contradiction()) divergence = divergence_of(*answers.contradiction());
+  }
+
+  const RunRecord& journal_;
+  const CompilePlan& plan_;
+  const Optimizers& optimizers_;
+};
+
+// Every pass wrote the same rows, as far as it came.
+std::optional<Divergence> data_divergence(Pass pass, Pass whole) {
+  const auto recorded = data_of(pass), rows = data_of(whole);
+  for (std::size_t i = 0; i < recorded.size(); ++i) {
+    const Json expected = i < rows.size() ? rows[i]->data : Json();
+    if (auto differs = difference("", "data", recorded[i]->data, expected)) return differs;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -26,39 +136,28 @@ std::optional<Divergence> header_divergence(const std::vector<RecordEntry>& entr
 Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
                                     const Optimizers& optimizers) {
   if (!is_compile(journal)) return fail(ErrorCode::malformed, "the record is not the journal of a compile");
-  const Json& start = journal.entries.front().data;
-  ASSAY_TRY(const CompilePlan plan, CompilePlan::read(start.at("program"), journal.entries, metrics, rewards));
-  const auto pass = last_pass(journal.entries);
-  ManualClock clock(0);
-  FixedEntropy entropy(0);
-  ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, RunStart{}, clock, entropy));
-  Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get(), .seed = plan.seed};
-  Settings settings;
-  settings.journal = true;
-  ASSAY_TRY(settings.answers, RecordedAnswers::of(journal));
-  const Context context(effects, settings);
-  CompileHooks hooks;
-  hooks.optimizers = optimizers;
-  hooks.open_test = [&](const std::string&, const std::string&) -> Result<std::int64_t> {
-    for (const RecordEntry& entry : pass) {
-      if (entry.type == "value" && entry.data.at("what") == Json("test_looks")) return int_member(entry.data, "value");
-    }
-    return fail(ErrorCode::diverged, "the journal never opened the test set", "", "test");
-  };
-  const auto result = run_compile(plan, context, hooks);
+  const auto passes = passes_of(journal.entries);
   ReplayReport report;
-  report.complete = journal.entries.back().type == "run_end";
-  report.calls = recorder->totals().calls + recorder->totals().cached_calls;
-  const auto replayed = recorder->entries();
-  if (!result && result.error().code != ErrorCode::diverged) return std::unexpected(result.error());
-  report.divergence = compare_passes(pass, last_pass(replayed), !result);
-  // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
-  const bool ends_here = !result && !report.complete && (settings.answers->ran_out() || result.error().path == "test");
-  if (!result && !ends_here && (!report.divergence || report.divergence->node == result.error().path))
-    report.divergence = divergence_of(result.error());
-  if (result && !report.divergence) report.divergence = leftover_of(*settings.answers);
-  if (!report.divergence) report.divergence = header_divergence(journal.entries, plan);
-  if (result) report.compiled_id = result->program.id();
+  report.complete = is_ended(passes.back());
+  report.passes = static_cast<std::int64_t>(passes.size());
+  // The rows stand in each pass; the last one that ran holds them all.
+  const auto ran = std::find_if(passes.rbegin(), passes.rend(), [](Pass pass) { return !ran_nothing(pass); });
+  if (ran == passes.rend()) {
+    report.identical = !report.complete;
+    if (report.complete) report.divergence = Divergence{"", "data", "nothing but rows", "a search"};
+    return report;
+  }
+  ASSAY_TRY(const CompilePlan plan, CompilePlan::read(journal.entries.front().data.at("program"), *ran, metrics, rewards));
+  const PassReplay replay(journal, plan, optimizers);
+  for (const Pass pass : passes) {
+    ++report.differs_in_pass;
+    report.divergence = data_divergence(pass, *ran);
+    report.compiled_id.reset();
+    if (!report.divergence && !ran_nothing(pass)) ASSAY_CHECK(replay.run(pass, report));
+    if (report.divergence) return report;
+  }
+  report.differs_in_pass = 0;
+  report.divergence = header_divergence(journal.entries, plan);
   report.identical = !report.divergence;
   return report;
 }

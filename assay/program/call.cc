@@ -9,6 +9,7 @@
 #include "assay/base/sha256.h"
 #include "assay/lm/recorded_answers.h"
 #include "assay/lm/response_cache.h"
+#include "assay/program/call_account.h"
 #include "assay/trace/contract.h"
 
 namespace assay {
@@ -129,16 +130,21 @@ Result<void> record_plain_response(const Call& call, const LmResponse& answer) {
   return call.node.record_text("lm_response", text, &usage);
 }
 
-Result<void> record_response(const Call& call, const LmResponse& answer) {
+JsonObject with_lost(JsonObject data, const Amount& lost) {
+  if (lost.calls > 0) data.set("lost", to_json(lost));
+  return data;
+}
+
+Result<void> record_response(const Call& call, const LmResponse& answer, const Amount& lost = {}) {
   if (!call.node.recorded()) return {};
-  if (plain_answer(answer)) return record_plain_response(call, answer);
+  if (lost.calls == 0 && plain_answer(answer)) return record_plain_response(call, answer);
   JsonObject data{{"request_hash", call.request_hash},
                   {"content", recorded_bytes(answer.content)},
                   {"finish_reason", answer.finish_reason},
                   {"usage", answer.usage.to_json()},
                   {"cost_msats", answer.usage.cost_msats ? Json(*answer.usage.cost_msats) : Json()},
                   {"latency_ns", answer.usage.latency_ns}};
-  return call.node.record("lm_response", with_logprobs(std::move(data), answer));
+  return call.node.record("lm_response", with_lost(with_logprobs(std::move(data), answer), lost));
 }
 
 Result<void> record_hit(const Call& call, const LmResponse& answer) {
@@ -154,47 +160,27 @@ Result<void> record_hit(const Call& call, const LmResponse& answer) {
   return call.node.record("cache_hit", with_logprobs(std::move(data), answer));
 }
 
-Result<void> record_error(const Call& call, const Error& error) {
+Result<void> record_error(const Call& call, const Error& error, const Amount& lost = {}) {
   if (!call.node.recorded()) return {};
-  return call.node.record("error", JsonObject{{"code", name(error.code)},
+  return call.node.record("error", with_lost({{"code", name(error.code)},
                                               {"message", to_utf8(error.message)},
                                               {"path", to_utf8(error.path)},
-                                              {"request_hash", call.request_hash}});
+                                              {"request_hash", call.request_hash}},
+                                             lost));
 }
 
-// The most the call can use: reserved before it is sent.
-Result<Amount> worst_case(const Context& node, const LM& lm, const LmRequest& request) {
-  Amount amount{.calls = 1};
-  ASSAY_TRY(const std::int64_t prompt, lm.prompt_tokens_max(request));
-  const Json& most = request.config.at("max_tokens");
-  LmUsage usage;
-  usage.prompt_tokens = prompt;
-  usage.completion_tokens = most.is_int() ? most.as_int() : 0;
-  amount.tokens = prompt + usage.completion_tokens;
-  ASSAY_TRY(const std::optional<std::int64_t> known, lm.cost_msats_max(request));
-  if (known) amount.msats = *known;
-  else if (node.effects().prices != nullptr) amount.msats = node.effects().prices->cost(lm.lane().kind, lm.lane().model, usage).value_or(0);
-  return amount;
-}
-
-// What a lane says it used beyond what the request can have used, where that is limited: nothing of it was reserved.
-Result<void> check_claim(const Budget& budget, const Amount& worst, const Amount& used, const Lane& lane) {
-  const bool tokens = budget.limits().tokens && used.tokens > worst.tokens;
-  if (!tokens && !(budget.limits().msats && used.msats > worst.msats)) return {};
-  return fail(ErrorCode::over_budget,
-              fmt::format("the lane {} says that the call used {} {}; it can have used {} at most, and no more was reserved", lane.model,
-                          tokens ? used.tokens : used.msats, tokens ? "tokens" : "msats", tokens ? worst.tokens : worst.msats),
-              "its claim stands in the record; use a lane that you can believe", tokens ? "budget.tokens" : "budget.msats");
-}
-
-// A lane is anyone's code: what it throws is its error, and the call still ends.
-Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, const LM::OnPaid& on_paid) {
+// A lane is anyone's code: what it throws is its error, the call still ends, and nobody knows what it used.
+Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, const LM::Events& events) {
+  const auto threw = [&](const std::string& what) {
+    static_cast<void>(events.lost(false));
+    return fail(ErrorCode::internal, fmt::format("the lane {} threw{}", lm.lane().model, what), "mend the lane");
+  };
   try {
-    return lm.complete_paid(request, wait, on_paid);
+    return lm.complete_with(request, wait, events);
   } catch (const std::exception& thrown) {
-    return fail(ErrorCode::internal, fmt::format("the lane {} threw: {}", lm.lane().model, to_utf8(thrown.what())), "mend the lane");
+    return threw(": " + to_utf8(thrown.what()));
   } catch (...) {
-    return fail(ErrorCode::internal, fmt::format("the lane {} threw something that is no exception", lm.lane().model), "mend the lane");
+    return threw(" something that is no exception");
   }
 }
 
@@ -210,51 +196,49 @@ Error lane_error(const Effects& effects, Error error, bool money_moved) {
   return std::move(in_time).error();
 }
 
-// Asks the lane: the request stands in the record before it is sent, a payment when it is made, the response after.
-Result<LmResponse> ask(const Call& call, LM& lm) {
+// Asks the lane: the request stands in the record before it is sent, a payment when it is made, the response after. `told` is set once the
+// record has lines of this call.
+Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   const Effects& effects = call.node.effects();
-  std::optional<Budget::Reservation> reservation;
-  Amount worst;
-  if (effects.budget != nullptr) {
-    ASSAY_TRY(worst, worst_case(call.node, lm, call.request));
-    ASSAY_TRY(Budget::Reservation reserved, effects.budget->reserve(worst));
-    reservation.emplace(std::move(reserved));
-  }
+  CallAccount account(call.node, lm, call.request);
+  ASSAY_CHECK(account.reserve());
+  told = true;
   ASSAY_CHECK(record_request(call));
   const std::int64_t begin = effects.clock->steady_ns();
   Result<void> recorded;
-  std::int64_t paid = 0;
   const auto on_paid = [&](const Json& payment) {
-    if (const Json& amount = payment.at("amount_msats"); amount.is_int()) paid += amount.as_int();
+    account.paid(payment);
     if (auto written = call.node.record("payment", payment); !written) recorded = std::move(written);
   };
-  auto answer = ask_lane(lm, call.request, effects.wait, std::ref(on_paid));
+  auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), [&](bool again) { return account.lost(again); }});
   if (!answer) {
-    if (reservation && paid > 0) reservation->settle({.calls = 1, .tokens = worst.tokens, .msats = paid});
-    answer = std::unexpected(lane_error(effects, std::move(answer.error()), paid > 0));
-    ASSAY_CHECK(record_error(call, answer.error()));
+    if (account.money_moved() && account.all_lost().calls == 0) static_cast<void>(account.lost(false));
+    answer = std::unexpected(lane_error(effects, std::move(answer.error()), account.money_moved()));
+    ASSAY_CHECK(record_error(call, answer.error(), account.all_lost()));
     return answer;
   }
   LmUsage& usage = answer->usage;
   usage.latency_ns = effects.clock->steady_ns() - begin;
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
-  Result<void> honest;
-  if (reservation) {
-    Amount used{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)};
-    honest = check_claim(*effects.budget, worst, used, call.lane);
-    if (!honest) used = {.calls = 1, .tokens = std::min(used.tokens, worst.tokens), .msats = std::min(used.msats, worst.msats)};
-    reservation->settle(used);
-  }
+  const auto honest = account.settle(usage);
   ASSAY_CHECK(recorded);
-  ASSAY_CHECK(record_response(call, *answer));
-  if (!honest) return std::unexpected(std::move(honest).error());
-  return answer;
+  ASSAY_CHECK(record_response(call, *answer, account.all_lost()));
+  if (honest) return answer;
+  ASSAY_CHECK(record_error(call, honest.error()));
+  return std::unexpected(honest.error());
+}
+
+// A call that is not sent leaves its request and the reason, so that a replay comes to the same end.
+void record_refusal(const Call& call, const Error& why) {
+  if (!call.node.recorded() || !record_request(call)) return;
+  static_cast<void>(record_error(call, why));  // the call's own error is the one to tell
 }
 
 // The lines that the recorded call left, and its answer or error.
 Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
   if (recorded.failed) {
     ASSAY_CHECK(record_request(call));
+    if (recorded.disbelieved) ASSAY_CHECK(record_response(call, recorded.response));
     ASSAY_CHECK(record_error(call, recorded.error));
     return std::unexpected(recorded.error);
   }
@@ -289,8 +273,6 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
     return fail(ErrorCode::usage, "no clock was given", "set Effects::clock, e.g. to &system_clock()", context.path());
   if (settings.lm == nullptr) return fail(ErrorCode::usage, "no lane was given", "set Settings::lm, or --lane", context.path());
   LM& lm = *settings.lm;
-  ASSAY_CHECK(check_time(context.effects()));
-  ASSAY_CHECK(check_privacy(context.effects().privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
   Call call{context, lm.lane(), request};
   if (context.recorded() || settings.cache != nullptr) {
     ASSAY_CHECK(write_request(call));
@@ -298,17 +280,22 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   }
   name_call(call);
   tell_start(call);
+  bool told = false;
   Result<LmResponse> answer = [&]() -> Result<LmResponse> {
-    if (settings.cache == nullptr) return ask(call, lm);
+    ASSAY_CHECK(check_time(context.effects()));
+    ASSAY_CHECK(check_privacy(context.effects().privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
+    if (settings.cache == nullptr) return ask(call, lm, told);
     ASSAY_TRY(const std::string key, ResponseCache::key(call.request_hash, call.lane_id));
     ASSAY_TRY(ResponseCache::Found found,
-              settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm); }));
+              settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm, told); }));
     if (found.hit) {
+      told = true;
       found.response.usage.from_cache = true;
       ASSAY_CHECK(record_hit(call, found.response));
     }
     return std::move(found.response);
   }();
+  if (!answer && !told) record_refusal(call, answer.error());
   tell_end(call, answer);
   if (answer) context.add_usage(answer->usage);
   return answer;

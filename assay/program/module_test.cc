@@ -118,10 +118,10 @@ class PaidLM final : public LM {
   const Lane& lane() const override { return lane_; }
   Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest&) const override { return std::optional(most_msats_); }
   std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
-  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_paid(request, wait, {}); }
-  Result<LmResponse> complete_paid(const LmRequest&, const Wait&, const OnPaid& on_paid) override {
+  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_with(request, wait, {}); }
+  Result<LmResponse> complete_with(const LmRequest&, const Wait&, const Events& events) override {
     ++calls;
-    on_paid(JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 300}});
+    events.paid(JsonObject{{"payment_hash", std::string(64, 'a')}, {"amount_msats", 300}});
     if (gone) return fail(ErrorCode::timed_out, "paid, but no result came");
     ASSAY_TRY(LmResponse response, ScriptedLM::answer("A: yes"));
     response.usage.cost_msats = 300;

@@ -56,8 +56,8 @@ Result<Json> read_one(const Context& node, const Predictor& predictor, const Cha
 Result<std::int64_t> answers_asked(const Json& config) {
   const Json& asked = config.at("n");
   const std::int64_t count = asked.is_int() ? asked.as_int() : 1;
-  if (count >= 1 && count <= 64) return count;
-  return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and 64 are asked", count), "", "config.n");
+  if (count >= 1 && count <= answers_max) return count;
+  return fail(ErrorCode::limit_exceeded, fmt::format("n is {}, between 1 and {} are asked", count, answers_max), "", "config.n");
 }
 
 Result<Prediction> answer(const Context& node, const Predictor& predictor, const Json& inputs) {

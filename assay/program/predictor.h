@@ -36,6 +36,9 @@ Result<Prediction> run_predictor(const Context& parent, std::string_view name, c
 
 using Forward = std::function<Result<Prediction>(const Context&, const Json& inputs)>;
 
+inline constexpr std::int64_t answers_max = 64;           ///< `n` of a call
+inline constexpr std::int64_t refine_attempts_max = 100;
+
 struct RefineRule {
   std::int64_t attempts = 2;
   double threshold = 0.5;

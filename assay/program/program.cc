@@ -18,7 +18,8 @@ Result<RefineRule> read_refine(const Json& params, const Rewards& rewards) {
   rule.best_on_exhausted = exhausted == "best";
   ASSAY_TRY(const bool feedback, bool_member(params, "feedback"));
   if (feedback) return fail(ErrorCode::refused, "unsupported: feedback=true", "compile the module with feedback = false", "feedback");
-  if (rule.attempts < 1 || rule.attempts > 100) return fail(ErrorCode::limit_exceeded, "attempts lie between 1 and 100", "", "attempts");
+  if (rule.attempts < 1 || rule.attempts > refine_attempts_max)
+    return fail(ErrorCode::limit_exceeded, fmt::format("attempts lie between 1 and {}", refine_attempts_max), "", "attempts");
   ASSAY_TRY(const Json* reward, member(params, "reward", Json::Kind::object));
   ASSAY_TRY(const CodeRef ref, CodeRef::read(*reward));
   ASSAY_TRY(const Reward found, rewards.find(ref));

@@ -66,7 +66,8 @@ Result<void> read_config(const TomlTable& config, Json& out) {
   ASSAY_TRY(const Json given, config.as_json());
   for (const auto& [key, value] : given.as_object()) out.set(key, value);
   if (config.has("max_tokens") && out.at("max_tokens").as_int() < 1) return config.error("max_tokens", "max_tokens is at least 1");
-  if (config.has("n") && out.at("n").as_int() < 1) return config.error("n", "n is at least 1");
+  if (config.has("n") && (out.at("n").as_int() < 1 || out.at("n").as_int() > answers_max))
+    return config.error("n", fmt::format("n lies between 1 and {}", answers_max));
   if (config.has("temperature") && out.at("temperature").as_double() < 0)
     return config.error("temperature", "a temperature is not negative");
   if (config.has("top_p") && !(out.at("top_p").as_double() > 0 && out.at("top_p").as_double() <= 1))
@@ -144,6 +145,8 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   std::string reward = "nonempty", exhausted = "best";
   std::vector<std::string> fallback;
   ASSAY_CHECK(refine.integer("attempts", attempts));
+  if (attempts < 1 || attempts > refine_attempts_max)
+    return refine.error("attempts", fmt::format("attempts lie between 1 and {}", refine_attempts_max));
   ASSAY_CHECK(refine.number("threshold", threshold));
   ASSAY_CHECK(refine.text("reward", reward));
   ASSAY_CHECK(refine.text("on_exhausted", exhausted));
@@ -345,7 +348,7 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
 }
 
 Result<ProgramFile> read_program_file(const std::string& path, const Rewards& rewards) {
-  ASSAY_TRY(const std::string text, read_file(path, file_bytes_max + 1));
+  ASSAY_TRY(const std::string text, read_file(path, file_bytes_max));
   const std::string folder = std::filesystem::path(path).parent_path().string();
   return parse_program_file(text, path, folder.empty() ? "." : folder, rewards);
 }

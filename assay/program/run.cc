@@ -97,13 +97,19 @@ std::optional<Divergence> leftover_of(RecordedAnswers& answers) {
 
 Divergence divergence_of(const Error& error) { return {error.path, "lm_request", "", "", error.message}; }
 
-std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) {
+std::vector<std::span<const RecordEntry>> passes_of(std::span<const RecordEntry> entries) {
+  std::vector<std::span<const RecordEntry>> passes;
   std::size_t begin = entries.empty() ? 0 : 1;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (entries[i].type == "resume") begin = i + 1;
+  for (std::size_t i = begin; i < entries.size(); ++i) {
+    if (entries[i].type != "resume") continue;
+    passes.push_back(entries.subspan(begin, i - begin));
+    begin = i + 1;
   }
-  return entries.subspan(begin);
+  passes.push_back(entries.subspan(begin));
+  return passes;
 }
+
+std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries) { return passes_of(entries).back(); }
 
 std::optional<Divergence> compare_passes(std::span<const RecordEntry> recorded, std::span<const RecordEntry> replayed, bool partial) {
   const Keyed want = keyed(recorded), found = keyed(replayed);

@@ -59,14 +59,18 @@ struct ReplayReport {
   bool identical = false;  ///< as far as the record goes
   bool complete = false;   ///< the record has its end; if not, what would have come after it was compared with nothing
   std::optional<Divergence> divergence;
-  std::int64_t calls = 0;  ///< LM calls answered from the record
+  std::int64_t calls = 0;  ///< LM calls answered from the record, in all its passes
+  std::int64_t passes = 1;
+  std::int64_t differs_in_pass = 0;  ///< from 1; 0: in none
   std::optional<std::string> compiled_id, output_hash;  ///< derived by the replay
 };
 
 /// Runs the program again on the recorded inputs; only effects are answered, from the record. No lane, no new file.
 Result<ReplayReport> replay_run(const Program& program, const RunRecord& record);
 
-/// The entries that hold a full pass: those after the last `resume` (all but run_start when there is none).
+/// A record in its passes, which `resume` lines part: each ran from the beginning. Without run_start and the `resume` lines; never empty.
+std::vector<std::span<const RecordEntry>> passes_of(std::span<const RecordEntry> entries);
+/// The last of them.
 std::span<const RecordEntry> last_pass(std::span<const RecordEntry> entries);
 
 /// First difference between a recorded pass and a replayed one, over node ends, attempts, scores, candidates and decisions.

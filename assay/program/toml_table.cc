@@ -1,6 +1,7 @@
 #include "assay/program/toml_table.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -81,7 +82,7 @@ Result<void> TomlTable::number(std::string_view key, double& out) const {
   const toml::node* node = table_->get(key);
   if (node == nullptr) return {};
   if (const auto* i = node->as_integer()) out = static_cast<double>(i->get());
-  else if (const auto* d = node->as_floating_point()) out = d->get();
+  else if (const auto* d = node->as_floating_point(); d != nullptr && std::isfinite(d->get())) out = d->get();
   else return error(key, fmt::format("'{}' is a number", key));
   return {};
 }

@@ -54,6 +54,12 @@ Result<void> parse_part(BudgetLimits& limits, std::string_view part) {
   return {};
 }
 
+Result<std::int64_t> amount_member(const Json& value, std::string_view name) {
+  ASSAY_TRY(const std::int64_t count, int_member(value, name));
+  if (count < 0) return fail(ErrorCode::malformed, fmt::format("{} is negative", name), {}, std::string(name));
+  return count;
+}
+
 Json or_null(const std::optional<std::int64_t>& value) { return value ? Json(*value) : Json(); }
 
 // No overflow: every addend is at most 2^53, held sums only grow by settled amounts, which are capped alike.
@@ -112,6 +118,16 @@ Json BudgetLimits::to_json() const {
 }
 
 void add_amount(Amount& sum, const Amount& amount) { add(sum, amount); }
+
+Json to_json(const Amount& amount) { return JsonObject{{"calls", amount.calls}, {"msats", amount.msats}, {"tokens", amount.tokens}}; }
+
+Result<Amount> read_amount(const Json& value) {
+  Amount amount;
+  ASSAY_TRY(amount.calls, amount_member(value, "calls"));
+  ASSAY_TRY(amount.tokens, amount_member(value, "tokens"));
+  ASSAY_TRY(amount.msats, amount_member(value, "msats"));
+  return amount;
+}
 
 Result<void> check_fits(const BudgetLimits& limits, const Amount& spent, const Amount& reserved, const Amount& asked) {
   ASSAY_CHECK(check_line({"calls", limits.calls, spent.calls, reserved.calls, asked.calls}));

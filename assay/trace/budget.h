@@ -26,6 +26,9 @@ struct Amount {
 /// Does `asked` fit beside what is spent and reserved? Errors: `over_budget` with limit, spent, reserved and asked.
 struct BudgetLimits;
 Result<void> check_fits(const BudgetLimits& limits, const Amount& spent, const Amount& reserved, const Amount& asked);
+/// AMOUNT: {"calls","msats","tokens"}, none of them negative. Errors of `read_amount`: `malformed` with the member.
+Json to_json(const Amount& amount);
+Result<Amount> read_amount(const Json& value);
 /// Sums stop at 2^53−1.
 void add_amount(Amount& sum, const Amount& amount);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <vector>
 
@@ -96,7 +97,8 @@ struct BudgetLedger::Impl {
   bool is_dead(const std::string& other) const {
     if (other == holder) return false;
     const Fd file(::open(lock_path(other).c_str(), O_RDWR | O_CLOEXEC));
-    if (!file.open()) return true;
+    // Anything but its absence says nothing: who may not open the file, or has no descriptor left, must not bury the living.
+    if (!file.open()) return errno == ENOENT;
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
     ::unlink(lock_path(other).c_str());
     return true;
@@ -204,6 +206,9 @@ void BudgetLedger::release(std::int64_t id, const Amount& /*reserved*/, const Am
     ASSAY_TRY(Transaction transaction, Transaction::begin(impl_->database));
     ASSAY_TRY(Statement remove, impl_->database.prepare("DELETE FROM reservation WHERE id = ?"));
     ASSAY_CHECK(remove.bind(1, id).run());
+    ASSAY_TRY(Statement removed, impl_->database.prepare("SELECT changes()"));
+    ASSAY_CHECK(removed.step());
+    if (removed.integer(0) == 0) return transaction.commit();  // it was counted as lost already
     ASSAY_TRY(Statement add, impl_->database.prepare("UPDATE budget SET spent_calls = spent_calls + ?, spent_tokens = spent_tokens + ?, "
                                                      "spent_msats = spent_msats + ?"));
     ASSAY_CHECK(add.bind(1, used.calls).bind(2, used.tokens).bind(3, used.msats).run());

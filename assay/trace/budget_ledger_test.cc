@@ -81,6 +81,29 @@ TEST(BudgetLedger, WhatADeadProcessHadReservedIsLost) {
   expect_sums(state);
 }
 
+TEST(BudgetLedger, WhoseLockCannotBeOpenedIsNotDead) {
+  const TestFolder folder;
+  const std::string path = folder.path("team.ledger");
+  ASSERT_TRUE(open(path, limits(10, 1000)));
+  auto ledger = BudgetLedger::open(path, {}, system_entropy()).value();
+  std::string lock;
+  for (const auto& file : std::filesystem::directory_iterator(folder.path())) {
+    if (file.path().extension() == ".lock") lock = file.path().string();
+  }
+  ASSERT_FALSE(lock.empty());
+  auto held = ledger->reserve({.calls = 1, .tokens = 70, .msats = 0});
+  ASSERT_TRUE(held);
+  std::filesystem::remove(lock);
+  std::filesystem::create_directory(lock);  // opening it fails, and it is there: as a file of another user, or without descriptors
+  EXPECT_EQ(open(path)->state().value().lost.calls, 0);
+  std::filesystem::remove(lock);
+  EXPECT_EQ(open(path)->state().value().lost.calls, 1) << "now it is gone";
+  held->settle({.calls = 1, .tokens = 5, .msats = 0});
+  const LedgerState state = open(path)->state().value();
+  EXPECT_EQ(state.spent.calls, 0) << "what was counted as lost is not counted as spent too";
+  expect_sums(state);
+}
+
 // Streams that reserve, wait a moment and settle at most what they reserved, until the budget says no.
 void spend(const std::string& path, int streams, std::int64_t worst) {
   auto ledger = BudgetLedger::open(path, {}, system_entropy());
@@ -120,8 +143,7 @@ TEST(BudgetLedger, HoldsWithManyStreamsInThreeProcessesThatAreKilled) {
     pid_t& victim = children[random.below(3)];
     kill(victim, SIGKILL);
     waitpid(victim, nullptr, 0);
-    const auto watcher = open(path);
-    const LedgerState state = watcher->state().value();
+    const LedgerState state = open(path)->state().value();  // closed again: no connection may be carried across a fork
     expect_sums(state);
     EXPECT_LE(state.spent.tokens + state.lost.tokens, budget);
     victim = spawn(path, 128, worst);

@@ -230,16 +230,17 @@ class SpanWriter {
     return std::string(segment.substr(0, segment.find(':')));
   }
 
-  static void status(TraceSpan& span, const Node& node) {
+  void status(TraceSpan& span, const Node& node) const {
     if (node.status == "open") return set(span.attributes, "assay.status", "open");
     if (node.status == "ok" || node.status.empty()) return;
     const Json& code = node.error.at("code");
     fail_span(span, code.is_string() ? code.as_string() : node.status, node.error.at("message"));
   }
 
-  static void fail_span(TraceSpan& span, const std::string& type, const Json& message) {
+  // A message may quote the answer that was wrong: it is a text of the run.
+  void fail_span(TraceSpan& span, const std::string& type, const Json& message) const {
     span.status.code = SpanStatus::Code::Error;
-    span.status.message = message.is_string() ? message.as_string() : type;
+    span.status.message = options_.content && message.is_string() ? message.as_string() : type;
     set(span.attributes, "error.type", type);
   }
 
@@ -327,7 +328,7 @@ class SpanWriter {
   }
 
   // A call without an answer failed, unless the record just ends there.
-  static void unanswered(TraceSpan& span, const Node& node, const LmCall& call) {
+  void unanswered(TraceSpan& span, const Node& node, const LmCall& call) const {
     if (call.error.is_null() && node.status == "open") return set(span.attributes, "assay.status", "open");
     const Json& error = call.error.is_null() ? node.error : call.error;
     const Json& code = error.at("code");

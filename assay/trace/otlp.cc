@@ -1,5 +1,6 @@
 #include "assay/trace/otlp.h"
 
+#include <charconv>
 #include <span>
 
 #include <fmt/format.h>
@@ -218,51 +219,7 @@ std::string protobuf_of(std::span<const TraceSpan> spans) {
   return bytes;
 }
 
-// --- over HTTP ---
-
-// The answer's partial_success: {rejected_spans = 1, error_message = 2}. A body that cannot be read says nothing.
-Result<void> check_rejected(const std::string& body) {
-  std::int64_t rejected = 0;
-  std::string why;
-  try {  // protozero reports a malformed message by exception
-    for (protozero::pbf_reader answer(body); answer.next(1);) {
-      protozero::pbf_reader partial = answer.get_message();
-      while (partial.next()) {
-        if (partial.tag() == 1) rejected = partial.get_int64();
-        else if (partial.tag() == 2) why = partial.get_string();
-        else partial.skip();
-      }
-    }
-  } catch (const std::exception&) {
-    return {};
-  }
-  if (rejected <= 0) return {};
-  return fail(ErrorCode::refused, fmt::format("the collector rejected {} span(s): {}", rejected, clean(why.substr(0, 300))),
-              "look at the collector's limits");
-}
-
-Result<void> check_answer(const HttpResponse& answer) {
-  if (answer.status == 200) return check_rejected(answer.body);
-  const bool may_pass = answer.status == 429 || answer.status == 502 || answer.status == 503 || answer.status == 504;
-  if (may_pass)
-    return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status),
-                "send again later: ids make it idempotent");
-  const std::string why = clean(answer.body.substr(0, 300));
-  return fail(ErrorCode::refused, fmt::format("the collector answered {}{}", answer.status, why.empty() ? "" : ": " + why),
-              answer.status >= 300 && answer.status < 400 ? "redirects are not followed: give the collector's own address"
-                                                          : "check the address: spans are taken at /v1/traces");
-}
-
-Result<std::string> traces_url(const std::string& endpoint) {
-  ASSAY_TRY(const Url url, parse_url(endpoint));
-  if (url.websocket()) return fail(ErrorCode::usage, "an OTLP endpoint is http or https", "e.g. http://127.0.0.1:4318");
-  if (url.target != "/") return endpoint;
-  return endpoint + (endpoint.ends_with('/') ? "v1/traces" : "/v1/traces");
-}
-
-}  // namespace
-
-std::string otlp_json(const std::vector<TraceSpan>& spans) {
+std::string json_of(std::span<const TraceSpan> spans) {
   JsonList list;
   for (const TraceSpan& span : spans) list.push_back(json_span(span));
   JsonObject scope;
@@ -281,15 +238,77 @@ std::string otlp_json(const std::vector<TraceSpan>& spans) {
       .value_or("{}");
 }
 
+// --- over HTTP ---
+
+Result<void> rejected_spans(std::int64_t count, const std::string& why) {
+  if (count <= 0) return {};
+  return fail(ErrorCode::refused, fmt::format("the collector rejected {} span(s): {}", count, clean(why.substr(0, 300))),
+              "look at the collector's limits");
+}
+
+// The same in JSON: {"partialSuccess":{"rejectedSpans","errorMessage"}}, the count as a text or a number.
+Result<void> check_rejected_json(const std::string& body) {
+  const auto answer = read_json(body);
+  if (!answer) return {};
+  const Json &partial = answer->at("partialSuccess"), &count = partial.at("rejectedSpans"), &why = partial.at("errorMessage");
+  std::int64_t rejected = count.is_int() ? count.as_int() : 0;
+  if (count.is_string()) std::from_chars(count.as_string().data(), count.as_string().data() + count.as_string().size(), rejected);
+  return rejected_spans(rejected, why.is_string() ? why.as_string() : "");
+}
+
+// The answer's partial_success: {rejected_spans = 1, error_message = 2}. A body that cannot be read says nothing.
+Result<void> check_rejected(const std::string& body) {
+  std::int64_t rejected = 0;
+  std::string why;
+  try {  // protozero reports a malformed message by exception
+    for (protozero::pbf_reader answer(body); answer.next(1);) {
+      protozero::pbf_reader partial = answer.get_message();
+      while (partial.next()) {
+        if (partial.tag() == 1) rejected = partial.get_int64();
+        else if (partial.tag() == 2) why = partial.get_string();
+        else partial.skip();
+      }
+    }
+  } catch (const std::exception&) {
+    return {};
+  }
+  return rejected_spans(rejected, why);
+}
+
+Result<void> check_answer(const HttpResponse& answer, bool json) {
+  if (answer.status == 200) return json ? check_rejected_json(answer.body) : check_rejected(answer.body);
+  if (answer.status == 429 || answer.status >= 500)
+    return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status),
+                "send again later: ids make it idempotent");
+  const std::string why = clean(answer.body.substr(0, 300));
+  return fail(ErrorCode::refused, fmt::format("the collector answered {}{}", answer.status, why.empty() ? "" : ": " + why),
+              answer.status >= 300 && answer.status < 400 ? "redirects are not followed: give the collector's own address"
+                                                          : "check the address: spans are taken at /v1/traces");
+}
+
+Result<std::string> traces_url(const std::string& endpoint) {
+  ASSAY_TRY(const Url url, parse_url(endpoint));
+  if (url.websocket()) return fail(ErrorCode::usage, "an OTLP endpoint is http or https", "e.g. http://127.0.0.1:4318");
+  if (url.target != "/") return endpoint;
+  return endpoint + (endpoint.ends_with('/') ? "v1/traces" : "/v1/traces");
+}
+
+}  // namespace
+
+std::string otlp_json(const std::vector<TraceSpan>& spans) { return json_of(spans); }
 std::string otlp_protobuf(const std::vector<TraceSpan>& spans) { return protobuf_of(spans); }
 
-Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock) {
+Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock,
+                       OtlpFormat format) {
+  const bool json = format == OtlpFormat::json;
   ASSAY_TRY(const std::string url, traces_url(endpoint));
   for (std::size_t begin = 0; begin < spans.size(); begin += spans_a_request_max) {
     const std::size_t count = std::min(spans_a_request_max, spans.size() - begin);
-    HttpRequest request{"POST", url, {{"content-type", "application/x-protobuf"}}, protobuf_of(std::span(spans).subspan(begin, count))};
+    const std::span<const TraceSpan> part = std::span(spans).subspan(begin, count);
+    HttpRequest request{
+        "POST", url, {{"content-type", json ? "application/json" : "application/x-protobuf"}}, json ? json_of(part) : protobuf_of(part)};
     ASSAY_TRY(const HttpResponse answer, http_send(request, {.body_bytes_max = std::size_t{4} << 20}, wait, clock));
-    ASSAY_CHECK(check_answer(answer));
+    ASSAY_CHECK(check_answer(answer, json));
   }
   return {};
 }

@@ -16,8 +16,11 @@ namespace assay {
 std::string otlp_json(const std::vector<TraceSpan>& spans);
 std::string otlp_protobuf(const std::vector<TraceSpan>& spans);
 
-/// POSTs protobuf to `endpoint` (with /v1/traces appended unless it has a path). Errors: `unavailable`, `timed_out`,
-/// `refused` (the collector rejected spans; the message says how many and why).
-Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock);
+enum class OtlpFormat { protobuf, json };
+
+/// POSTs them to `endpoint` (with /v1/traces appended unless it has a path). Errors: `unavailable` (away, or a status from 500),
+/// `timed_out`, `refused` (the collector rejected spans; the message says how many and why).
+Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock,
+                       OtlpFormat format = OtlpFormat::protobuf);
 
 }  // namespace assay

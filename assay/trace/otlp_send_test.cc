@@ -28,6 +28,7 @@ class OtlpSend : public testing::Test {
         [this](const ServerRequest& request) {
           const std::scoped_lock lock(mutex_);
           path_ = request.path;
+          content_type_ = find_header(request.headers, "content-type").value_or("");
           bodies_.push_back(request.body);
           return ServerReply{
               .status = status_, .headers = {{"content-type", "application/x-protobuf"}}, .body = answer_, .stream = {}, .websocket = {}};
@@ -43,7 +44,7 @@ class OtlpSend : public testing::Test {
 
   std::mutex mutex_;
   int status_ = 200;
-  std::string answer_, path_;
+  std::string answer_, path_, content_type_;
   std::vector<std::string> bodies_;
   std::unique_ptr<HttpServer> server_;
 };
@@ -55,6 +56,17 @@ TEST_F(OtlpSend, PostsProtobufToTheTracesPath) {
   EXPECT_EQ(bodies_[0], otlp_protobuf(spans()));
   ASSERT_TRUE(send(spans(), "/custom/path"));
   EXPECT_EQ(path_, "/custom/path");
+}
+
+TEST_F(OtlpSend, PostsJsonWhereItIsAskedFor) {
+  const auto send_json = [&] {
+    return otlp_send(spans(), endpoint(), Wait{Deadline::after(system_clock(), 10s), {}}, system_clock(), OtlpFormat::json);
+  };
+  ASSERT_TRUE(send_json());
+  EXPECT_EQ(bodies_.at(0), otlp_json(spans()));
+  EXPECT_EQ(content_type_, "application/json");
+  answer_ = R"({"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}})";
+  EXPECT_EQ(send_json().error().message, "the collector rejected 2 span(s): too old");
 }
 
 TEST_F(OtlpSend, SendsLongTracesInParts) {
@@ -77,8 +89,10 @@ TEST_F(OtlpSend, SaysHowManySpansWereRejectedAndWhy) {
 }
 
 TEST_F(OtlpSend, TellsLaterFromNever) {
-  status_ = 503;
-  EXPECT_EQ(send(spans()).error().code, ErrorCode::unavailable);
+  for (const int status : {429, 500, 503}) {
+    status_ = status;
+    EXPECT_EQ(send(spans()).error().code, ErrorCode::unavailable);
+  }
   status_ = 400;
   answer_ = "bad\xff";
   const auto refused = send(spans());

@@ -18,6 +18,7 @@
 #include "assay/trace/group_sync.h"
 #include "assay/trace/price_book.h"
 #include "assay/trace/record_line.h"
+#include "assay_version.h"
 
 namespace assay {
 namespace {
@@ -79,7 +80,7 @@ Result<Json> start_data(RunStart start, const std::string& run_id, std::int64_t 
   }
   if (start.privacy_mode.empty()) start.privacy_mode = privacy_name(default_privacy_mode);
   JsonObject build;
-  build.set("version", std::move(start.assay_version));
+  build.set("version", start.assay_version.empty() ? std::string(assay_version) : std::move(start.assay_version));
   build.set("build", std::move(start.assay_build));
   JsonObject data;
   data.set("format", run_format);

@@ -42,7 +42,8 @@ constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anyth
 constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
 constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}};
 constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything},         {"finish_reason", text},
-                                              {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole}};
+                                              {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole},
+                                              {"lost", object, true}};
 constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},    {"request", object},     {"request_hash", hex64},
                                             {"content", anything}, {"finish_reason", text}, {"usage", object}};
 constexpr MemberRule attempt_members[] = {{"index", count}, {"score", number | null_}, {"lane", text | null_, true}, {"error", text, true}};
@@ -57,7 +58,8 @@ constexpr MemberRule candidate_members[] = {{"id", text}, {"compiled_id", hex64}
 constexpr MemberRule score_members[] = {{"example", hex64}, {"metric", text}, {"value", number | null_}, {"feedback", text, true}};
 constexpr MemberRule what_members[] = {{"what", text}, {"value", anything}};
 constexpr MemberRule event_members[] = {{"name", text}, {"data", anything}};
-constexpr MemberRule error_members[] = {{"code", text}, {"message", text}, {"path", text}, {"request_hash", hex64, true}};
+constexpr MemberRule error_members[] = {
+    {"code", text}, {"message", text}, {"path", text}, {"request_hash", hex64, true}, {"lost", object, true}};
 constexpr MemberRule node_error_members[] = {{"code", text}, {"message", text}, {"path", text}};
 constexpr MemberRule blob_members[] = {{"hash", hex64}, {"text", text}};
 constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", whole},
@@ -70,6 +72,7 @@ constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_call
                                          {"prompt_tokens", whole}, {"completion_tokens", whole},
                                          {"cost_msats", whole},    {"unpriced_calls", whole}};
 constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
+constexpr MemberRule amount_members[] = {{"calls", count}, {"msats", count}, {"tokens", count}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
 constexpr DataRule data_rules[] = {{"run_start", run_start_members},
@@ -149,6 +152,8 @@ Result<void> check_values(std::string_view type, const Json& data) {
   }
   if (type == "node_start" && !is_one_of(data.at("node_type"), {"Predict", "Operator", "Map"})) return bad("node_type");
   if (type == "node_end" && !is_one_of(data.at("status"), {"ok", "error", "cancelled"})) return bad("status");
+  if ((type == "lm_response" || type == "error") && data.at("lost").is_object())
+    ASSAY_CHECK(check_members(data.at("lost"), amount_members, "lost"));
   if (type == "lm_response" || type == "cache_hit") {
     ASSAY_CHECK(check_members(data.at("usage"), usage_members, "usage"));
     for (const auto& [name, value] : {std::pair<std::string_view, const Json*>{"prompt_tokens", &data.at("usage").at("prompt_tokens")},

@@ -14,13 +14,16 @@ Result<std::string> urgency_of(std::string_view ticket) {
   const auto classify = Predict("classify", signature).with_config("constrain", true);
   ASSAY_TRY(const Program program, program_of("triage", "1", classify, Rewards::built_in()));
 
+  const PriceBook prices = PriceBook::built_in();
   RunWorld world;
-  world.effects.clock = &system_clock();
-  world.effects.entropy = &system_entropy();
+  world.effects = {.clock = &system_clock(), .entropy = &system_entropy(), .prices = &prices};
   world.settings.lm = lane;
-  world.record_path = "triage.run.jsonl";  // every call, its price and its answer: `assay replay` needs no model
+  world.record_path = fmt::format("triage-{}.run.jsonl", system_clock().unix_ns());  // every call, its price and its answer
   ASSAY_TRY(const RunOutcome run, run_program(program, JsonObject{{"ticket", ticket}}, world));
   ASSAY_TRY(const Prediction answer, run.prediction);
+  ASSAY_TRY(const RunRecord record, read_record_file(world.record_path));
+  ASSAY_TRY(const ReplayReport again, replay_run(program, record));  // the same once more, from the record: no model
+  if (!again.identical) return fail(ErrorCode::diverged, "the replay differs", "", world.record_path);
   return answer.at("urgency").as_string();
 }
 

@@ -1,0 +1,176 @@
+#include "assay/optimize/replay.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+
+#include "assay/optimize/colours_test.h"
+
+namespace assay {
+namespace {
+
+using namespace colours;
+
+struct Replay : Bench {
+  RunRecord record() const { return read_record_file(journal).value(); }
+  static Result<ReplayReport> again(const RunRecord& record) { return replay_compile(record, Metrics::built_in(), Rewards::built_in()); }
+  // Identical as far as it goes, and open.
+  void expect_open(std::int64_t passes = 1) {
+    const auto report = again(record());
+    ASSERT_TRUE(report) << report.error().text();
+    EXPECT_TRUE(report->identical) << report->divergence->node << " " << report->divergence->what << " " << report->divergence->reason
+                                   << "\n"
+                                   << report->divergence->recorded << "\n"
+                                   << report->divergence->replayed;
+    EXPECT_FALSE(report->complete);
+    EXPECT_EQ(report->passes, passes);
+    EXPECT_GT(report->calls, 0);
+  }
+  // A lane that answers CALLS times and then as THEN says.
+  static std::shared_ptr<ScriptedLM> answering(int calls, std::function<Result<LmResponse>(const LmRequest&)> then) {
+    const auto left = std::make_shared<std::atomic<int>>(calls);
+    return std::make_shared<ScriptedLM>(
+        [left, then = std::move(then)](const LmRequest& request) { return (*left)-- > 0 ? answer_by_demos(request) : then(request); });
+  }
+};
+
+Result<LmResponse> gone(const LmRequest&) { return fail(ErrorCode::unavailable, "the lane is gone"); }
+
+TEST_F(Replay, OfAJournalThatABudgetStopped) {
+  for (const int threads : {1, 4}) {
+    Budget budget({.calls = 70});
+    CompileWorld where = world(std::make_shared<ScriptedLM>(answer_by_demos));
+    where.effects.budget = &budget;
+    where.hooks.evaluate.threads = threads;
+    EXPECT_EQ(compile_program(plan(), where).error().code, ErrorCode::over_budget);
+    EXPECT_EQ(budget.spent().calls, 70);
+    expect_open();
+    std::remove(journal.c_str());
+  }
+}
+
+TEST_F(Replay, OfAJournalThatAPersonStopped) {
+  for (const int threads : {1, 4}) {
+    std::stop_source stop;
+    CompileWorld where = world(answering(70, [&](const LmRequest& request) {
+      stop.request_stop();
+      return answer_by_demos(request);
+    }));
+    where.effects.wait.stop = stop.get_token();
+    where.hooks.evaluate.threads = threads;
+    EXPECT_EQ(compile_program(plan(), where).error().code, ErrorCode::cancelled);
+    expect_open();
+    std::remove(journal.c_str());
+  }
+}
+
+TEST_F(Replay, OfAJournalThatALaneEndedByClaimingTooMuch) {
+  Budget budget({.tokens = 1'000'000});
+  CompileWorld where = world(answering(70, [](const LmRequest&) { return ScriptedLM::answer("Label: a", 10, 100'000); }));
+  where.effects.budget = &budget;
+  EXPECT_EQ(compile_program(plan(), where).error().code, ErrorCode::over_budget);
+  expect_open();
+}
+
+TEST_F(Replay, OfEveryPassOfAJournalThatWasResumed) {
+  ASSERT_FALSE(compile_program(plan(), world(answering(70, gone))));
+  CompileWorld second = world(answering(40, gone));
+  second.resume = true;
+  second.hooks.evaluate.threads = 4;
+  ASSERT_FALSE(compile_program(plan(), second));
+  expect_open(2);
+  CompileWorld last = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  last.resume = true;
+  const auto outcome = compile_program(plan(), last);
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  const RunRecord whole = record();
+  const auto report = again(whole);
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical && report->complete);
+  EXPECT_EQ(report->passes, 3);
+  EXPECT_EQ(report->compiled_id, outcome->module.id());
+
+  // What an earlier pass says is run again too, be it a score, an output, a candidate's metrics or a row.
+  int pass = 1, changed = 0;
+  for (std::size_t i = 1; i < whole.entries.size(); ++i) {
+    const RecordEntry& entry = whole.entries[i];
+    if (entry.type == "resume") ++pass;
+    const char* member = entry.type == "score"       ? "value"
+                         : entry.type == "candidate" ? "metrics"
+                         : entry.type == "node_end"  ? "outputs"
+                         : entry.type == "event"     ? "data"
+                                                     : nullptr;
+    if (pass == 3 || member == nullptr || i % 5 != 0) continue;
+    RunRecord altered = whole;
+    altered.entries[i].data.set(member, entry.type == "score" ? Json(0.25) : Json(JsonObject{{"label", "x"}}));
+    const auto found = again(altered);
+    ASSERT_TRUE(found) << found.error().text();
+    EXPECT_FALSE(found->identical) << "line " << i + 1 << ": " << entry.type << " at " << entry.node;
+    EXPECT_EQ(found->differs_in_pass, pass) << "line " << i + 1;
+    ++changed;
+  }
+  EXPECT_GT(changed, 40);
+}
+
+TEST_F(Replay, OfAJournalThatWasCutWithinItsRows) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  RunRecord cut = record();
+  cut.entries.resize(3);
+  const auto report = again(cut);
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
+  EXPECT_FALSE(report->complete);
+  EXPECT_EQ(report->calls, 0);
+}
+
+TEST_F(Replay, FindsALineThatAStoppedPassCannotHaveWritten) {
+  ASSERT_FALSE(compile_program(plan(), world(answering(70, gone))));
+  RunRecord more = record();
+  const auto score = std::find_if(more.entries.begin(), more.entries.end(), [](const RecordEntry& entry) { return entry.type == "score"; });
+  RecordEntry forged = *score;
+  forged.node = "search/cand:9/val/ex:0123456789abcdef";
+  more.entries.insert(score, forged);
+  const auto report = again(more);
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_FALSE(report->identical);
+  // Nor may it say that it ended otherwise.
+  RunRecord other = record();
+  for (RecordEntry& entry : other.entries) {
+    if (entry.type == "error" && entry.node.empty()) entry.data.set("message", "all is well");
+  }
+  EXPECT_FALSE(again(other)->identical);
+}
+
+// --- calls of which nobody knows what they used ---
+
+TEST_F(Replay, ALostCallCountsAndIsAskedAboutOnResume) {
+  const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
+  ASSERT_TRUE(whole);
+  std::remove(journal.c_str());
+  Budget budget;
+  CompileWorld first = world(answering(70, [](const LmRequest&) { return fail(ErrorCode::timed_out, "no answer came"); }));
+  first.effects.budget = &budget;
+  ASSERT_FALSE(compile_program(plan(), first));
+  EXPECT_EQ(budget.spent().calls, 71);
+  expect_open();
+  CompileWorld stop = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  stop.resume = true;
+  stop.unanswered = Unanswered::stop;
+  const auto refused = compile_program(plan(), stop);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::refused);
+  EXPECT_NE(refused.error().message.find("1 call(s)"), std::string::npos) << refused.error().message;
+  Budget rest;
+  stop.unanswered = Unanswered::ask_again;
+  stop.effects.budget = &rest;
+  const auto resumed = compile_program(plan(), stop);
+  ASSERT_TRUE(resumed) << resumed.error().text();
+  EXPECT_EQ(resumed->module.id(), whole->module.id());
+  EXPECT_EQ(resumed->totals.calls, whole->totals.calls) << "totals are of what lanes said";
+  EXPECT_EQ(rest.spent().calls, whole->totals.calls + 1) << "a budget counts what may have been used";
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,52 @@
+#pragma once
+/// @file
+/// What one LM call may use and used, between its budget and its lane: reserved before it is sent, settled after, counted in full where
+/// nobody knows. Source: docs/formats.md §4 (durability, `lost`).
+///
+///     CallAccount account(node, lm, request);
+///     ASSAY_CHECK(account.reserve());                       // over_budget: not sent
+///     account.lost(true);                                   // sent, no word of it; the lane means to send it again
+///     ASSAY_CHECK(account.settle(answer.usage));            // over_budget: claims more than it can have used
+///
+/// Thread safety: belongs to one call.
+
+#include <optional>
+
+#include "assay/lm/lm.h"
+#include "assay/program/context.h"
+#include "assay/trace/budget.h"
+
+namespace assay {
+
+class CallAccount {
+ public:
+  CallAccount(const Context& node, const LM& lm, const LmRequest& request) : node_(node), lm_(lm), request_(request) {}
+
+  /// Reserves the call's worst case, if there is a budget. Errors: `over_budget`, also where msats are limited and the lane has no price;
+  /// those of the lane's own estimate.
+  Result<void> reserve();
+  /// Money moved for the call, or may have: data of a `payment` line.
+  void paid(const Json& payment);
+  /// What was sent is spent in full. `again`: reserves as much once more; an error says that the budget has no room for it.
+  Result<void> lost(bool again);
+  /// The call was answered. Errors: `over_budget` when it claims more than it can have used; then that much is spent.
+  Result<void> settle(const LmUsage& usage);
+  bool money_moved() const { return paid_msats_ > 0; }
+  /// All that was lost, without what was paid for it; calls 0: nothing.
+  const Amount& all_lost() const { return lost_; }
+
+ private:
+  Result<Amount> worst_case();
+  Result<void> check_claim(const Amount& used) const;
+
+  const Context& node_;
+  const LM& lm_;
+  const LmRequest& request_;
+  std::optional<Amount> worst_;
+  bool priced_ = false;  // the worst case's msats are a price, not merely unknown
+  std::optional<Budget::Reservation> reservation_;
+  std::int64_t paid_msats_ = 0;
+  Amount lost_;
+};
+
+}  // namespace assay
