@@ -31,8 +31,8 @@ Error Error::in(std::string_view outer) && {
     path.insert(0, std::string(outer) + " ");
   } else if (path.front() == '[' || path.front() == ':' || path.front() == '/') {
     path.insert(0, outer);
-  } else {
-    path.insert(0, std::string(outer) + ".");
+  } else {  // another file, or a node's path, is no member of what is outside
+    path.insert(0, std::string(outer) + (path.find('/') != std::string::npos ? ": " : "."));
   }
   path = short_place(std::move(path));
   return std::move(*this);

@@ -44,7 +44,8 @@ struct Error {
   std::string path;     ///< where: "predictors.answer.demos[3]", "relay.jsonl:12:7"
   std::string remedy;   ///< what to do next; empty if nothing
 
-  /// Prefixes the path with an outer place: `std::move(e).in("artifact")`. A file or an option that it names already stays once.
+  /// Prefixes the path with an outer place: `std::move(e).in("artifact")` gives "artifact.flow", and "one.run.jsonl: classify/0" for what
+  /// is a path itself. A file or an option that it names already stays once.
   Error in(std::string_view outer) &&;
   /// "message (code)\n  at path\n  try remedy", as the command line prints it after "error: ".
   std::string text() const;

@@ -34,6 +34,7 @@ TEST(Result, PathsGrowFromInsideOut) {
   EXPECT_EQ((Error{ErrorCode::io, "m", "b.json:3", ""}).in("b.json").path, "b.json:3");
   EXPECT_EQ((Error{ErrorCode::io, "m", "budget.msats", ""}).in("--budget").path, "--budget.msats");
   EXPECT_EQ((Error{ErrorCode::io, "m", "in.in", ""}).in("in").path, "in.in.in");
+  EXPECT_EQ((Error{ErrorCode::io, "m", "other/x.json", ""}).in("one.run.jsonl").path, "one.run.jsonl: other/x.json");
 }
 
 TEST(Result, ALongPlaceKeepsBothEnds) {

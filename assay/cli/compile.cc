@@ -94,10 +94,16 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
     if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
   }
   if (!common.ledger.empty()) out += " --ledger " + shell_word(common.ledger);
+  if (common.day_cap) out += fmt::format(" --day-cap {}", *common.day_cap);
   if (common.key != "default") out += " --key " + shell_word(common.key);
   if (options.allow_overlap) out += " --allow-overlap";
   if (options.unanswered != "ask") out += " --unanswered " + options.unanswered;
   return out;
+}
+
+Error with_remedy(Error error, const std::string& more) {
+  error.remedy += (error.remedy.empty() ? "" : "; ") + more;
+  return error;
 }
 
 // A compile may take hours: what it needs to write at its end is tried at its beginning.
@@ -185,13 +191,15 @@ void compile(const CompileOptions& options, Cli& cli) {
     std::string go_on = resume_line(options, *journal);
     // A spent budget is to be raised; after anything else the same one goes on.
     if (error.code != ErrorCode::over_budget && !options.common.budget.empty()) go_on += " --budget " + shell_word(options.common.budget);
-    error.remedy += error.remedy.empty() ? "go on with: " + go_on : "; go on with: " + go_on;
-    cli.fail_with(error);
-    return;
+    return cli.fail_with(with_remedy(std::move(error), "go on with: " + go_on));
   }
-  if (const auto written = write_file(module_path, outcome->module_text); !written) return cli.fail_with(written.error());
+  // The journal holds all that was asked: what cannot be written now can be written later, and nothing is asked again.
+  const auto later = [&](Error error) {
+    cli.fail_with(with_remedy(std::move(error), "the compile is done; write it with: " + resume_line(options, *journal)));
+  };
+  if (const auto written = write_file(module_path, outcome->module_text); !written) return later(written.error());
   Store store(default_store_folder());
-  if (const auto kept = store.put(outcome->module); !kept) return cli.fail_with(kept.error());
+  if (const auto kept = store.put(outcome->module); !kept) return later(kept.error());
   show(*outcome, module_path, *journal, cli);
   cli.terminal.out_json(result_json(*outcome, module_path, *journal));
 }

@@ -64,7 +64,7 @@ Result<void> check_privacy(PrivacyMode run, const std::vector<PrivacyMode>& modu
   }
   if (!allows(lane_modes, run)) {
     return fail(ErrorCode::refused, fmt::format("{} does not accept privacy mode {}, only: {}", lane, privacy_name(run), names(lane_modes)),
-                "use a lane inside the process, or a mode that the lane accepts, if your data permits");
+                "use a lane inside the process, or --privacy with a mode that the lane accepts, if your data permits");
   }
   return {};
 }

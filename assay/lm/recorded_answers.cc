@@ -165,6 +165,7 @@ class CallReader {
     call.answer.lane = lane->second;
     call.answer.lane_id = lane_id;
     call.answer.request_hash = call.request_hash;
+    call.answer.sent = entry.data.at("sent") != Json(false);
     call.request = entry.data.at("request");
     ASSAY_CHECK(put_blobs_back(call.request, blobs_));
     ASSAY_TRY(const std::string computed, hash(call.request));

@@ -26,6 +26,7 @@ struct RecordedAnswer {
   Lane lane;            ///< that answered
   std::string lane_id;
   std::string request_hash;  ///< of the request as it was asked again: the same
+  bool sent = true;          ///< false: the call was stopped before
   bool failed = false;       ///< the call ended in an error: `error`
   bool disbelieved = false;  ///< it did although `response` had come: what that claims was more than the request can have used
   Error error;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <sstream>
@@ -192,7 +193,7 @@ Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pri
     const Json& request_hash = entry.data.at("request_hash");
     if (entry.type == "blob")
       blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
-    if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
+    if (entry.type == "lm_request" && entry.data.at("sent") != Json(false)) open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
     if (entry.type == "lm_response") answered.insert(request_hash.as_string());
     if (const auto lost = read_amount(entry.data.at("lost"))) {
@@ -396,6 +397,19 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
                         !effects.wait.stop.stop_requested()};
 }
 
+namespace {
+
+// Under the lock: a half-written counter belongs to a writer that was killed.
+void remove_half_written(const std::string& folder, const std::string& testset_id) {
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = file.path().filename().string();
+    if (name.starts_with(testset_id + ".") && name != testset_id + ".lock") std::filesystem::remove(file.path(), ignored);
+  }
+}
+
+}  // namespace
+
 Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id, const std::string& run_id) {
   constexpr std::size_t runs_kept = 1000;
   ASSAY_CHECK(make_folders(folder));
@@ -403,6 +417,7 @@ Result<std::int64_t> count_test_look(const std::string& folder, const std::strin
   const Fd lock(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (!lock.open()) return fail(ErrorCode::io, "the counter of test looks cannot be locked", "check the folder's permissions", path);
   ASSAY_CHECK(lock_file(lock, true, path));
+  remove_half_written(folder, testset_id);
   std::int64_t looks = 0;
   std::vector<std::string> runs;
   if (const auto text = read_file(path, std::size_t{1} << 20)) {

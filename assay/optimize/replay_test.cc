@@ -125,6 +125,41 @@ TEST_F(Replay, OfAJournalThatWasCutWithinItsRows) {
   EXPECT_EQ(report->calls, 0);
 }
 
+// With retries, repairs and a lane to fall back to, in four threads: what was in flight when the journal ended differs from line to line.
+TEST_F(Replay, OfARefinedJournalThatWasCutAfterAnyLine) {
+  const Signature signature = Signature::parse("item -> label: Literal['a','b','c']", "Colours").value();
+  const Program program = program_of("colours", "1", Refine(Predict("classify", signature)).with_retries(3), Rewards::built_in()).value();
+  CompilePlan small{program,
+                    Metrics::built_in().find("accuracy").value(),
+                    "BootstrapFewShot",
+                    {{"max_bootstrapped_demos", 2}, {"max_labeled_demos", 3}},
+                    7,
+                    7,
+                    {},
+                    DataSets{rows(program, 0, 9), rows(program, 9, 15), rows(program, 15, 24)}};
+  CompileWorld where = world(std::make_shared<ScriptedLM>([](const LmRequest& request) -> Result<LmResponse> {
+    const auto length = static_cast<std::int64_t>(request.messages.back().content.as_string().size());
+    if (request.rollout < length % 3) return ScriptedLM::answer("I cannot say");
+    return answer_by_demos(request);
+  }));
+  where.hooks.evaluate.threads = 4;
+  const auto outcome = compile_program(small, where);
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  const RunRecord whole = record();
+  ASSERT_TRUE(again(whole)->identical);
+  for (std::size_t lines = 1; lines < whole.entries.size(); ++lines) {
+    RunRecord cut = whole;
+    cut.entries.resize(lines);
+    const auto report = again(cut);
+    ASSERT_TRUE(report) << lines << ": " << report.error().text();
+    ASSERT_TRUE(report->identical) << "cut after line " << lines << ": " << report->divergence->node << " " << report->divergence->what
+                                   << " " << report->divergence->reason << "\n"
+                                   << report->divergence->recorded << "\n"
+                                   << report->divergence->replayed;
+    EXPECT_FALSE(report->complete);
+  }
+}
+
 TEST_F(Replay, FindsALineThatAStoppedPassCannotHaveWritten) {
   ASSERT_FALSE(compile_program(plan(), world(answering(70, gone))));
   RunRecord more = record();

@@ -91,12 +91,13 @@ Result<void> put_request(ObjectText& data, const Call& call) {
   return {};
 }
 
-Result<void> record_request(const Call& call) {
+Result<void> record_request(const Call& call, bool is_sent = true) {
   if (!call.node.recorded()) return {};
   std::string text;
   text.reserve(call.text.size() + 256);
   ObjectText data(text, data_depth_max);
   ASSAY_CHECK(put_request(data, call));
+  if (!is_sent) data.value("sent", Json(false));
   ASSAY_CHECK(data.finish());
   return call.node.record_text("lm_request", text);
 }
@@ -230,14 +231,14 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
 
 // A call that is not sent leaves its request and the reason, so that a replay comes to the same end.
 void record_refusal(const Call& call, const Error& why) {
-  if (!call.node.recorded() || !record_request(call)) return;
+  if (!call.node.recorded() || !record_request(call, false)) return;
   static_cast<void>(record_error(call, why));  // the call's own error is the one to tell
 }
 
 // The lines that the recorded call left, and its answer or error.
 Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
   if (recorded.failed) {
-    ASSAY_CHECK(record_request(call));
+    ASSAY_CHECK(record_request(call, recorded.sent));
     if (recorded.disbelieved) ASSAY_CHECK(record_response(call, recorded.response));
     ASSAY_CHECK(record_error(call, recorded.error));
     return std::unexpected(recorded.error);

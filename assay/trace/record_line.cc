@@ -13,7 +13,18 @@ namespace assay {
 namespace {
 
 // What a member may be; kinds are added.
-enum Kinds : unsigned { null_ = 1, text = 2, whole = 4, object = 8, list = 16, hex64 = 32, anything = 64, number = 128, count = 256 };
+enum Kinds : unsigned {
+  null_ = 1,
+  text = 2,
+  whole = 4,
+  object = 8,
+  list = 16,
+  hex64 = 32,
+  anything = 64,
+  number = 128,
+  count = 256,
+  flag = 512
+};
 
 struct MemberRule {
   std::string_view name;
@@ -40,7 +51,7 @@ constexpr MemberRule run_start_members[] = {{"format", text},
                                             {"traceparent", text | null_}};
 constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anything}, {"inputs", anything}};
 constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
-constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}};
+constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}, {"sent", flag, true}};
 constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything},         {"finish_reason", text},
                                               {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole},
                                               {"lost", object, true}};
@@ -103,6 +114,7 @@ bool fits(const Json& value, unsigned kinds) {
   if (kinds & anything) return true;
   switch (value.kind()) {
     case Json::Kind::null: return kinds & null_;
+    case Json::Kind::boolean: return kinds & flag;
     case Json::Kind::integer: return (kinds & (whole | number)) || ((kinds & count) && value.as_int() >= 0);
     case Json::Kind::number: return kinds & number;
     case Json::Kind::object: return kinds & object;
