@@ -147,7 +147,7 @@ class HudBrowserTest(unittest.TestCase):
             journal.line("event", "", {"name": "data", "data": {"set": name, "rows": rows}})
         self.open_run("3" * 32)
         browser.until(text_is("h1", "package-triage"))
-        self.assertIn("Candidates appear here", browser.run("return document.querySelector('.columns').innerText"))
+        browser.until("return document.querySelector('.columns')?.innerText.includes('Candidates appear here')", what="the empty chart")
 
         def candidate(number, scores, done=True):
             for i, value in enumerate(scores):
