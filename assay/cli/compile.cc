@@ -101,6 +101,23 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   return out;
 }
 
+// The limits as they were; the one that is spent, twice as high. Seconds count anew.
+std::string budget_to_go_on(const std::string& given, const Error& spent) {
+  const auto limits = BudgetLimits::parse(given);
+  if (!limits || spent.code != ErrorCode::over_budget) return given;
+  std::string out;
+  const std::pair<const char*, std::optional<std::int64_t>> counts[] = {
+      {"calls", limits->calls}, {"tokens", limits->tokens}, {"msats", limits->msats}};
+  for (const auto& [name, limit] : counts) {
+    if (!limit) continue;
+    const bool raised = spent.path.ends_with(fmt::format("budget.{}", name));
+    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name,
+                       raised ? std::min(2 * std::max<std::int64_t>(*limit, 1), json_integer_max) : *limit);
+  }
+  if (limits->seconds) out += fmt::format("{}seconds={}", out.empty() ? "" : ",", *limits->seconds);
+  return out;
+}
+
 Error with_remedy(Error error, const std::string& more) {
   error.remedy += (error.remedy.empty() ? "" : "; ") + more;
   return error;
@@ -116,7 +133,7 @@ Result<void> check_places(const std::string& module_path) {
       return fail(ErrorCode::refused, "a file stands there that is no module", "name another one with --out", module_path);
   }
   ASSAY_CHECK(check_writable_folder(data_folder() + "/looks"));
-  ASSAY_CHECK(check_writable_folder(default_store_folder()));
+  ASSAY_CHECK(Store(default_store_folder()).check_writable());
   return check_writable_folder(beside.empty() ? "." : beside);
 }
 
@@ -189,8 +206,12 @@ void compile(const CompileOptions& options, Cli& cli) {
     const bool refused = options.resume && error.code == ErrorCode::refused;
     if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     std::string go_on = resume_line(options, *journal);
-    // A spent budget is to be raised; after anything else the same one goes on.
-    if (error.code != ErrorCode::over_budget && !options.common.budget.empty()) go_on += " --budget " + shell_word(options.common.budget);
+    if (error.code == ErrorCode::mismatch || error.code == ErrorCode::malformed) return cli.fail_with(error);  // it would fail the same way
+    if (error.code == ErrorCode::over_budget && !options.common.ledger.empty()) {
+      error.remedy = "the limits of a budget ledger stay as they are: name another one with --ledger";
+    } else if (!options.common.budget.empty()) {
+      go_on += " --budget " + shell_word(budget_to_go_on(options.common.budget, error));
+    }
     return cli.fail_with(with_remedy(std::move(error), "go on with: " + go_on));
   }
   // The journal holds all that was asked: what cannot be written now can be written later, and nothing is asked again.

@@ -73,7 +73,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   start.settings = JsonObject{{"program", opened->program.artifact().json().at("program")}, {"metric", metric->ref.to_json()}};
   start.seed = (*world)->effects.seed;
   start.price_book = (*world)->prices.id().value_or("");
-  start.lanes = {(*world)->lane->lane().to_json()};
+  start.lanes = lanes_of(opened->program, (*world)->settings);
   start.privacy_mode = privacy_name((*world)->effects.privacy);
   start.assay_version = assay_version;
   start.assay_build = assay_build();
@@ -84,11 +84,18 @@ void eval(const EvalOptions& options, Cli& cli) {
   Effects effects = (*world)->effects;
   effects.recorder = recorder->get();
   const Context context(effects, (*world)->settings);
+  if (const auto kept = record_rows(context, "eval", *rows); !kept) return cli.fail_with(kept.error());
   EvaluateOptions how;
   how.threads = options.common.threads > 0 ? static_cast<int>(options.common.threads) : (*world)->lane->concurrency();
   how.progress = [&cli](std::size_t done, std::size_t total) { cli.terminal.progress("rows", done, total); };
   const auto evaluation = evaluate(context.at("eval"), opened->program, *rows, *metric, how);
-  if (!evaluation) return cli.fail_with(evaluation.error());
+  if (!evaluation) {
+    const Error& error = evaluation.error();
+    static_cast<void>(context.record(
+        "error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    static_cast<void>((*recorder)->finish(std::nullopt));  // the evaluation's own error is the one to tell
+    return cli.fail_with(error);
+  }
   const auto root = (*recorder)->finish(std::nullopt);
   if (!root) return cli.fail_with(root.error());
   const auto scores = evaluation->scores();

@@ -104,6 +104,7 @@ void replay(const ReplayOptions& options, Cli& cli) {
   Result<ReplayReport> report = [&]() -> Result<ReplayReport> {
     if (is_compile(*record)) return replay_compile(*record, Metrics::built_in(), Rewards::built_in());
     ASSAY_TRY(const Program program, program_of_run(options, *record, cli));
+    if (is_evaluation(*record)) return replay_evaluation(program, *record, Metrics::built_in());
     return replay_run(program, *record);
   }();
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));

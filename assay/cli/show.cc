@@ -54,6 +54,12 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
   cli.terminal.out(fmt::format("{}{}  {} {:.1f} ms  {}", std::string(depth * 2, ' '), node.path.empty() ? "run" : node.path,
                                name(node.type.kind), ms, node.status));
   for (const LmCall& call : node.calls) {
+    if (!call.error.is_null() && !call.content) {
+      const Json& code = call.error.at("code");
+      cli.terminal.out(fmt::format("{}chat {}  {}  {}", std::string(depth * 2 + 2, ' '), call.model, call.sent ? "failed" : "not sent",
+                                   code.is_string() ? printable(code.as_string()) : ""));
+      continue;
+    }
     cli.terminal.out(fmt::format("{}chat {}  {} + {} tokens  {}{}", std::string(depth * 2 + 2, ' '), call.model, call.usage.prompt_tokens,
                                  call.usage.completion_tokens,
                                  call.usage.cost_msats ? fmt::format("{} msats", *call.usage.cost_msats) : "unpriced",
@@ -62,6 +68,16 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
   for (std::size_t child = 0; child < graph.nodes.size(); ++child) {
     if (graph.nodes[child].parent == index) show_node(graph, child, depth + 1, cli);
   }
+}
+
+// What was sent and brought no whole answer, as far as the record says.
+Amount lost_in(const RunRecord& record) {
+  Amount sum;
+  for (const RecordEntry& entry : record.entries) {
+    const bool is_event = entry.type == "event" && entry.data.at("name") == Json("lost");
+    if (const auto lost = read_amount((is_event ? entry.data.at("data") : entry.data).at("lost"))) add_amount(sum, *lost);
+  }
+  return sum;
 }
 
 void show_record(const RunRecord& record, Cli& cli) {
@@ -79,6 +95,9 @@ void show_record(const RunRecord& record, Cli& cli) {
   cli.terminal.out(fmt::format("  {} calls ({} cached), {} + {} tokens, {}", graph.totals.calls, graph.totals.cached_calls,
                                graph.totals.prompt_tokens, graph.totals.completion_tokens,
                                graph.totals.unpriced_calls == 0 ? msats_text(graph.totals.cost_msats) : "unpriced"));
+  if (const Amount lost = lost_in(record); lost.calls > 0)
+    cli.terminal.out(fmt::format("  {} more sent that brought no whole answer: up to {} tokens and {} may have been used", lost.calls,
+                                 lost.tokens, lost.msats > 0 ? msats_text(lost.msats) : "msats that are not known"));
 }
 
 Result<ModuleFile> from_store(const std::string& name) {

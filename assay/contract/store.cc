@@ -320,6 +320,12 @@ Result<void> Store::remove(const Garbage& garbage) {
   return {};
 }
 
+Result<void> Store::check_writable() {
+  ASSAY_CHECK(check_writable_folder(folder_));
+  ASSAY_TRY(const Fd held, lock(false));
+  return {};
+}
+
 Result<Fd> Store::lock(bool alone) {
   ASSAY_CHECK(make_folders(folder_));
   const std::string path = folder_ + "/lock";

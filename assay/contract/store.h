@@ -32,6 +32,8 @@ class Store {
   explicit Store(std::string folder) : folder_(std::move(folder)) {}
   const std::string& folder() const { return folder_; }
 
+  /// Can this store be written? Tries it without leaving anything. Errors: as `put`.
+  Result<void> check_writable();
   /// Keeps artifact, manifest and attestations; returns the manifest's hash. What was there already counts as written now: a sweep leaves
   /// it alone for its grace. Errors: `mismatch` (a module that is bad), `io`, `unavailable` (a sweep held the store for half a minute).
   Result<std::string> put(const ModuleFile& module);

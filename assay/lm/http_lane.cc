@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 
 #include <fmt/format.h>
 
@@ -15,18 +16,26 @@ constexpr std::int64_t first_pause_ns = 500'000'000;
 constexpr std::int64_t longest_pause_ns = 30'000'000'000;
 
 // A gateway that lost its server does not know what that server did.
-bool leaves_open(int status) { return status == 502 || status == 504; }
+bool leaves_open(int status) { return status == 502 || status == 504 || (status >= 520 && status <= 524); }
 
 bool may_ask_again(int status) { return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500; }
 
-// Retry-After in seconds; a date, which some proxies send, counts as not given.
-std::optional<std::int64_t> retry_after_ns(const HttpHeaders& headers) {
+// Retry-After in seconds or as a date (RFC 9110 §10.2.3); what cannot be read counts as not given, more than a year as a year.
+std::optional<std::int64_t> retry_after_ns(const HttpHeaders& headers, Clock& clock) {
+  constexpr double year = 366.0 * 86400;
   const auto text = find_header(headers, "retry-after");
   if (!text) return std::nullopt;
   double seconds = 0;
   const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-  if (problem != std::errc{} || end != text->data() + text->size() || !(seconds >= 0 && seconds <= 86400)) return std::nullopt;
-  return static_cast<std::int64_t>(seconds * 1e9);
+  if (problem != std::errc{} || end != text->data() + text->size()) {
+    std::tm date{};
+    const std::string copy(*text);
+    const char* rest = ::strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
+    if (rest == nullptr || *rest != '\0') return std::nullopt;
+    seconds = std::max(0.0, static_cast<double>(::timegm(&date)) - static_cast<double>(clock.unix_ns()) / 1e9);
+  }
+  if (!(seconds >= 0)) return std::nullopt;
+  return static_cast<std::int64_t>(std::min(seconds, year) * 1e9);
 }
 
 // What was asked for, no more: servers send log-probabilities and alternatives by habits of their own.
@@ -159,7 +168,8 @@ struct HttpLane::Impl {
     if (!response) return {std::unexpected(response.error()), response.error().code == ErrorCode::unavailable && !begun, sent};
     if (!taken) return {std::unexpected(hidden(std::move(taken.error()))), false, true};
     if (const int status = response->status; status / 100 != 2)
-      return {std::unexpected(status_error(*response)), may_ask_again(status), leaves_open(status), retry_after_ns(response->headers)};
+      return {std::unexpected(status_error(*response)), may_ask_again(status), leaves_open(status),
+              retry_after_ns(response->headers, clock)};
     auto answer = reader.finish();
     if (!answer) return {std::unexpected(hidden(std::move(answer.error()))), false, true};
     hide_key(*answer);

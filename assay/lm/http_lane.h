@@ -45,8 +45,8 @@ class HttpLane final : public LM {
   const Lane& lane() const override;
   /// Errors besides LM's: `refused` (401, 403, or a config that the server cannot keep to), `malformed` (its answer).
   Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_with(request, wait, {}); }
-  /// Lost is what was sent and brought no whole answer: cut, late, cancelled, unreadable, or a gateway's 502 or 504. Any other status is
-  /// the server's word that it did nothing.
+  /// Lost is what was sent and brought no whole answer: cut, late, cancelled, unreadable, or a gateway's 502, 504 or 520 to 524. Any
+  /// other status is the server's word that it did nothing.
   Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events) override;
   std::vector<PrivacyMode> privacy_modes() const override;
   int concurrency() const override;

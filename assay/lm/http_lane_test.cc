@@ -198,6 +198,20 @@ TEST_F(HttpLaneTest, AsksAgainAsRetryAfterSaysAndCountsTheAttempts) {
   EXPECT_LE(clock_.steady_ns() - begin, 8'000'000'000);  // the second pause is at most a second
 }
 
+TEST_F(HttpLaneTest, ReadsRetryAfterAsADateToo) {
+  for (const char* far : {"Fri, 01 Jan 2100 00:00:00 GMT", "100000", "1e300"}) {
+    script_ = {{.status = 429, .body = "{}", .headers = {{"Retry-After", far}}}, {.status = 200, .body = good_stream()}};
+    requests_ = 0;
+    EXPECT_NE(call().error().message.find("after the deadline"), std::string::npos) << far;
+    EXPECT_EQ(requests_, 1);
+  }
+  for (const char* now : {"Thu, 01 Jan 1970 00:00:00 GMT", "soon", "-1"}) {
+    script_ = {{.status = 429, .body = "{}", .headers = {{"Retry-After", now}}}, {.status = 200, .body = good_stream()}};
+    requests_ = 0;
+    EXPECT_TRUE(call()) << now;
+  }
+}
+
 TEST_F(HttpLaneTest, DoesNotWaitBeyondTheDeadline) {
   script_ = {{.status = 429, .body = R"({"error":{"message":"slow down"}})", .headers = {{"Retry-After", "90"}}}};
   const auto answer = call();

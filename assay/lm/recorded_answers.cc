@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
+#include "assay/trace/budget.h"
 
 namespace assay {
 namespace {
@@ -176,6 +177,17 @@ class CallReader {
     return call;
   }
 
+  // What was not sent has no answer and lost nothing.
+  static Result<void> check_claims(const RecordEntry& entry, const RecordedAnswer& answer) {
+    const auto lost = read_amount(entry.data.at("lost"));
+    const auto wrong = [](std::string what) {
+      return fail(ErrorCode::mismatch, std::move(what), "the record was altered and sealed again");
+    };
+    if (!answer.sent && (entry.type == "lm_response" || lost)) return wrong("a request that was not sent has an answer, or lost something");
+    if (lost && lost->calls < 1) return wrong("what was lost is no call");
+    return {};
+  }
+
   template <class Calls>
   Result<void> answer(const RecordEntry& entry, Calls& calls) {
     const std::pair<std::string, std::string> key{entry.node, entry.data.at("request_hash").as_string()};
@@ -193,6 +205,7 @@ class CallReader {
     const std::size_t index = waiting->second.front();
     auto& call = calls[entry.node][index];
     waiting->second.pop_front();
+    ASSAY_CHECK(check_claims(entry, call.answer));
     call.answered = true;
     if (entry.type == "error") {
       call.answer.failed = true;

@@ -87,6 +87,32 @@ TEST(RecordedAnswers, GivesTheAnswerWithItsUsageCostAndLane) {
   EXPECT_EQ(answer.lane.id().value(), lane().id().value());
 }
 
+TEST(RecordedAnswers, WhatWasNotSentHasNoAnswerAndLostNothing) {
+  const auto unsent = [](std::string_view type, Json lost) {
+    Recorded recorded;
+    const Json json = request_json(asking("x"), lane());
+    const std::string request_hash = hash(json).value();
+    recorded.add("lm_request", "a",
+                 JsonObject{{"lane_id", lane().id().value()}, {"request", json}, {"request_hash", request_hash}, {"sent", false}});
+    Json data = JsonObject{{"request_hash", request_hash}};
+    if (type == "error") data = JsonObject{{"code", "over_budget"}, {"message", "no"}, {"path", ""}, {"request_hash", request_hash}};
+    else
+      data = JsonObject{{"request_hash", request_hash},
+                        {"content", "y"},
+                        {"finish_reason", "stop"},
+                        {"cost_msats", 4},
+                        {"latency_ns", 9},
+                        {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}}};
+    if (!lost.is_null()) data.set("lost", std::move(lost));
+    recorded.add(type, "a", std::move(data));
+    return RecordedAnswers::check(recorded.record());
+  };
+  const Json one = JsonObject{{"calls", 1}, {"msats", 0}, {"tokens", 9}};
+  EXPECT_TRUE(unsent("error", Json()));
+  EXPECT_EQ(unsent("error", one).error().code, ErrorCode::mismatch);
+  EXPECT_EQ(unsent("lm_response", Json()).error().code, ErrorCode::mismatch);
+}
+
 TEST(RecordedAnswers, GivesLogProbabilitiesBackAndRefusesThoseThatAreNone) {
   const auto with = [](Json tokens) {
     Recorded recorded;

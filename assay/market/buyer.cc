@@ -258,8 +258,12 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
   if (!unpayable.empty()) return fail(ErrorCode::usage, unpayable, "--issuer http://…", "--lane pylon");
   if (!refused.empty() && !query.pubkey.empty())
     return fail(ErrorCode::refused, refused, fmt::format("choose another provider, or: assay pylon forgive {}", query.pubkey));
-  return fail(ErrorCode::unavailable,
-              fmt::format("no provider on {} sells {}{}{}", impl_->options.relay_url, query.job_type, refused.empty() ? "" : ": ", refused),
+  if (!refused.empty()) {
+    return fail(ErrorCode::refused,
+                fmt::format("no provider on {} that sells {} is taken: {}", impl_->options.relay_url, query.job_type, refused),
+                "wait for another provider, require less of it, or: assay pylon forgive KEY");
+  }
+  return fail(ErrorCode::unavailable, fmt::format("no provider on {} sells {}", impl_->options.relay_url, query.job_type),
               "start one with `assay pylon serve`");
 }
 

@@ -48,9 +48,18 @@ Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
     if (event.kind == job_result_kind && purchase_.state == PurchaseState::paid) return failed_check(event.pubkey, about.error());
     return std::nullopt;
   }
-  if (!heard_) ASSAY_CHECK(parts_.store.note_heard(event.pubkey));
-  heard_ = true;
+  if (is_word(event)) {
+    if (!heard_) ASSAY_CHECK(parts_.store.note_heard(event.pubkey));
+    heard_ = true;
+  }
   return event.kind == job_result_kind ? take_result(event) : take_feedback(event, wait);
+}
+
+// Where something is to be paid, only a quote or a no brings the deal on: who says "processing" for ever has said nothing.
+bool Deal::is_word(const Event& event) const {
+  if (terms_.bid_msats == 0) return true;
+  const auto feedback = event.kind == job_feedback_kind ? read_feedback(event) : Result<JobFeedback>(fail(ErrorCode::malformed, ""));
+  return feedback && (feedback->status == "payment-required" || feedback->status == "error");
 }
 
 Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait& wait) {
@@ -259,6 +268,11 @@ std::unexpected<Error> Deal::ended(Error error) {
     error.remedy = fmt::format("a late result can be fetched: assay pylon resume {}", purchase_.request_id);
   } else if (purchase_.state == PurchaseState::requested) {
     (void)parts_.store.failed(purchase_.request_id, now());
+    if (named_ && error.code == ErrorCode::timed_out) {
+      (void)parts_.store.note_silent(purchase_.provider, now());
+      error.message = fmt::format("provider {} has not come to an answer: {}", purchase_.provider, error.message);
+      error.remedy = "nothing was paid. Ask again: another provider is asked first for ten minutes; --provider names one";
+    }
   }
   return std::unexpected(std::move(error));
 }

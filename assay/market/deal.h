@@ -57,6 +57,7 @@ class Deal {
   std::unexpected<Error> ended(Error error);
 
  private:
+  bool is_word(const Event& event) const;
   Result<std::optional<Bought>> take_feedback(const Event& event, const Wait& wait);
   Result<void> refuse_price(const std::string& provider, std::int64_t asked_msats);
   Result<void> take_quote(const Event& event, const JobFeedback& quote, const Wait& wait);

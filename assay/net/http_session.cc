@@ -26,6 +26,7 @@ using Parser = http::response_parser<http::string_body>;
 using TlsStream = net::beast::ssl_stream<net::beast::tcp_stream>;
 
 constexpr std::size_t idle_max = 32;
+constexpr int interim_max = 8;  // answers of 1xx before the one that counts
 
 // One connection with its own event loop; used by one request at a time.
 class Connection {
@@ -71,15 +72,21 @@ class Connection {
     ASSAY_TRY(const AsioError written, blocking.run("the request", write, stop));
     if (written && written != net::asio::error::broken_pipe && written != net::asio::error::connection_reset)
       return std::unexpected(net::peer_error(url, "send to", written));
-    Parser parser;
-    parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
-    parser.body_limit(limits_.body_bytes_max);
-    parser.skip(out.method() == http::verb::head);
+    std::optional<Parser> parsing;
     const auto read_header = [&](auto done) {
       with_stream(
-          [&](auto& stream) { http::async_read_header(stream, buffer_, parser, [done](AsioError error, std::size_t) { done(error); }); });
+          [&](auto& stream) { http::async_read_header(stream, buffer_, *parsing, [done](AsioError error, std::size_t) { done(error); }); });
     };
-    ASSAY_TRY(AsioError got, blocking.run("the response", read_header, stop));
+    AsioError got;
+    for (int interim = 0; interim <= interim_max; ++interim) {  // 1xx comes before the answer (RFC 9110 §15.2)
+      parsing.emplace();
+      parsing->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
+      parsing->body_limit(limits_.body_bytes_max);
+      parsing->skip(out.method() == http::verb::head);
+      ASSAY_TRY(got, blocking.run("the response", read_header, stop));
+      if (got || parsing->get().result_int() / 100 != 1) break;
+    }
+    Parser& parser = *parsing;
     const auto read_some = [&](auto done) {
       with_stream(
           [&](auto& stream) { http::async_read_some(stream, buffer_, parser, [done](AsioError error, std::size_t) { done(error); }); });

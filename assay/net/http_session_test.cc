@@ -97,6 +97,32 @@ TEST_F(HttpSessionTest, EndsAtItsDeadlineAndOnAStop) {
   EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
 }
 
+TEST_F(HttpSessionTest, PassesOverAnswersThatAreNotYetTheAnswer) {
+  const auto ask_one_that_says = [](const std::string& bytes) {
+    boost::asio::io_context context;
+    boost::asio::ip::tcp::acceptor acceptor(context, {boost::asio::ip::address_v4::loopback(), 0});
+    std::jthread server([&] {
+      boost::asio::ip::tcp::socket peer(context);
+      boost::system::error_code error;
+      acceptor.accept(peer, error);
+      boost::asio::write(peer, boost::asio::buffer(bytes), error);
+      char waste[1024];
+      while (!error) peer.read_some(boost::asio::buffer(waste), error);
+    });
+    HttpSession session({}, system_clock());
+    return session.send({"GET", "http://127.0.0.1:" + std::to_string(acceptor.local_endpoint().port()) + "/", {}, ""}, in(5s));
+  };
+  const std::string interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+  const auto answer = ask_one_that_says("HTTP/1.1 100 Continue\r\n\r\n" + interim + good);
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(answer->status, 200);
+  EXPECT_EQ(answer->body, "hi");
+  std::string endless;
+  for (int i = 0; i < 50; ++i) endless += interim;
+  const auto never = ask_one_that_says(endless + good);
+  EXPECT_TRUE(!never || never->status == 103) << "only so many";
+}
+
 TEST_F(HttpSessionTest, ConcurrentRequestsHaveConnectionsOfTheirOwn) {
   HttpSession session({}, system_clock());
   std::atomic<int> good = 0;

@@ -63,7 +63,7 @@ Exchange exchange_of(const Node& node, const OperatorEvent& event, std::int64_t 
 std::vector<Exchange> exchanges(const Node& node) {
   std::vector<Exchange> out;
   for (const LmCall& call : node.calls) {
-    if (!call.cached) out.push_back(exchange_of(call));
+    if (!call.cached && call.sent) out.push_back(exchange_of(call));
   }
   std::int64_t index = 0;
   for (const OperatorEvent& event : node.events) {

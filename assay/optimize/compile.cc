@@ -22,23 +22,6 @@
 namespace assay {
 namespace {
 
-constexpr std::size_t rows_a_line = 200;  // keeps the journal's lines well under a reader's limits
-
-Result<void> record_rows(const Context& context, const DataSets& data) {
-  const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
-  for (const auto& [name, rows] : sets) {
-    for (std::size_t begin = 0; begin < rows->size(); begin += rows_a_line) {
-      JsonList list;
-      for (std::size_t i = begin; i < std::min(begin + rows_a_line, rows->size()); ++i) {
-        const Example& example = (*rows)[i].example;
-        list.push_back(JsonObject{{"inputs", recorded_value(example.inputs())}, {"outputs", recorded_value(example.labels())}});
-      }
-      ASSAY_CHECK(context.record("event", JsonObject{{"name", "data"}, {"data", JsonObject{{"set", name}, {"rows", std::move(list)}}}}));
-    }
-  }
-  return {};
-}
-
 // Figures a call, over the test executions that really called a lane: a cached one has no tokens of its own.
 PerCall per_call(const Evaluation& evaluation) {
   std::vector<double> tokens, msats, latency;
@@ -193,6 +176,12 @@ Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pri
     const Json& request_hash = entry.data.at("request_hash");
     if (entry.type == "blob")
       blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
+    if (const Json& event = entry.data.at("data"); entry.type == "event" && entry.data.at("name") == Json("lost")) {
+      if (const auto lost = read_amount(event.at("lost")); lost && event.at("request_hash").is_string()) {
+        add_amount(sum.all, *lost);
+        lost_calls.emplace_back(event.at("request_hash").as_string(), *lost);
+      }
+    }
     if (entry.type == "lm_request" && entry.data.at("sent") != Json(false)) open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
     if (entry.type == "lm_response") answered.insert(request_hash.as_string());
@@ -237,8 +226,8 @@ Result<void> check_unanswered(const Amount& unknown, const CompileWorld& world) 
   return fail(
       ErrorCode::refused,
       fmt::format("what became of {} call(s) is not known, which were sent and not answered before the compile stopped: they may have used "
-                  "up to {} tokens and {} msats",
-                  unknown.calls, unknown.tokens, unknown.msats),
+                  "up to {} tokens and {}",
+                  unknown.calls, unknown.tokens, unknown.msats > 0 ? fmt::format("{} msats", unknown.msats) : "msats that are not known"),
       "ask the lane's owner what became of them; --unanswered ask sends them again", world.journal_path);
 }
 
@@ -369,7 +358,9 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   effects.recorder = recorder.get();
   effects.seed = plan.seed;
   const Context context(effects, settings);
-  ASSAY_CHECK(record_rows(context, plan.data));
+  ASSAY_CHECK(record_rows(context, "train", plan.data.train));
+  ASSAY_CHECK(record_rows(context, "val", plan.data.val));
+  ASSAY_CHECK(record_rows(context, "test", plan.data.test));
   auto result = run_compile(plan, context, hooks);
   if (!result) {  // the journal stays open: `--resume` goes on from here
     const Error& error = result.error();

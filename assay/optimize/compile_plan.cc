@@ -9,21 +9,6 @@ namespace {
 
 constexpr const char* plan_format = "assay.compile/1";
 
-Result<std::vector<Row>> rows_of(std::span<const RecordEntry> pass, std::string_view set, const Signature& signature) {
-  std::vector<Row> rows;
-  for (const RecordEntry& entry : pass) {
-    if (entry.type != "event" || entry.data.at("name") != Json("data") || entry.data.at("data").at("set") != Json(set)) continue;
-    ASSAY_TRY(const Json* list, member(entry.data.at("data"), "rows", Json::Kind::list));
-    for (const Json& row : list->as_list()) {
-      auto read = make_row(signature, value_of_recorded(row.at("inputs")), value_of_recorded(row.at("outputs")));
-      if (!read) return std::unexpected(std::move(read.error()).in(fmt::format("line {}", entry.seq + 1)));
-      rows.push_back(std::move(*read));
-    }
-  }
-  order_rows(rows);
-  return rows;
-}
-
 // "optimizer.num_candidate" → "PROGRAM.toml:20:1", where the file has it.
 Error in_file(Error error, const OptimizerSpec& spec) {
   constexpr std::string_view prefix = "optimizer.";
@@ -80,7 +65,7 @@ Result<CompilePlan> CompilePlan::read(const Json& json, std::span<const RecordEn
   const std::pair<const char*, std::vector<Row>*> sets[] = {
       {"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
   for (const auto& [name, rows] : sets) {
-    ASSAY_TRY(*rows, rows_of(pass, name, plan.program.signature()));
+    ASSAY_TRY(*rows, recorded_rows(pass, name, plan.program.signature()));
     const std::string id = DataSets::id(*rows);
     if (json.at("data").at(name) != Json(id)) {
       return fail(ErrorCode::diverged, fmt::format("the rows of the {} set are not those that were compiled on (found {})", name, id),

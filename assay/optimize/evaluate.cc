@@ -71,6 +71,32 @@ Result<RowOutcome> evaluate_row(const Context& at, const Program& program, const
 
 }  // namespace
 
+Result<void> record_rows(const Context& context, std::string_view set, std::span<const Row> rows) {
+  constexpr std::size_t rows_a_line = 200;  // keeps the lines well under a reader's limits
+  for (std::size_t begin = 0; begin < rows.size(); begin += rows_a_line) {
+    JsonList list;
+    for (const Row& row : rows.subspan(begin, std::min(rows_a_line, rows.size() - begin)))
+      list.push_back(JsonObject{{"inputs", recorded_value(row.example.inputs())}, {"outputs", recorded_value(row.example.labels())}});
+    ASSAY_CHECK(context.record("event", JsonObject{{"name", "data"}, {"data", JsonObject{{"set", set}, {"rows", std::move(list)}}}}));
+  }
+  return {};
+}
+
+Result<std::vector<Row>> recorded_rows(std::span<const RecordEntry> pass, std::string_view set, const Signature& signature) {
+  std::vector<Row> rows;
+  for (const RecordEntry& entry : pass) {
+    if (entry.type != "event" || entry.data.at("name") != Json("data") || entry.data.at("data").at("set") != Json(set)) continue;
+    ASSAY_TRY(const Json* list, member(entry.data.at("data"), "rows", Json::Kind::list));
+    for (const Json& row : list->as_list()) {
+      auto read = make_row(signature, value_of_recorded(row.at("inputs")), value_of_recorded(row.at("outputs")));
+      if (!read) return std::unexpected(std::move(read.error()).in(fmt::format("line {}", entry.seq + 1)));
+      rows.push_back(std::move(*read));
+    }
+  }
+  order_rows(rows);
+  return rows;
+}
+
 bool is_program_failure(ErrorCode code) {
   return code == ErrorCode::unreadable || code == ErrorCode::limit_exceeded || code == ErrorCode::mismatch;
 }

@@ -46,6 +46,10 @@ struct EvaluateOptions {
 /// True for what a program does wrong itself (scores 0); everything else is the world's and ends an evaluation.
 bool is_program_failure(ErrorCode code);
 
+/// Rows as `data` events at the root, and back from a pass of a record: what an evaluation or a compile ran on stands in its record.
+Result<void> record_rows(const Context& context, std::string_view set, std::span<const Row> rows);
+Result<std::vector<Row>> recorded_rows(std::span<const RecordEntry> pass, std::string_view set, const Signature& signature);
+
 Result<Evaluation> evaluate(const Context& at, const Program& program, std::span<const Row> rows, const Metric& metric,
                             const EvaluateOptions& options = {});
 

@@ -47,7 +47,8 @@ bool is_ended(Pass pass) { return !pass.empty() && pass.back().type == "run_end"
 
 // The error that a stopped pass says it ended with.
 const RecordEntry* stop_of(Pass pass) {
-  for (auto entry = pass.rbegin(); entry != pass.rend() && (entry->type == "head" || entry->type == "error"); ++entry) {
+  for (auto entry = pass.rbegin(); entry != pass.rend(); ++entry) {
+    if (entry->type != "head" && entry->type != "error" && entry->type != "run_end") return nullptr;
     if (entry->type == "error" && entry->node.empty() && entry->data.at("request_hash").is_null()) return &*entry;
   }
   return nullptr;
@@ -55,6 +56,33 @@ const RecordEntry* stop_of(Pass pass) {
 
 Json error_data(const Error& error) {
   return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+}
+
+// The replay ended with ERROR. Is that where the pass itself ended?
+void blame(Pass pass, const Error& error, RecordedAnswers& answers, std::optional<Divergence>& divergence) {
+  if (error.code != ErrorCode::diverged) {
+    const RecordEntry* stop = stop_of(pass);
+    if (!divergence && (stop != nullptr || is_ended(pass)))
+      divergence = difference("", "error", stop != nullptr ? stop->data : Json(), error_data(error));
+  } else if (const bool ends_here = !is_ended(pass) && (answers.ran_out() || error.path == "test"); !ends_here) {
+    // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
+    if (!divergence || divergence->node == error.path) divergence = divergence_of(error);
+  }
+  if (!divergence && answers.contradiction()) divergence = divergence_of(*answers.contradiction());
+  if (!divergence) divergence = leftover_of(answers);
+}
+
+// Compares what a pass says with what its replay RECORDED, and tells an error of the replay's own from one that was recorded.
+Result<void> judge(Pass pass, const RunRecorder& recorder, const Error* error, RecordedAnswers& answers, ReplayReport& report) {
+  // An error of an effect is a part of the pass; any other says why it cannot be replayed here.
+  if (error != nullptr && error->code != ErrorCode::diverged && !answers.told(*error)) return std::unexpected(*error);
+  report.calls += recorder.totals().calls + recorder.totals().cached_calls;
+  const auto replayed = recorder.entries();
+  // A pass that was stopped is run as far as it came, all of its rows: each of its lines is derived again.
+  report.divergence = compare_passes(pass, last_pass(replayed), error != nullptr && is_ended(pass) && stop_of(pass) == nullptr);
+  if (error != nullptr) blame(pass, *error, answers, report.divergence);
+  else if (!report.divergence) report.divergence = leftover_of(answers);
+  return {};
 }
 
 // One pass of a journal, run again with the answers that stand in it.
@@ -72,19 +100,8 @@ class PassReplay {
     settings.journal = true;
     ASSAY_TRY(settings.answers, RecordedAnswers::of(journal_, pass));
     const auto result = run_compile(plan_, Context(effects, settings), hooks(pass));
-    // An error of an effect is a part of the pass; any other says why it cannot be replayed here.
-    if (!result && result.error().code != ErrorCode::diverged && !settings.answers->told(result.error()))
-      return std::unexpected(result.error());
-    report.calls += recorder->totals().calls + recorder->totals().cached_calls;
-    const auto replayed = recorder->entries();
-    // A pass that was stopped is run as far as it came, all of its rows: each of its lines is derived again.
-    report.divergence = compare_passes(pass, last_pass(replayed), !result && is_ended(pass));
-    if (result) {
-      if (!report.divergence) report.divergence = leftover_of(*settings.answers);
-      report.compiled_id = result->program.id();
-    } else {
-      blame(pass, result.error(), *settings.answers, report.divergence);
-    }
+    ASSAY_CHECK(judge(pass, *recorder, result ? nullptr : &result.error(), *settings.answers, report));
+    if (result) report.compiled_id = result->program.id();
     return {};
   }
 
@@ -101,19 +118,6 @@ class PassReplay {
       return fail(ErrorCode::diverged, "the journal never opened the test set", "", "test");
     };
     return hooks;
-  }
-
-  // The replay ended with ERROR. Is that where the pass itself ended?
-  static void blame(Pass pass, const Error& error, const RecordedAnswers& answers, std::optional<Divergence>& divergence) {
-    if (error.code != ErrorCode::diverged) {
-      const RecordEntry* stop = stop_of(pass);
-      if (!divergence && (stop != nullptr || is_ended(pass)))
-        divergence = difference("", "error", stop != nullptr ? stop->data : Json(), error_data(error));
-    } else if (const bool ends_here = !is_ended(pass) && (answers.ran_out() || error.path == "test"); !ends_here) {
-      // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
-      if (!divergence || divergence->node == error.path) divergence = divergence_of(error);
-    }
-    if (!divergence && answers.contradiction()) divergence = divergence_of(*answers.contradiction());
   }
 
   const RunRecord& journal_;
@@ -158,6 +162,40 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   }
   report.differs_in_pass = 0;
   report.divergence = header_divergence(journal.entries, plan);
+  report.identical = !report.divergence;
+  return report;
+}
+
+bool is_evaluation(const RunRecord& record) {
+  return !record.entries.empty() && record.entries.front().data.at("settings").at("metric").is_object();
+}
+
+Result<ReplayReport> replay_evaluation(const Program& program, const RunRecord& record, const Metrics& metrics) {
+  if (!is_evaluation(record)) return fail(ErrorCode::malformed, "the record is not of an evaluation");
+  const Json& start = record.entries.front().data;
+  const Pass pass = passes_of(record.entries).back();
+  ReplayReport report;
+  report.complete = is_ended(pass);
+  report.compiled_id = program.id();
+  if (start.at("compiled_id").is_string()) report.divergence = difference("", "compiled_id", start.at("compiled_id"), Json(program.id()));
+  if (report.divergence) return report;
+  ASSAY_TRY(const CodeRef ref, CodeRef::read(start.at("settings").at("metric")));
+  ASSAY_TRY(const Metric metric, metrics.find(ref));
+  ASSAY_TRY(const std::vector<Row> rows, recorded_rows(pass, "eval", program.signature()));
+  if (rows.empty() && !ran_nothing(pass))
+    return fail(ErrorCode::refused, "the record does not hold the rows that were evaluated", "assay verify checks it; evaluate again", "");
+  ManualClock clock(0);
+  FixedEntropy entropy(0);
+  ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, RunStart{}, clock, entropy));
+  Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get()};
+  ASSAY_TRY(effects.seed, int_member(start, "seed"));
+  Settings settings;
+  ASSAY_TRY(settings.answers, RecordedAnswers::of(record, pass));
+  EvaluateOptions how;
+  how.all_rows = !report.complete || stop_of(pass) != nullptr;
+  const Context context(effects, settings);
+  const auto result = evaluate(context.at("eval"), program, rows, metric, how);
+  ASSAY_CHECK(judge(pass, *recorder, result ? nullptr : &result.error(), *settings.answers, report));
   report.identical = !report.divergence;
   return report;
 }

@@ -15,6 +15,12 @@ namespace assay {
 Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
                                     const Optimizers& optimizers = Optimizers::built_in());
 
+/// Replay of an evaluation (`assay eval`): the program and the metric run again on the recorded rows. Errors: `refused` when the record
+/// holds no rows, as those of 0.1 builds before 2026-11-26.
+Result<ReplayReport> replay_evaluation(const Program& program, const RunRecord& record, const Metrics& metrics);
+
+/// True if the record is of an evaluation.
+bool is_evaluation(const RunRecord& record);
 /// True if the record is the journal of a compile.
 bool is_compile(const RunRecord& record);
 

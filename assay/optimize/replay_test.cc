@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 
+#include "assay/base/files.h"
 #include "assay/optimize/colours_test.h"
 
 namespace assay {
@@ -178,6 +179,67 @@ TEST_F(Replay, FindsALineThatAStoppedPassCannotHaveWritten) {
   EXPECT_FALSE(again(other)->identical);
 }
 
+// --- evaluations ---
+
+struct Evaluated : Replay {
+  const Program program = student();
+  RunRecord run(const std::shared_ptr<LM>& lane, int threads) {
+    RunStart start;
+    start.compiled_id = program.id();
+    start.settings = JsonObject{{"metric", plan().metric.ref.to_json()}};
+    start.lanes = {lane->lane().to_json()};
+    const auto recorder = RunRecorder::create({.path = journal}, start, clock, entropy).value();
+    Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get(), .prices = &prices};
+    Settings settings;
+    settings.lm = lane;
+    const Context context(effects, settings);
+    const auto some = rows(program, 0, 12);
+    EXPECT_TRUE(record_rows(context, "eval", some));
+    EvaluateOptions how;
+    how.threads = threads;
+    if (const auto done = evaluate(context.at("eval"), program, some, plan().metric, how); !done) {
+      const Error& error = done.error();
+      EXPECT_TRUE(context.record("error", JsonObject{{"code", name(error.code)}, {"message", error.message}, {"path", error.path}}));
+    }
+    EXPECT_TRUE(recorder->finish(std::nullopt));
+    return record();
+  }
+  Result<ReplayReport> again(const RunRecord& of) const { return replay_evaluation(program, of, Metrics::built_in()); }
+};
+
+TEST_F(Evaluated, ReplaysWithItsScores) {
+  const RunRecord whole = run(std::make_shared<ScriptedLM>(answer_by_demos), 4);
+  const auto report = again(whole);
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical && report->complete);
+  EXPECT_EQ(report->calls, 12);
+  for (const char* type : {"score", "lm_response", "node_end"}) {
+    RunRecord altered = whole;
+    RecordEntry& entry = *std::find_if(altered.entries.begin(), altered.entries.end(), [&](const auto& e) { return e.type == type; });
+    if (entry.type == "score") entry.data.set("value", 0.25);
+    else entry.data.set(entry.type == "node_end" ? "outputs" : "content", "Label: c");
+    EXPECT_FALSE(again(altered)->identical) << type;
+  }
+  RunRecord no_rows = whole;
+  std::erase_if(no_rows.entries, [](const RecordEntry& entry) { return entry.type == "event"; });
+  EXPECT_EQ(again(no_rows).error().code, ErrorCode::refused);
+  RunRecord open = whole;
+  open.entries.resize(open.entries.size() / 2);
+  const auto half = again(open);
+  ASSERT_TRUE(half) << half.error().text();
+  EXPECT_TRUE(half->identical && !half->complete);
+  EXPECT_GT(half->calls, 2);
+}
+
+TEST_F(Evaluated, ReplaysToTheErrorThatEndedIt) {
+  const auto report = again(run(answering(7, gone), 4));
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical) << report->divergence->node << " " << report->divergence->what << report->divergence->reason
+                                 << report->divergence->recorded << "\n"
+                                 << report->divergence->replayed;
+  EXPECT_TRUE(report->complete);
+}
+
 // --- calls of which nobody knows what they used ---
 
 TEST_F(Replay, ALostCallCountsAndIsAskedAboutOnResume) {
@@ -205,6 +267,46 @@ TEST_F(Replay, ALostCallCountsAndIsAskedAboutOnResume) {
   EXPECT_EQ(resumed->module.id(), whole->module.id());
   EXPECT_EQ(resumed->totals.calls, whole->totals.calls) << "totals are of what lanes said";
   EXPECT_EQ(rest.spent().calls, whole->totals.calls + 1) << "a budget counts what may have been used";
+}
+
+// Answers 70 times, then loses its tries one after another; what happens after the third is the test's.
+class LosingLM final : public LM {
+ public:
+  explicit LosingLM(std::function<void()> after_three) : after_three_(std::move(after_three)) {
+    lane_ = ScriptedLM(answer_by_demos).lane();
+  }
+  const Lane& lane() const override { return lane_; }
+  std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
+  Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_with(request, wait, {}); }
+  Result<LmResponse> complete_with(const LmRequest& request, const Wait&, const Events& events) override {
+    if (++calls_ <= 70) return answer_by_demos(request);
+    for (int i = 0; i < 3; ++i) ASSAY_CHECK(events.lost(true));
+    after_three_();
+    return fail(ErrorCode::unavailable, "gone");
+  }
+
+ private:
+  std::function<void()> after_three_;
+  int calls_ = 0;
+  Lane lane_;
+};
+
+TEST_F(Replay, ACrashBetweenTriesLosesNoneOfThem) {
+  std::string then;  // the journal as a crash would leave it: with the fourth try in the air
+  const auto lane = std::make_shared<LosingLM>([&] { then = read_file(journal).value(); });
+  ASSERT_FALSE(compile_program(plan(), world(lane)));
+  ASSERT_TRUE(write_file(journal, then));
+  expect_open();
+  CompileWorld stop = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  stop.resume = true;
+  stop.unanswered = Unanswered::stop;
+  const auto refused = compile_program(plan(), stop);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("4 call(s)"), std::string::npos) << refused.error().message;
+  Budget budget({.calls = 73});
+  stop.unanswered = Unanswered::ask_again;
+  stop.effects.budget = &budget;
+  EXPECT_EQ(compile_program(plan(), stop).error().code, ErrorCode::over_budget);
 }
 
 }  // namespace

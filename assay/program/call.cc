@@ -40,7 +40,7 @@ Result<void> check_time(const Effects& effects) {
   if (in_time || in_time.error().code != ErrorCode::timed_out || effects.budget == nullptr || !effects.budget->limits().seconds)
     return in_time;
   return fail(ErrorCode::over_budget, fmt::format("the time budget of {} seconds is spent", *effects.budget->limits().seconds),
-              "give more with --budget seconds=…; a compile goes on with --resume", "budget.seconds");
+              "give more with --budget seconds=…", "budget.seconds");
 }
 
 // One call: what its lines in the record share.
@@ -170,6 +170,12 @@ Result<void> record_error(const Call& call, const Error& error, const Amount& lo
                                              lost));
 }
 
+Result<void> record_lost(const Call& call, const Amount& lost) {
+  if (!call.node.recorded()) return {};
+  return call.node.record("event",
+                          JsonObject{{"name", "lost"}, {"data", JsonObject{{"request_hash", call.request_hash}, {"lost", to_json(lost)}}}});
+}
+
 // A lane is anyone's code: what it throws is its error, the call still ends, and nobody knows what it used.
 Result<LmResponse> ask_lane(LM& lm, const LmRequest& request, const Wait& wait, const LM::Events& events) {
   const auto threw = [&](const std::string& what) {
@@ -211,11 +217,16 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
     account.paid(payment);
     if (auto written = call.node.record("payment", payment); !written) recorded = std::move(written);
   };
-  auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), [&](bool again) { return account.lost(again); }});
+  // A try stands in the record before the next one is sent, so that a crash between them loses none.
+  const auto on_lost = [&](bool again) -> Result<void> {
+    ASSAY_CHECK(account.lost(again));
+    return again ? record_lost(call, account.take_lost()) : Result<void>();
+  };
+  auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), std::ref(on_lost)});
   if (!answer) {
-    if (account.money_moved() && account.all_lost().calls == 0) static_cast<void>(account.lost(false));
+    if (account.money_moved() && !account.anything_lost()) static_cast<void>(account.lost(false));
     answer = std::unexpected(lane_error(effects, std::move(answer.error()), account.money_moved()));
-    ASSAY_CHECK(record_error(call, answer.error(), account.all_lost()));
+    ASSAY_CHECK(record_error(call, answer.error(), account.take_lost()));
     return answer;
   }
   LmUsage& usage = answer->usage;
@@ -223,7 +234,7 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   const auto honest = account.settle(usage);
   ASSAY_CHECK(recorded);
-  ASSAY_CHECK(record_response(call, *answer, account.all_lost()));
+  ASSAY_CHECK(record_response(call, *answer, account.take_lost()));
   if (honest) return answer;
   ASSAY_CHECK(record_error(call, honest.error()));
   return std::unexpected(honest.error());

@@ -53,6 +53,7 @@ Result<void> CallAccount::lost(bool again) {
   if (reservation_) reservation_->settle(used);
   if (money_moved()) used.msats = 0;  // the payment has a line of its own, which counts
   add_amount(lost_, used);
+  any_lost_ = true;
   return again ? reserve() : Result<void>();
 }
 

@@ -11,6 +11,7 @@
 /// Thread safety: belongs to one call.
 
 #include <optional>
+#include <utility>
 
 #include "assay/lm/lm.h"
 #include "assay/program/context.h"
@@ -32,8 +33,9 @@ class CallAccount {
   /// The call was answered. Errors: `over_budget` when it claims more than it can have used; then that much is spent.
   Result<void> settle(const LmUsage& usage);
   bool money_moved() const { return paid_msats_ > 0; }
-  /// All that was lost, without what was paid for it; calls 0: nothing.
-  const Amount& all_lost() const { return lost_; }
+  /// What was lost since this was asked the last time, without what was paid for it; calls 0: nothing.
+  Amount take_lost() { return std::exchange(lost_, {}); }
+  bool anything_lost() const { return any_lost_; }
 
  private:
   Result<Amount> worst_case();
@@ -47,6 +49,7 @@ class CallAccount {
   std::optional<Budget::Reservation> reservation_;
   std::int64_t paid_msats_ = 0;
   Amount lost_;
+  bool any_lost_ = false;
 };
 
 }  // namespace assay

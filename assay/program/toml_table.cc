@@ -83,7 +83,7 @@ Result<void> TomlTable::number(std::string_view key, double& out) const {
   if (node == nullptr) return {};
   if (const auto* i = node->as_integer()) out = static_cast<double>(i->get());
   else if (const auto* d = node->as_floating_point(); d != nullptr && std::isfinite(d->get())) out = d->get();
-  else return error(key, fmt::format("'{}' is a number", key));
+  else return error(key, fmt::format("'{}' must be a finite number", key));
   return {};
 }
 

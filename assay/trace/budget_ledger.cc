@@ -58,11 +58,17 @@ Amount LedgerState::free() const {
 
 Json LedgerState::to_json() const {
   const auto amount = [](const Amount& a) { return JsonObject{{"calls", a.calls}, {"tokens", a.tokens}, {"msats", a.msats}}; };
+  // Where there is no limit, what is left is no number.
+  const auto limited = [&](const Amount& a) {
+    return JsonObject{{"calls", limits.calls ? Json(a.calls) : Json()},
+                      {"tokens", limits.tokens ? Json(a.tokens) : Json()},
+                      {"msats", limits.msats ? Json(a.msats) : Json()}};
+  };
   return JsonObject{{"limits", limits.to_json()},
                     {"spent", amount(spent)},
                     {"lost", amount(lost)},
                     {"reserved", amount(reserved)},
-                    {"free", amount(free())}};
+                    {"free", limited(free())}};
 }
 
 struct BudgetLedger::Impl {

@@ -288,6 +288,7 @@ class SpanWriter {
     set(span.attributes, "assay.call_id", call_id_of(trace_id_, path));
     set(span.attributes, "assay.lane_id", call.lane_id);
     set(span.attributes, "assay.request_hash", call.request_hash);
+    if (!call.sent) set(span.attributes, "assay.sent", false);
     request_attributes(span.attributes, call);
     if (call.content) answer_attributes(span.attributes, call);
     else unanswered(span, node, call);

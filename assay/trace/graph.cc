@@ -186,6 +186,7 @@ class GraphBuilder {
     call.request_hash = text_at(entry.data, "request_hash");
     call.request = entry.data.at("request");
     call.model = text_at(call.request.at("model"), "id");
+    call.sent = entry.data.at("sent") != Json(false);
     if (const auto lane = lanes_.find(call.lane_id); lane != lanes_.end()) {
       call.lane_kind = lane->second.first;
       if (call.model.empty()) call.model = lane->second.second;

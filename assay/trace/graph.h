@@ -40,6 +40,7 @@ struct LmCall {
   std::string finish_reason;
   LmUsage usage;
   bool cached = false;
+  bool sent = true;             ///< false: stopped before, as `error` says
   std::int64_t latency_ns = 0;  ///< as the lane measured it
   Json error;                   ///< {"code","message",…} of a call that failed, else null
 };
