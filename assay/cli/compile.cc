@@ -101,20 +101,19 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   return out;
 }
 
-// The limits as they were; the one that is spent, twice as high. Seconds count anew.
-std::string budget_to_go_on(const std::string& given, const Error& spent) {
-  const auto limits = BudgetLimits::parse(given);
-  if (!limits || spent.code != ErrorCode::over_budget) return given;
+// The limits as they were; the one that is spent, twice as high.
+std::string budget_to_go_on(const BudgetLimits& limits, const Error& error) {
   std::string out;
-  const std::pair<const char*, std::optional<std::int64_t>> counts[] = {
-      {"calls", limits->calls}, {"tokens", limits->tokens}, {"msats", limits->msats}};
-  for (const auto& [name, limit] : counts) {
-    if (!limit) continue;
-    const bool raised = spent.path.ends_with(fmt::format("budget.{}", name));
-    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name,
-                       raised ? std::min(2 * std::max<std::int64_t>(*limit, 1), json_integer_max) : *limit);
-  }
-  if (limits->seconds) out += fmt::format("{}seconds={}", out.empty() ? "" : ",", *limits->seconds);
+  const auto put = [&](const char* name, const auto& limit, auto raised) {
+    if (!limit) return;
+    const bool spent = error.code == ErrorCode::over_budget && error.path.ends_with(fmt::format("budget.{}", name));
+    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name, spent ? raised(*limit) : *limit);
+  };
+  const auto twice = [](std::int64_t count) { return std::min(2 * std::max<std::int64_t>(count, 1), json_integer_max); };
+  put("calls", limits.calls, twice);
+  put("tokens", limits.tokens, twice);
+  put("msats", limits.msats, twice);
+  put("seconds", limits.seconds, [](double seconds) { return std::max(1.0, 2 * seconds); });
   return out;
 }
 
@@ -205,13 +204,16 @@ void compile(const CompileOptions& options, Cli& cli) {
     // Another's file, one of another compile, or none: nothing to go on with.
     const bool refused = options.resume && error.code == ErrorCode::refused;
     if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
-    std::string go_on = resume_line(options, *journal);
+    CompileOptions next = options;
+    const bool ledger_spent = error.code == ErrorCode::over_budget && !options.common.ledger.empty();
+    if (ledger_spent) next.common.ledger = "ANOTHER";
+    std::string go_on = resume_line(next, *journal);
     if (error.code == ErrorCode::mismatch || error.code == ErrorCode::malformed) return cli.fail_with(error);  // it would fail the same way
-    if (error.code == ErrorCode::over_budget && !options.common.ledger.empty()) {
-      error.remedy = "the limits of a budget ledger stay as they are: name another one with --ledger";
-    } else if (!options.common.budget.empty()) {
-      go_on += " --budget " + shell_word(budget_to_go_on(options.common.budget, error));
-    }
+    const auto limits = open_budget(options.common, file.budget);
+    const std::string budget = limits ? budget_to_go_on(*limits, error) : options.common.budget;
+    const bool as_in_file = options.common.budget.empty() && error.code != ErrorCode::over_budget;
+    if (ledger_spent) error.remedy = "the limits of a budget ledger stay as they are: name another one";
+    if (!budget.empty() && !as_in_file) go_on += " --budget " + shell_word(budget);
     return cli.fail_with(with_remedy(std::move(error), "go on with: " + go_on));
   }
   // The journal holds all that was asked: what cannot be written now can be written later, and nothing is asked again.

@@ -54,9 +54,10 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
   cli.terminal.out(fmt::format("{}{}  {} {:.1f} ms  {}", std::string(depth * 2, ' '), node.path.empty() ? "run" : node.path,
                                name(node.type.kind), ms, node.status));
   for (const LmCall& call : node.calls) {
-    if (!call.error.is_null() && !call.content) {
+    if (!call.content && !call.cached) {
       const Json& code = call.error.at("code");
-      cli.terminal.out(fmt::format("{}chat {}  {}  {}", std::string(depth * 2 + 2, ' '), call.model, call.sent ? "failed" : "not sent",
+      const std::string what = call.error.is_null() ? "not answered" : call.sent ? "failed" : "not sent";
+      cli.terminal.out(fmt::format("{}chat {}  {}  {}", std::string(depth * 2 + 2, ' '), call.model, what,
                                    code.is_string() ? printable(code.as_string()) : ""));
       continue;
     }
@@ -74,7 +75,7 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
 Amount lost_in(const RunRecord& record) {
   Amount sum;
   for (const RecordEntry& entry : record.entries) {
-    const bool is_event = entry.type == "event" && entry.data.at("name") == Json("lost");
+    const bool is_event = entry.type == "event" && entry.data.at("name") == Json("lm_lost");
     if (const auto lost = read_amount((is_event ? entry.data.at("data") : entry.data).at("lost"))) add_amount(sum, *lost);
   }
   return sum;

@@ -16,7 +16,7 @@ constexpr std::int64_t first_pause_ns = 500'000'000;
 constexpr std::int64_t longest_pause_ns = 30'000'000'000;
 
 // A gateway that lost its server does not know what that server did.
-bool leaves_open(int status) { return status == 502 || status == 504 || (status >= 520 && status <= 524); }
+bool leaves_open(int status) { return status / 100 == 1 || status == 502 || status == 504 || (status >= 520 && status <= 524); }
 
 bool may_ask_again(int status) { return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500; }
 

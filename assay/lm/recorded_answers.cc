@@ -151,6 +151,8 @@ class CallReader {
       calls[entry.node].push_back(std::move(call));
     } else if (entry.type == "lm_response" || (entry.type == "error" && entry.data.at("request_hash").is_string())) {
       return answer(entry, calls);
+    } else if (entry.type == "event" && entry.data.at("name") == Json("lm_lost")) {
+      return check_lost(entry);
     }
     return {};
   }
@@ -175,6 +177,16 @@ class CallReader {
                   "the record was altered and sealed again");
     }
     return call;
+  }
+
+  // A try that was lost is one of a request that waits at that node.
+  Result<void> check_lost(const RecordEntry& entry) const {
+    const Json& told = entry.data.at("data");
+    const auto lost = read_amount(told.at("lost"));
+    const Json& request_hash = told.at("request_hash");
+    const auto waiting = request_hash.is_string() ? waiting_.find({entry.node, request_hash.as_string()}) : waiting_.end();
+    if (lost && lost->calls == 1 && waiting != waiting_.end() && !waiting->second.empty()) return {};
+    return fail(ErrorCode::mismatch, "this lost try is of no request that waits here", "the record was altered and sealed again");
   }
 
   // What was not sent has no answer and lost nothing.

@@ -35,6 +35,7 @@ struct BuyerOptions {
   std::int64_t day_msats = 10'000'000;            ///< of all purchases of this folder in 24 hours
   std::int64_t provider_day_msats = 5'000'000;       ///< to one provider in 24 hours
   std::int64_t answer_seconds = 30;                  ///< a provider that was chosen says something within that time, or is passed over
+  std::int64_t fair_seconds = 60;                    ///< a paid provider that the caller gave less time than that has failed nothing
   std::int64_t margin_seconds = 10;                  ///< an invoice must live at least that much longer
   std::optional<double> min_reputation = {};         ///< a provider without a history does not meet a minimum
   JobLimits limits;

@@ -169,6 +169,7 @@ Result<void> Deal::pay(const Wait& wait) {
   ASSAY_CHECK(parts_.store.paid(purchase_.request_id, paid->preimage, now()));
   purchase_.preimage = paid->preimage;
   purchase_.state = PurchaseState::paid;
+  paid_ns_ = parts_.clock.steady_ns();
   tell_payment("settled");
   tell("paid");
   return {};
@@ -261,8 +262,9 @@ std::unexpected<Error> Deal::nobody_there() {
 std::unexpected<Error> Deal::ended(Error error) {
   if (over_) return std::unexpected(std::move(error));
   if (purchase_.state == PurchaseState::paid) {
-    // A stop is ours, a deadline passed is theirs: they had the money and the time.
-    if (error.code == ErrorCode::timed_out && !resumed_)
+    // A stop is ours, and so is a short deadline; a long one is theirs: they had the money and the time.
+    const std::int64_t had_ns = parts_.clock.steady_ns() - paid_ns_;
+    if (error.code == ErrorCode::timed_out && !resumed_ && had_ns >= parts_.options.fair_seconds * 1'000'000'000)
       (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
     error.message = "paid, and no result yet: " + error.message;
     error.remedy = fmt::format("a late result can be fetched: assay pylon resume {}", purchase_.request_id);

@@ -78,6 +78,7 @@ class Deal {
   bool named_;   // the buyer chose the provider itself
   bool resumed_;
   bool over_ = false, heard_ = false;
+  std::int64_t paid_ns_ = 0;  // on the steady clock
   DealNews news_;
 };
 

@@ -48,6 +48,7 @@ class Town : public testing::Test {
 
   std::unique_ptr<Buyer> buyer(std::shared_ptr<Wallet> money) {
     BuyerOptions options{relay_->url(), buyer_key_, std::move(money), folder("buyer")};
+    options.fair_seconds = 1;
     return Buyer::open(options, clock_, entropy_, wait()).value();
   }
 

@@ -176,7 +176,7 @@ Unknown unanswered(const std::vector<RecordEntry>& entries, const PriceBook* pri
     const Json& request_hash = entry.data.at("request_hash");
     if (entry.type == "blob")
       blob_bytes[entry.data.at("hash").as_string()] = static_cast<std::int64_t>(entry.data.at("text").as_string().size());
-    if (const Json& event = entry.data.at("data"); entry.type == "event" && entry.data.at("name") == Json("lost")) {
+    if (const Json& event = entry.data.at("data"); entry.type == "event" && entry.data.at("name") == Json("lm_lost")) {
       if (const auto lost = read_amount(event.at("lost")); lost && event.at("request_hash").is_string()) {
         add_amount(sum.all, *lost);
         lost_calls.emplace_back(event.at("request_hash").as_string(), *lost);

@@ -172,8 +172,8 @@ Result<void> record_error(const Call& call, const Error& error, const Amount& lo
 
 Result<void> record_lost(const Call& call, const Amount& lost) {
   if (!call.node.recorded()) return {};
-  return call.node.record("event",
-                          JsonObject{{"name", "lost"}, {"data", JsonObject{{"request_hash", call.request_hash}, {"lost", to_json(lost)}}}});
+  return call.node.record(
+      "event", JsonObject{{"name", "lm_lost"}, {"data", JsonObject{{"request_hash", call.request_hash}, {"lost", to_json(lost)}}}});
 }
 
 // A lane is anyone's code: what it throws is its error, the call still ends, and nobody knows what it used.

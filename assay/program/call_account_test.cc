@@ -133,6 +133,27 @@ TEST(CallAccount, MsatsCannotBeLimitedWhereNothingHasAPrice) {
   EXPECT_TRUE(others.run(std::make_shared<LossyLM>(0)).prediction);
 }
 
+TEST(CallAccount, ARunThatWasCutAnywhereReplaysAsFarAsItGoes) {
+  World world;
+  const TestFolder folder;
+  const Program program = program_of("p", "1", Refine(Predict("ask", yes_no())).with_retries(3), Rewards::built_in()).value();
+  world.settings.lm = std::make_shared<ScriptedLM>(
+      [](const LmRequest& request) { return ScriptedLM::answer(request.rollout == 0 ? "I cannot say" : "A: yes"); });
+  RunWorld where{.effects = {.clock = &world.clock, .entropy = &world.entropy}, .settings = world.settings};
+  where.record_path = folder.path("r.run.jsonl");
+  ASSERT_TRUE(run_program(program, JsonObject{{"q", "?"}}, where)->prediction);
+  const RunRecord whole = read_record_file(where.record_path).value();
+  ASSERT_TRUE(replay_run(program, whole)->identical);
+  for (std::size_t lines = 2; lines < whole.entries.size(); ++lines) {
+    RunRecord cut = whole;
+    cut.entries.resize(lines);
+    const auto report = replay_run(program, cut);
+    ASSERT_TRUE(report) << report.error().text();
+    EXPECT_TRUE(report->identical && !report->complete)
+        << "after line " << lines << ": " << report->divergence->node << " " << report->divergence->what << report->divergence->reason;
+  }
+}
+
 TEST(CallAccount, EachTryThatWasLostIsACallOfItsOwn) {
   World world({.calls = 3});
   const auto lossy = std::make_shared<LossyLM>(2);

@@ -42,7 +42,7 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
   out.book_known = id && entries.front().data.at("price_book") == Json(*id);
   const auto lanes = lanes_of(entries.front().data);
   std::map<std::pair<std::string, std::string>, std::string> lane_of;  // (node, request) → lane
-  std::map<std::string, std::int64_t> paid;                            // node → paid since its last answer
+  std::map<std::string, std::int64_t> paid;                            // node → its last payment, since its last answer
   std::set<std::pair<std::string, std::string>> seen;                  // (node, payment)
   const auto problem = [&out](const RecordEntry& entry, std::string message) {
     if (out.problems.size() < problems_max) out.problems.push_back({entry.seq + 1, std::move(message)});
@@ -57,7 +57,7 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
     if (entry.type == "lm_request") lane_of[{entry.node, text_at(entry.data, "request_hash")}] = text_at(entry.data, "lane_id");
     // A payment of unknown outcome is told again when a later pass goes on with it: it is one payment all the same.
     if (entry.type == "payment" && seen.insert({entry.node, text_at(entry.data, "payment_hash")}).second)
-      paid[entry.node] += entry.data.at("amount_msats").as_int();
+      paid[entry.node] = entry.data.at("amount_msats").as_int();  // one before it brought nothing: it counts, and no answer is its
     if (entry.type != "lm_response") continue;
     const auto usage = usage_of_line(entry.type, entry.data);
     if (!usage) continue;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "assay/trace/record_line.h"
+
 namespace assay {
 namespace {
 
@@ -63,6 +65,21 @@ TEST(RecordCosts, ABoughtCallCostsWhatWasPaid) {
   const CostCheck check = check_costs(bought.entries, PriceBook::built_in());
   ASSERT_EQ(check.problems.size(), 1U);
   EXPECT_EQ(check.problems[0].line, 7);
+}
+
+// A stop after a payment, and a resume that buys the same call again: both were paid, and the answer is the second one's.
+TEST(RecordCosts, AnAnswerIsHeldToItsOwnPayment) {
+  CostCase twice("pylon");
+  TotalsFold fold;
+  for (const char digit : {'a', 'b'}) {
+    twice.add("lm_request", "a", JsonObject{{"lane_id", twice.lane_id}, {"request_hash", hex64}});
+    twice.add("payment", "a", JsonObject{{"payment_hash", std::string(64, digit)}, {"amount_msats", digit == 'a' ? 500 : 700}});
+  }
+  twice.answer("a", 700);
+  const CostCheck check = check_costs(twice.entries, PriceBook::built_in());
+  EXPECT_TRUE(check.problems.empty()) << check.problems.front().message;
+  for (const RecordEntry& entry : twice.entries) fold.add(entry.type, entry.node, entry.data);
+  EXPECT_EQ(fold.totals().cost_msats, 1200);
 }
 
 TEST(RecordCosts, APaymentToldTwiceIsOne) {

@@ -349,7 +349,7 @@ void TotalsFold::add(std::string_view type, std::string_view node, const Json& d
     if (!amount.is_int() || amount.as_int() < 0) return;
     if (const Json& hash = data.at("payment_hash"); hash.is_string() && !told_.insert({std::string(node), hash.as_string()}).second) return;
     totals_.add(Totals{.cost_msats = amount.as_int()});
-    open_[std::string(node)] += amount.as_int();
+    open_[std::string(node)] = amount.as_int();  // an answer takes the place of the payment that is its own, not of one that brought none
     return;
   }
   if (const auto usage = counts_of_line(type, data)) add_answer(node, *usage);

@@ -112,7 +112,7 @@ def take(line: Object, past: Object, first: bool) -> list[str]:
                     cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
     sums["cached_calls"] += kind == "cache_hit"
     told, misplaced = f"{kind}{line['node']} {data.get('payment_hash')}", first != (kind == "run_start") or past.get("ended") and kind != "resume"
-    past["open"][line["node"]] += (paid := 0 if kind != "payment" or told in past else data["amount_msats"])
+    past["open"][line["node"]] = (paid := 0 if kind != "payment" or told in past else data["amount_msats"]) or past["open"][line["node"]]
     sums["cost_msats"] += paid - (past["open"].pop(line["node"]) if kind == "lm_response" and data["cost_msats"] else 0)
     past |= {"ended": ended, "strange": not ended and data.keys() >= {"root_hash", "totals"}, told: True,
              "signed": ended and data.get("signature"), "run_id": data.get("run_id") if first else past.get("run_id")}
