@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "assay/lm/scripted_lane.h"
+#include "assay/optimize/colours_test.h"
 #include "assay/optimize/compile.h"
 #include "assay/optimize/replay.h"
 #include "assay/optimize/stats.h"
@@ -35,19 +36,7 @@ Result<LmResponse> propose(const LmRequest& request) {
 CompilePlan plan() {
   const Signature s = Signature::parse("item -> label: Literal['a','b','c','d']", "Colours", "Give the label.").value();
   Program program = program_of("colours", "1", Predict("classify", s), Rewards::built_in()).value();
-  const auto rows = [&](int begin, int end) {
-    const std::pair<const char*, const char*> colours[] = {{"red", "a"}, {"green", "b"}, {"blue", "c"}};
-    std::vector<Row> out;
-    for (int i = begin; i < end; ++i) {
-      const auto& [colour, label] = colours[i % 3];
-      out.push_back(make_row(program.signature(), JsonObject{{"item", std::string(colour) + " thing " + std::to_string(i)}},
-                             JsonObject{{"label", label}})
-                        .value());
-    }
-    order_rows(out);
-    return out;
-  };
-  DataSets data{rows(0, 3), rows(3, 33), rows(33, 93)};
+  DataSets data{colours::rows(program, 0, 3), colours::rows(program, 3, 33), colours::rows(program, 33, 93)};
   return CompilePlan{program,        Metrics::built_in().find("accuracy").value(), "COPRO", {{"breadth", 3}, {"depth", 3}}, 7, 7, {},
                      std::move(data)};
 }

@@ -29,6 +29,19 @@ struct Replay : Bench {
     EXPECT_EQ(report->passes, passes);
     EXPECT_GT(report->calls, 0);
   }
+  // A resume that may not ask again for what is unknown: it names WHAT. Returns its world.
+  CompileWorld expect_asks_about(const std::string& what) {
+    CompileWorld stop = world(std::make_shared<ScriptedLM>(answer_by_demos));
+    stop.resume = true;
+    stop.unanswered = Unanswered::stop;
+    const auto refused = compile_program(plan(), stop);
+    EXPECT_FALSE(refused);
+    if (!refused) {
+      EXPECT_EQ(refused.error().code, ErrorCode::refused);
+      EXPECT_NE(refused.error().message.find(what), std::string::npos) << refused.error().message;
+    }
+    return stop;
+  }
   // A lane that answers CALLS times and then as THEN says.
   static std::shared_ptr<ScriptedLM> answering(int calls, std::function<Result<LmResponse>(const LmRequest&)> then) {
     const auto left = std::make_shared<std::atomic<int>>(calls);
@@ -252,17 +265,11 @@ TEST_F(Replay, ALostCallCountsAndIsAskedAboutOnResume) {
   ASSERT_FALSE(compile_program(plan(), first));
   EXPECT_EQ(budget.spent().calls, 71);
   expect_open();
-  CompileWorld stop = world(std::make_shared<ScriptedLM>(answer_by_demos));
-  stop.resume = true;
-  stop.unanswered = Unanswered::stop;
-  const auto refused = compile_program(plan(), stop);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::refused);
-  EXPECT_NE(refused.error().message.find("1 call(s)"), std::string::npos) << refused.error().message;
+  CompileWorld next = expect_asks_about("1 call(s)");
   Budget rest;
-  stop.unanswered = Unanswered::ask_again;
-  stop.effects.budget = &rest;
-  const auto resumed = compile_program(plan(), stop);
+  next.unanswered = Unanswered::ask_again;
+  next.effects.budget = &rest;
+  const auto resumed = compile_program(plan(), next);
   ASSERT_TRUE(resumed) << resumed.error().text();
   EXPECT_EQ(resumed->module.id(), whole->module.id());
   EXPECT_EQ(resumed->totals.calls, whole->totals.calls) << "totals are of what lanes said";
@@ -297,16 +304,11 @@ TEST_F(Replay, ACrashBetweenTriesLosesNoneOfThem) {
   ASSERT_FALSE(compile_program(plan(), world(lane)));
   ASSERT_TRUE(write_file(journal, then));
   expect_open();
-  CompileWorld stop = world(std::make_shared<ScriptedLM>(answer_by_demos));
-  stop.resume = true;
-  stop.unanswered = Unanswered::stop;
-  const auto refused = compile_program(plan(), stop);
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("4 call(s)"), std::string::npos) << refused.error().message;
+  CompileWorld next = expect_asks_about("4 call(s)");
   Budget budget({.calls = 73});
-  stop.unanswered = Unanswered::ask_again;
-  stop.effects.budget = &budget;
-  EXPECT_EQ(compile_program(plan(), stop).error().code, ErrorCode::over_budget);
+  next.unanswered = Unanswered::ask_again;
+  next.effects.budget = &budget;
+  EXPECT_EQ(compile_program(plan(), next).error().code, ErrorCode::over_budget);
 }
 
 }  // namespace

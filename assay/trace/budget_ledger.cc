@@ -57,7 +57,6 @@ Amount LedgerState::free() const {
 }
 
 Json LedgerState::to_json() const {
-  const auto amount = [](const Amount& a) { return JsonObject{{"calls", a.calls}, {"tokens", a.tokens}, {"msats", a.msats}}; };
   // Where there is no limit, what is left is no number.
   const auto limited = [&](const Amount& a) {
     return JsonObject{{"calls", limits.calls ? Json(a.calls) : Json()},
@@ -65,9 +64,9 @@ Json LedgerState::to_json() const {
                       {"msats", limits.msats ? Json(a.msats) : Json()}};
   };
   return JsonObject{{"limits", limits.to_json()},
-                    {"spent", amount(spent)},
-                    {"lost", amount(lost)},
-                    {"reserved", amount(reserved)},
+                    {"spent", assay::to_json(spent)},
+                    {"lost", assay::to_json(lost)},
+                    {"reserved", assay::to_json(reserved)},
                     {"free", limited(free())}};
 }
 
