@@ -60,6 +60,9 @@ struct LmResponse {
   std::string finish_reason;  ///< "stop", "length", …
   LmUsage usage;
   std::optional<std::vector<SaidToken>> logprobs = {};  ///< if the config asked for them: one entry for each completion token
+  /// What a lane wants to be told once the answer stands in the record (or has reached its caller, where there is none): a lane that pays
+  /// keeps it until then. May be empty; called at most once.
+  std::function<void()> kept = {};
 };
 
 /// Does an error of this code leave open what the call used?

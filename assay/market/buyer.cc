@@ -107,13 +107,44 @@ struct Buyer::Impl {
     return std::optional<Purchase>();
   }
 
+  // A purchase of the same job that brought its result to nobody: what fetched it is gone.
+  Result<std::optional<Bought>> kept(const Order& order) {
+    if (!order.provider || order.bid_msats == 0) return std::optional<Bought>();
+    ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
+    ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, *order.provider, now() - result_kept_seconds));
+    for (const PurchaseStore::Kept& one : all) {
+      auto bought = read_kept(one.result);
+      const std::scoped_lock lock(budget_mutex);
+      if (bought && in_hand.insert(one.request_id).second) return std::optional(std::move(*bought));
+    }
+    return std::optional<Bought>();
+  }
+
   Result<Bought> request(const Order& order, const Wait& wait) {
+    auto out = request_and_keep(order, wait);
+    if (!out) return out;
+    if (!order.keep_result) ASSAY_CHECK(taken(out->request_id));
+    return out;
+  }
+
+  Result<void> taken(const std::string& request_id) {
+    ASSAY_CHECK(store->taken(request_id));
+    hold(request_id, false);
+    return {};
+  }
+
+  // A result stays in hand until it is taken; anything else does not.
+  Result<Bought> request_and_keep(const Order& order, const Wait& wait) {
+    ASSAY_TRY(std::optional<Bought> had, kept(order));
+    if (had) {
+      if (order.progress) order.progress("an earlier purchase of this job has its result: nothing is paid twice");
+      return std::move(*had);
+    }
     ASSAY_TRY(const std::optional<Purchase> earlier, left_over(order));
     if (earlier) {
       if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
-      auto out = resume(earlier->request_id, wait, order.progress, order.on_paid);
-      const std::scoped_lock lock(budget_mutex);
-      in_hand.erase(earlier->request_id);
+      auto out = resume(earlier->request_id, wait, {order.progress, order.on_paid}, order.keep_result);
+      if (!out) hold(earlier->request_id, false);
       return out;
     }
     ASSAY_CHECK(check_order(order));
@@ -144,9 +175,10 @@ struct Buyer::Impl {
     purchase.at = now();
     ASSAY_CHECK(store->add(purchase));
     hold(purchase.request_id, true);
-    auto out =
-        trade(Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats}, {order.progress, order.on_paid}), &event, wait);
-    hold(purchase.request_id, false);
+    auto out = trade(
+        Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats, order.keep_result}, {order.progress, order.on_paid}),
+        &event, wait);
+    if (!out) hold(purchase.request_id, false);
     return out;
   }
 
@@ -186,8 +218,7 @@ struct Buyer::Impl {
     }
   }
 
-  Result<Bought> resume(const std::string& request_id, const Wait& wait, std::function<void(std::string_view)> progress = {},
-                        std::function<void(const Json&)> on_paid = {}) {
+  Result<Bought> resume(const std::string& request_id, const Wait& wait, DealNews news, bool keep_result) {
     ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
     if (!purchase) return fail(ErrorCode::usage, "no purchase of that request id here");
     if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
@@ -195,7 +226,7 @@ struct Buyer::Impl {
     }
     ASSAY_TRY(const Json job_json, read_json(purchase->job));
     ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
-    Deal deal(parts(), std::move(job), *purchase, {purchase->amount_msats, std::nullopt}, {std::move(progress), std::move(on_paid)});
+    Deal deal(parts(), std::move(job), *purchase, {purchase->amount_msats, std::nullopt, keep_result}, std::move(news));
     ASSAY_CHECK(deal.pick_up(wait));
     auto out = trade(std::move(deal), nullptr, wait);
     if (out) out->resumed = purchase->state == PurchaseState::paid;
@@ -215,7 +246,8 @@ Result<std::unique_ptr<Buyer>> Buyer::open(const BuyerOptions& options, Clock& c
 
 Result<Bought> Buyer::request(const Order& order, const Wait& wait) { return impl_->request(order, wait); }
 Result<std::vector<Purchase>> Buyer::unfinished() { return impl_->store->unfinished(); }
-Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) { return impl_->resume(request_id, wait); }
+Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) { return impl_->resume(request_id, wait, {}, true); }
+Result<void> Buyer::taken(const std::string& request_id) { return impl_->taken(request_id); }
 Result<void> Buyer::check_reputation(const std::string& provider) { return impl_->check_reputation(provider); }
 PurchaseStore& Buyer::store() { return *impl_->store; }
 const std::string& Buyer::pubkey() const { return impl_->options.key.public_hex(); }

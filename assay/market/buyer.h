@@ -48,6 +48,8 @@ struct Order {
   std::optional<std::int64_t> announced_msats = {};  ///< what the provider was chosen for: one that asks more has failed a check
   bool encrypt = true;                   ///< to the provider; needs one
   std::string sandbox_profile = {};
+  /// What was paid for is kept on disk until `Buyer::taken`, so that a crash in between does not lose it: the same order gets it then.
+  bool keep_result = false;
   std::function<void(std::string_view)> progress = {};  ///< "quoted 150 msats", "paid", "processing", …
   /// Data of a run record's `payment` line, as soon as the payment is made ("state": "settled") or may have been made ("unknown").
   std::function<void(const Json&)> on_paid = {};
@@ -59,7 +61,7 @@ struct Bought {
   Json provider_receipt;        ///< a sandbox job's, signed by the provider; else null
   std::int64_t paid_msats = 0;
   Json receipt;                 ///< assay.receipt/1 of kind payment, signed by the buyer; null if free
-  bool resumed = false;         ///< paid by an earlier request for the same job, which had got no result
+  bool resumed = false;         ///< paid by an earlier request for the same job, whose result nobody is known to have used
 };
 
 class Buyer {
@@ -72,11 +74,14 @@ class Buyer {
   /// Errors: `over_budget` (the bid does not fit the budget: nothing is sent), `refused` (the provider says no, or may not be
   /// paid), `mismatch` (a check failed: the provider is noted and not paid again), `unavailable`, `timed_out`, `cancelled`.
   /// After payment the error's message begins with "paid": then `resume` may still fetch the result. Asking for the same job of the same
-  /// provider again within an hour does that by itself, instead of paying twice.
+  /// provider again within an hour does that by itself, instead of paying twice; a result that is kept is given for a week.
   Result<Bought> request(const Order& order, const Wait& wait);
   Result<std::vector<Purchase>> unfinished();
-  /// Asks the wallet about the payment again if need be, and waits for the result of that request.
+  /// Asks the wallet about the payment again if need be, and waits for the result of that request. It is kept for the next order for the
+  /// same job of the same provider, which then pays nothing.
   Result<Bought> resume(const std::string& request_id, const Wait& wait);
+  /// What a request with `keep_result` brought is safe with the caller now.
+  Result<void> taken(const std::string& request_id);
 
   Result<std::vector<ProviderInfo>> providers(const ProviderQuery& query, const Wait& wait);
   /// The cheapest that sells this and may be paid; who did not answer in the last ten minutes comes after all others. `price` gives what

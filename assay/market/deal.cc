@@ -16,6 +16,25 @@ Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, DealTerms terms,
       resumed_(purchase_.state != PurchaseState::requested),
       news_(std::move(news)) {}
 
+Json to_json(const Bought& bought) {
+  return JsonObject{{"request_id", bought.request_id},
+                    {"result_id", bought.result_id},
+                    {"provider", bought.provider},
+                    {"payload", bought.payload},
+                    {"provider_receipt", bought.provider_receipt},
+                    {"paid_msats", bought.paid_msats},
+                    {"receipt", bought.receipt}};
+}
+
+Result<Bought> read_kept(const Json& value) {
+  const Json &request = value.at("request_id"), &result = value.at("result_id"), &provider = value.at("provider"),
+             &paid = value.at("paid_msats");
+  if (!request.is_string() || !result.is_string() || !provider.is_string() || !paid.is_int())
+    return fail(ErrorCode::malformed, "not a result that was kept");
+  return Bought{request.as_string(),          result.as_string(), provider.as_string(), value.at("payload"),
+                value.at("provider_receipt"), paid.as_int(),      value.at("receipt"),  true};
+}
+
 void Deal::tell(const std::string& what) const {
   if (news_.progress) news_.progress(what);
 }
@@ -191,7 +210,8 @@ Result<std::optional<Bought>> Deal::take_result(const Event& event) {
                              purchase_.payment_hash, purchase_.preimage, event.pubkey,  purchase_.amount_msats};
     ASSAY_TRY(bought->receipt, make_payment_receipt(facts, parts_.options.key, parts_.entropy, parts_.clock));
   }
-  ASSAY_CHECK(parts_.store.done(purchase_.request_id, bought->receipt, now()));
+  const bool keep = terms_.keep_result && bought->paid_msats > 0;
+  ASSAY_CHECK(parts_.store.done(purchase_.request_id, bought->receipt, keep ? to_json(*bought) : Json(), now()));
   if (resumed_) ASSAY_CHECK(parts_.store.take_back_failure(event.pubkey));
   ASSAY_CHECK(parts_.store.note_completed(event.pubkey, now()));
   return std::optional(std::move(*bought));

@@ -29,7 +29,12 @@ struct DealParts {
 struct DealTerms {
   std::int64_t bid_msats = 0;
   std::optional<std::int64_t> announced_msats;
+  bool keep_result = false;
 };
+
+/// A result as the purchase store keeps it.
+Json to_json(const Bought& bought);
+Result<Bought> read_kept(const Json& value);
 
 /// What its caller hears of on the way; both may be empty.
 struct DealNews {

@@ -205,6 +205,38 @@ TEST_F(MarketTest, ABudgetIsCheckedBeforeAnythingIsSent) {
   EXPECT_EQ(relay_->counts().stored, 0U);
 }
 
+// A buyer that dies between the result and its record finds the result again, once, and pays once.
+TEST_F(MarketTest, AnAnswerThatWasNotRecordedIsNotBoughtAgain) {
+  int asked = 0;
+  auto scripted = std::make_shared<ScriptedLM>([&asked](const LmRequest&) { return ScriptedLM::answer(std::to_string(++asked), 21, 4); });
+  const RunningPylon running = start(pylon_options(scripted));
+  const auto money = wallet(buyer_key_, "buyer");
+  std::int64_t payments = 0;
+  const LM::Events events{[&](const Json&) { ++payments; }, [](bool) { return Result<void>(); }};
+  const auto first = bought_lane(money)->complete_with(hello(), wait(), events);  // its `kept` is never called
+  ASSERT_TRUE(first) << first.error().text();
+  EXPECT_GT(first->usage.cost_msats.value(), 0);
+  const std::int64_t left = held(buyer_key_);
+
+  const auto lane = bought_lane(money);
+  const auto again = lane->complete_with(hello(), wait(), events);
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_EQ(again->content, "1");
+  EXPECT_EQ(again->usage.prompt_tokens, 21);
+  EXPECT_EQ(again->usage.cost_msats, 0);  // the payment stands in the record of who made it
+  EXPECT_EQ(held(buyer_key_), left);
+  EXPECT_EQ(payments, 1);
+  const auto meanwhile = lane->complete_with(hello(), wait(), events);  // one that is in hand is nobody else's
+  EXPECT_EQ(meanwhile->content, "2");
+  again->kept();
+  meanwhile->kept();
+  const auto anew = bought_lane(money)->complete_with(hello(), wait(), events);
+  EXPECT_EQ(anew->content, "3");
+  anew->kept();
+  // Who takes no notice of payments keeps no record: each call is one of its own.
+  EXPECT_EQ(bought_lane(money)->complete(hello(), wait())->content, "4");
+}
+
 // The seller is stopped after it was paid. A new process on the same folder runs the job once; the buyer fetches the result
 // without paying again.
 TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
@@ -243,6 +275,19 @@ TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
   EXPECT_EQ(held(buyer_key_), after_payment);
   EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));
   EXPECT_TRUE(shop->unfinished().value().empty());
+
+  // What `resume` fetched is for who asks for that job next; whoever asks after that buys anew.
+  const auto given = buyer(money)->request(hello_order(), wait());
+  ASSERT_TRUE(given) << given.error().text();
+  EXPECT_TRUE(given->resumed);
+  EXPECT_EQ(given->request_id, request_id);
+  EXPECT_EQ(read_text_answer(given->payload).value().content, "late");
+  EXPECT_TRUE(verify_payment_receipt(given->receipt));
+  EXPECT_EQ(held(buyer_key_), after_payment);
+  const auto anew = buyer(money)->request(hello_order(), wait());
+  ASSERT_TRUE(anew) << anew.error().text();
+  EXPECT_FALSE(anew->resumed);
+  EXPECT_LT(held(buyer_key_), after_payment);
 }
 
 // A wallet whose first answer is lost on the way: the money has moved, and its owner does not know.

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NU
   state TEXT NOT NULL CHECK(state IN ('requested', 'paying', 'paid', 'done', 'failed')), provider TEXT NOT NULL DEFAULT '',
   invoice TEXT NOT NULL DEFAULT '', payment_hash TEXT UNIQUE, preimage TEXT NOT NULL DEFAULT '',
   msats INTEGER NOT NULL DEFAULT 0 CHECK(msats >= 0), receipt TEXT, at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS kept_result(request_id TEXT PRIMARY KEY, result TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS silence(provider TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
@@ -81,19 +82,47 @@ Result<void> PurchaseStore::paid(const std::string& request_id, const std::strin
   return set.bind(1, preimage).bind(2, now).bind(3, request_id).run();
 }
 
-Result<void> PurchaseStore::done(const std::string& request_id, const Json& receipt, std::int64_t now) {
+Result<void> PurchaseStore::done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now) {
   std::string text;
   if (!receipt.is_null()) {
     ASSAY_TRY(text, canonical(receipt));
   }
+  // One that is too deep to be kept is bought again after a crash: no reason to lose it now.
+  const std::string result_text = result.is_null() ? "" : canonical(result).value_or("");
   const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction both, Transaction::begin(database_));
   ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'done', receipt = ?, at = ? WHERE request_id = ?"));
   if (text.empty()) {
     set.bind_null(1);
   } else {
     set.bind(1, text);
   }
-  return set.bind(2, now).bind(3, request_id).run();
+  ASSAY_CHECK(set.bind(2, now).bind(3, request_id).run());
+  if (!result_text.empty()) {
+    ASSAY_TRY(Statement keep, database_.prepare("INSERT OR REPLACE INTO kept_result(request_id, result) VALUES(?, ?)"));
+    ASSAY_CHECK(keep.bind(1, request_id).bind(2, result_text).run());
+  }
+  return both.commit();
+}
+
+Result<std::vector<PurchaseStore::Kept>> PurchaseStore::kept(const std::string& job, const std::string& provider, std::int64_t since) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT request_id, result FROM purchase JOIN kept_result USING(request_id) "
+                                             "WHERE state = 'done' AND job = ? AND provider = ? AND at >= ? ORDER BY at, request_id"));
+  row.bind(1, job).bind(2, provider).bind(3, since);
+  std::vector<Kept> out;
+  while (true) {  // ends: with the rows
+    ASSAY_TRY(const bool more, row.step());
+    if (!more) return out;
+    ASSAY_TRY(Json result, read_json(row.text(1)));
+    out.push_back({row.text(0), std::move(result)});
+  }
+}
+
+Result<void> PurchaseStore::taken(const std::string& request_id) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("DELETE FROM kept_result WHERE request_id = ?"));
+  return set.bind(1, request_id).run();
 }
 
 Result<void> PurchaseStore::failed(const std::string& request_id, std::int64_t now) {

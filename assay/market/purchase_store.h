@@ -19,6 +19,8 @@ namespace assay {
 
 /// How long an order for the same job goes on with a purchase that has no result yet.
 inline constexpr std::int64_t purchase_pick_up_seconds = 3600;
+/// How long a result that was paid for and that nobody is known to have used is given to an order for the same job.
+inline constexpr std::int64_t result_kept_seconds = 7 * 86'400;
 
 enum class PurchaseState { requested, paying, paid, done, failed };
 std::string_view name(PurchaseState state);
@@ -53,8 +55,16 @@ class PurchaseStore {
   Result<bool> accept(const std::string& request_id, const std::string& provider, const std::string& invoice,
                       const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now);
   Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
-  /// With the receipt; `receipt` null for what cost nothing.
-  Result<void> done(const std::string& request_id, const Json& receipt, std::int64_t now);
+  /// With the receipt, null for what cost nothing. `result`, unless null, is kept until it is `taken`.
+  Result<void> done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now);
+  /// A purchase of that job from that provider whose result is kept.
+  struct Kept {
+    std::string request_id;
+    Json result;
+  };
+  Result<std::vector<Kept>> kept(const std::string& job, const std::string& provider, std::int64_t since);
+  /// Its result has reached who asked for it: it is not given to anyone again.
+  Result<void> taken(const std::string& request_id);
   Result<void> failed(const std::string& request_id, std::int64_t now);
   Result<std::optional<Purchase>> find(const std::string& request_id);
   /// Paid or being paid, without a result: a crash or a deadline came between.

@@ -54,6 +54,7 @@ Result<std::optional<std::int64_t>> PylonLane::cost_msats_max(const LmRequest& r
 Result<LmResponse> PylonLane::complete_with(const LmRequest& request, const Wait& wait, const Events& events) {
   Order order;
   order.on_paid = events.paid;
+  order.keep_result = static_cast<bool>(events.paid);  // who keeps a record of payments says when the answer is in it
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;
   ASSAY_TRY(const std::optional<std::int64_t> bid, cost_msats_max(request));
@@ -62,6 +63,17 @@ Result<LmResponse> PylonLane::complete_with(const LmRequest& request, const Wait
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);
+  auto out = believed(request, bought);
+  if (!out) {
+    ASSAY_CHECK(buyer_->taken(bought.request_id));
+    return out;
+  }
+  if (order.keep_result)
+    out->kept = [buyer = buyer_, id = bought.request_id] { static_cast<void>(buyer->taken(id)); };  // else it is only given once more
+  return out;
+}
+
+Result<LmResponse> PylonLane::believed(const LmRequest& request, const Bought& bought) const {
   ASSAY_TRY(TextAnswer answer, read_text_answer(bought.payload));
   LmResponse out{std::move(answer.content), std::move(answer.finish_reason), std::move(answer.usage)};
   ASSAY_TRY(const std::int64_t most, prompt_tokens_max(request));

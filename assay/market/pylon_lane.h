@@ -53,10 +53,11 @@ class PylonLane final : public LM {
  private:
   PylonLane(const PylonLaneOptions& options, Clock& clock, std::unique_ptr<Buyer> buyer, ProviderInfo provider, SoldModel model);
   Result<std::int64_t> announced_msats(const LmRequest& request) const;
+  Result<LmResponse> believed(const LmRequest& request, const Bought& bought) const;
 
   PylonLaneOptions options_;
   Clock& clock_;
-  std::unique_ptr<Buyer> buyer_;
+  std::shared_ptr<Buyer> buyer_;  // shared with answers that are not kept yet
   ProviderInfo provider_;
   SoldModel model_;
   std::optional<double> reputation_;  // when the lane was opened

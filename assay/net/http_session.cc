@@ -135,8 +135,11 @@ class Connection {
 }  // namespace
 
 struct HttpSession::Impl {
+  Impl(HttpLimits l, Clock& c, bool k) : limits(std::move(l)), clock(c), keeps(k) {}
+
   HttpLimits limits;
   Clock& clock;
+  const bool keeps;  // connections, for the next request
   mutable std::mutex mutex;
   std::map<std::string, std::vector<std::unique_ptr<Connection>>> kept;  // by scheme and authority
 
@@ -159,7 +162,7 @@ struct HttpSession::Impl {
   Result<HttpResponse> run(const HttpRequest& request, const Part* part, const Wait& wait, bool& sent) {
     ASSAY_TRY(const Url url, parse_url(request.url));
     if (url.websocket()) return fail(ErrorCode::usage, "an HTTP request was given a WebSocket URL", "use http:// or https://");
-    ASSAY_TRY(Outgoing out, net::outgoing(request, url, true));
+    ASSAY_TRY(Outgoing out, net::outgoing(request, url, keeps));
     const std::string place = url.scheme + "://" + url.authority();
     auto connection = take(place);
     if (connection == nullptr) {
@@ -169,7 +172,7 @@ struct HttpSession::Impl {
     bool reusable = false;
     sent = true;
     auto response = connection->exchange(url, out, part, wait, clock, reusable);
-    if (reusable) keep(place, std::move(connection));
+    if (keeps && reusable) keep(place, std::move(connection));
     return response;
   }
 
@@ -182,7 +185,7 @@ struct HttpSession::Impl {
   }
 };
 
-HttpSession::HttpSession(HttpLimits limits, Clock& clock) : impl_(new Impl{std::move(limits), clock, {}, {}}) {}
+HttpSession::HttpSession(HttpLimits limits, Clock& clock, bool keeps) : impl_(std::make_unique<Impl>(std::move(limits), clock, keeps)) {}
 HttpSession::~HttpSession() = default;
 
 Result<HttpResponse> HttpSession::send(const HttpRequest& request, const Wait& wait) {
@@ -192,6 +195,11 @@ Result<HttpResponse> HttpSession::send(const HttpRequest& request, const Wait& w
 
 Result<HttpResponse> HttpSession::stream(const HttpRequest& request, const Part& part, const Wait& wait, bool& sent) {
   return impl_->guarded(request, &part, wait, sent);
+}
+
+Result<HttpResponse> http_send(const HttpRequest& request, const HttpLimits& limits, const Wait& wait, Clock& clock) {
+  HttpSession session(limits, clock, false);
+  return session.send(request, wait);
 }
 
 std::size_t HttpSession::idle() const {

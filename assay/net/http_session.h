@@ -23,7 +23,8 @@ class HttpSession {
   /// Gets the body of a 2xx answer in pieces, in order, on the caller's thread. False ends the transfer without an error.
   using Part = std::function<bool(std::string_view)>;
 
-  HttpSession(HttpLimits limits, Clock& clock);
+  /// `keeps` false: one connection a request.
+  HttpSession(HttpLimits limits, Clock& clock, bool keeps = true);
   ~HttpSession();
   HttpSession(const HttpSession&) = delete;
   HttpSession& operator=(const HttpSession&) = delete;

@@ -97,8 +97,12 @@ TEST_F(HttpSessionTest, EndsAtItsDeadlineAndOnAStop) {
   EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
 }
 
-TEST_F(HttpSessionTest, PassesOverAnswersThatAreNotYetTheAnswer) {
-  const auto ask_one_that_says = [](const std::string& bytes) {
+class Interim : public HttpSessionTest, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(KeptOrNot, Interim, testing::Bool());
+
+TEST_P(Interim, AnswersAreNotYetTheAnswer) {
+  const bool keeps = GetParam();
+  const auto ask_one_that_says = [keeps](const std::string& bytes) {
     boost::asio::io_context context;
     boost::asio::ip::tcp::acceptor acceptor(context, {boost::asio::ip::address_v4::loopback(), 0});
     std::jthread server([&] {
@@ -109,8 +113,8 @@ TEST_F(HttpSessionTest, PassesOverAnswersThatAreNotYetTheAnswer) {
       char waste[1024];
       while (!error) peer.read_some(boost::asio::buffer(waste), error);
     });
-    HttpSession session({}, system_clock());
-    return session.send({"GET", "http://127.0.0.1:" + std::to_string(acceptor.local_endpoint().port()) + "/", {}, ""}, in(5s));
+    const HttpRequest request{"GET", "http://127.0.0.1:" + std::to_string(acceptor.local_endpoint().port()) + "/", {}, ""};
+    return keeps ? HttpSession({}, system_clock()).send(request, in(5s)) : http_send(request, {}, in(5s), system_clock());
   };
   const std::string interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
   const auto answer = ask_one_that_says("HTTP/1.1 100 Continue\r\n\r\n" + interim + good);

@@ -203,6 +203,17 @@ Error lane_error(const Effects& effects, Error error, bool money_moved) {
   return std::move(in_time).error();
 }
 
+// A lane that throws here will give the answer once more.
+void tell_kept(LmResponse& answer) {
+  const std::function<void()> kept = std::exchange(answer.kept, {});
+  if (!kept) return;
+  try {
+    kept();
+  } catch (...) {
+    return;
+  }
+}
+
 // Asks the lane: the request stands in the record before it is sent, a payment when it is made, the response after. `told` is set once the
 // record has lines of this call.
 Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
@@ -235,6 +246,7 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   const auto honest = account.settle(usage);
   ASSAY_CHECK(recorded);
   ASSAY_CHECK(record_response(call, *answer, account.take_lost()));
+  tell_kept(*answer);
   if (honest) return answer;
   ASSAY_CHECK(record_error(call, honest.error()));
   return std::unexpected(honest.error());

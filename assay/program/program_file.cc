@@ -322,7 +322,10 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
       root.only({"format", "program", "signature", "step", "data", "metric", "optimizer", "budget", "lane", "proposer", "requires"}));
   std::string format;
   ASSAY_CHECK(root.text("format", format));
-  if (format != "assay.program/1") return root.error("format", fmt::format("expected format = \"assay.program/1\", found \"{}\"", format));
+  if (format != "assay.program/1") {
+    return root.error("format", fmt::format("expected format = \"assay.program/1\", found \"{}\"", format),
+                      "the first line of a program file is: format = \"assay.program/1\"");
+  }
   ASSAY_TRY(Program program, read_program(root, rewards));
   ProgramFile out{.path = name, .folder = folder, .program = std::move(program)};
   ASSAY_TRY(out.data, read_data(root));
