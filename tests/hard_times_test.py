@@ -103,7 +103,7 @@ class HardTimes(Home):
 
     def test_a_full_disk_ends_a_compile_and_a_resume_goes_on(self):
         whole, asked = self.whole()
-        for most in (700, 20_000, 60_000):
+        for most in (700, *range(4_000, 20_000, 2_500), 20_000, 40_000, 60_000):
             self.journal.unlink(missing_ok=True)
             del self.server.asked[:]
             text = self.limited(most, *self.compile())

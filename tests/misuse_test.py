@@ -225,5 +225,27 @@ class Misuse(Home):
         self.assertTrue(error["remedy"], error)
 
 
+    def test_a_fallback_that_is_not_there_is_said_before_anything_is_asked(self):
+        program = PROGRAM.replace('signature = "T"\n', 'signature = "T"\nrefine = { attempts = 1, threshold = 1.0, fallback = ["lm:elsewhere"] }\n')
+        self.write("fallback.toml", program)
+        server, before = ChatServer(lambda text: "Answer: yes"), self.records()
+        self.addCleanup(server.close)
+        error = self.error_of("run", "fallback.toml", "q=x", "kind=a", *server.lane, want=6)
+        self.assertIn("lm:elsewhere", error["message"])
+        self.assertEqual((server.asked, self.records()), ([], before))
+        self.write("fallback.toml", program.replace("lm:elsewhere", "lm:openai"))
+        self.json("run", "fallback.toml", "q=x", "kind=a", *server.lane)
+
+    def test_demands_that_no_file_can_meet_are_wrong_usage(self):
+        golden = assay_home.options.source / "tests/golden/pipeline.module.json"
+        self.assay("verify", golden, "--signer", "zz", want=2)
+        self.write("head.json", "{}")
+        self.assay("verify", golden, "--head", "head.json", want=2)
+        self.write("rows.csv", "q,kind\n")
+        self.error_of("compile", "rows.csv", want=2)
+        self.write("typo.toml", PROGRAM.replace("version", "versoin"))
+        self.assertIn("version", self.json("verify", "typo.toml", want=3)["problems"][0].split("versoin", 1)[1])
+
+
 if __name__ == "__main__":
     assay_home.main()

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -34,10 +36,21 @@ Result<void> write_all(int fd, std::string_view bytes, const std::string& path) 
   return {};
 }
 
+// Services often have no HOME: then the account's. Never a folder that others can fill with keys and trust of theirs.
+std::string home_folder() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') return home;
+  std::array<char, 16384> space{};
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwuid_r(::geteuid(), &entry, space.data(), space.size(), &found) == 0 && found != nullptr && found->pw_dir != nullptr &&
+      found->pw_dir[0] == '/')
+    return found->pw_dir;
+  return "/nonexistent";  // as Debian calls the home of accounts without one
+}
+
 std::string xdg(const char* variable, const char* fallback) {
   if (const char* set = std::getenv(variable); set != nullptr && set[0] == '/') return std::string(set) + "/assay";
-  const char* home = std::getenv("HOME");
-  return std::string(home != nullptr && home[0] == '/' ? home : "/tmp") + fallback + "/assay";
+  return home_folder() + fallback + "/assay";
 }
 
 }  // namespace
@@ -200,6 +213,28 @@ Result<Fd> lock_folder_of(const std::string& path) {
   if (!held.open()) return io_error("the folder cannot be opened", folder);
   ASSAY_CHECK(lock_file(held, true, folder));
   return held;
+}
+
+Result<void> check_owner(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) return io_error("the file cannot be looked at", path);
+  if (info.st_uid != ::geteuid() && info.st_uid != 0)
+    return fail(ErrorCode::refused, fmt::format("the file belongs to another user ({})", info.st_uid),
+                "take it over with chown, or remove it", path);
+  if ((info.st_mode & S_IWOTH) != 0) return fail(ErrorCode::refused, "anyone may write this file", "chmod o-w " + path, path);
+  return {};
+}
+
+Result<Fd> occupy_folder(const std::string& folder) {
+  ASSAY_CHECK(make_folders(folder, 0700));
+  const std::string path = folder + "/in_use";
+  Fd held(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!held.open()) return io_error("the folder cannot be locked", path);
+  if (::flock(held.get(), LOCK_EX | LOCK_NB) == 0) return held;
+  if (errno != EWOULDBLOCK) return io_error("the folder cannot be locked", path);
+  const auto holder = lock_holder(held);
+  return fail(ErrorCode::unavailable, fmt::format("another process{} serves from this folder", holder ? fmt::format(" ({})", *holder) : ""),
+              "end it, or give this one a folder of its own: --data FOLDER", folder);
 }
 
 bool same_place(const std::string& a, const std::string& b) {

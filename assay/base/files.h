@@ -56,6 +56,11 @@ Result<void> lock_file(const Fd& file, bool alone, const std::string& path);
 /// The folder of `path`, locked for oneself until the handle goes: for a file that is read, changed and written back. The folder is made if
 /// it is missing. Errors as `lock_file`.
 Result<Fd> lock_folder_of(const std::string& path);
+/// Is it one's own file, or root's, that not everyone may write? For files that are believed. Errors: `refused`, `io`.
+Result<void> check_owner(const std::string& path);
+/// The folder for one server alone until the handle goes (a lock on its file `in_use`): a second one is refused at once. Made if it is
+/// missing. Errors: `unavailable` (with the holder's process id), `io`.
+Result<Fd> occupy_folder(const std::string& folder);
 /// Two names of one file, whether it is there already or not.
 bool same_place(const std::string& a, const std::string& b);
 /// Can files be made in this folder (made itself if it is missing)? Asked before work that ends with a file there. Errors: `io`.

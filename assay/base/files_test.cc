@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "assay/base/test_files.h"
 
@@ -75,6 +77,45 @@ TEST(Files, AFolderIsTriedByMakingAFileInIt) {
   EXPECT_TRUE(check_writable_folder(folder.path("a/b")));
   EXPECT_TRUE(std::filesystem::is_empty(folder.path("a/b")));
   EXPECT_EQ(check_writable_folder("/proc/self").error().code, ErrorCode::io);
+}
+
+TEST(Files, AreBelievedFromTheirOwnerOnly) {
+  const TestFolder folder;
+  const std::string path = folder.path("trust");
+  ASSERT_TRUE(write_file(path, "x", 0600));
+  EXPECT_TRUE(check_owner(path));
+  ASSERT_EQ(::chmod(path.c_str(), 0602), 0);
+  EXPECT_EQ(check_owner(path).error().code, ErrorCode::refused);
+  ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
+  if (::chown(path.c_str(), 65534, 65534) == 0) {  // root alone can try
+    EXPECT_EQ(check_owner(path).error().code, ErrorCode::refused);
+  }
+  EXPECT_FALSE(check_owner(folder.path("none")));
+}
+
+TEST(Files, AFolderServesOne) {
+  const TestFolder folder;
+  auto held = occupy_folder(folder.path("data"));
+  ASSERT_TRUE(held) << held.error().text();
+  EXPECT_EQ(occupy_folder(folder.path("data")).error().code, ErrorCode::unavailable);
+  held->close();
+  EXPECT_TRUE(occupy_folder(folder.path("data")));
+}
+
+// Without HOME it is the account's; others could put keys and trust into a folder that all may write.
+TEST(Files, ConfigurationIsNeverFoundInAFolderOfAll) {
+  std::map<std::string, std::string> before;
+  for (const char* name : {"HOME", "XDG_CONFIG_HOME"}) {
+    if (const char* value = std::getenv(name)) before[name] = value;
+    ::unsetenv(name);
+  }
+  EXPECT_FALSE(config_folder().starts_with("/tmp")) << config_folder();
+  EXPECT_TRUE(config_folder().ends_with("/.config/assay"));
+  ::setenv("HOME", "here", 1);
+  EXPECT_FALSE(config_folder().starts_with("/tmp")) << config_folder();
+  EXPECT_TRUE(config_folder().starts_with("/"));
+  ::unsetenv("HOME");
+  for (const auto& [name, value] : before) ::setenv(name.c_str(), value.c_str(), 1);
 }
 
 }  // namespace

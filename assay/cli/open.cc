@@ -119,6 +119,8 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
     return open_module(verify_module(module, trust), path, allow_signer, allow_unsigned, cli);
   }
   ASSAY_TRY(const std::string text, read_file(path));
+  if (!path.ends_with(".json") && text.find_first_not_of(" \t\r\n") != text.find('{'))
+    return fail(ErrorCode::usage, "this is neither a module (JSON) nor a program file (*.toml)", "assay init writes a program file", path);
   return open_module(verify_module(text, trust), path, allow_signer, allow_unsigned, cli);
 }
 
@@ -211,6 +213,7 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     if (!fallback) return std::unexpected(std::move(fallback.error()).in("--fallback-lane"));
     world->settings.lanes["lm:any"] = std::move(*fallback);
   }
+  ASSAY_CHECK(opened.program.check_fallbacks(world->settings));
   return world;
 }
 

@@ -88,7 +88,7 @@ Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest&
 }
 
 Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile,
-                const std::function<void(const Json&)>& on_paid, Cli& cli) {
+                const std::function<bool(const Json&)>& on_paid, Cli& cli) {
   if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
   if (options.common.issuer.empty())
     return fail(ErrorCode::usage, "buying needs a ledger to pay from", "--issuer http://…", "--lane pylon");
@@ -107,7 +107,7 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   Ran ran;
   provider.on_bought = [&ran](const Bought& bought) {
     ran.receipt = bought.provider_receipt;
-    ran.paid_msats = bought.paid_msats;
+    ran.paid_msats = bought.resumed ? 0 : bought.paid_msats;
     ran.provider = bought.provider;
   };
   provider.on_paid = on_paid;
@@ -137,8 +137,11 @@ class JobRecord {
   }
 
   // Money stands in the record when it moves, whatever comes of it.
-  void paid(const Json& payment) {
-    if (auto written = add("payment", payment); !written) problem_ = std::move(written);
+  bool paid(const Json& payment) {
+    auto written = add("payment", payment);
+    const bool stands = written.has_value();
+    if (!stands) problem_ = std::move(written);
+    return stands;
   }
 
   Result<void> end(const SandboxRunRequest& request, const Result<Ran>& ran) {
@@ -193,9 +196,7 @@ void run(const SandboxCommandLine& options, Cli& cli) {
     if (!begun) return cli.fail_with(begun.error());
     record = std::move(*begun);
   }
-  const auto on_paid = [&record](const Json& payment) {
-    if (record) record->paid(payment);
-  };
+  const auto on_paid = [&record](const Json& payment) { return record && record->paid(payment); };
   const auto ran = bought ? buy(options, *request, *profile, on_paid, cli) : run_here(options, *request, *profile, cli);
   if (record) {
     if (const auto ended = record->end(*request, ran); !ended) return cli.fail_with(ended.error());

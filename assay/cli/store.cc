@@ -28,6 +28,8 @@ struct AttestOptions {
 
 void list(Cli& cli) {
   const Store store(default_store_folder());
+  const auto trust = open_trust();
+  if (!trust) return cli.fail_with(trust.error());
   const auto ids = store.list();
   if (!ids) return cli.fail_with(ids.error());
   const auto refs = store.refs();
@@ -39,21 +41,23 @@ void list(Cli& cli) {
   if (ids->empty()) cli.terminal.note("the store is empty: assay compile, or assay store put FILE");
   for (const CompiledId& id : *ids) {
     const auto manifests = store.manifests(id);
-    const bool known = manifests && !manifests->empty();
+    const std::int64_t count = manifests ? static_cast<std::int64_t>(manifests->size()) : 0;
+    const auto trusted = store.get(id, *trust);  // what `run` would take
     JsonList refs_json;
     std::string shown;
     for (const std::string& name : names[id.hex()]) {
       refs_json.push_back(Json(name));
       shown += "  " + name;
     }
-    const std::string signature = known ? manifests->front().signature_name : "no manifest";
-    const std::string score =
-        known && manifests->front().scorecard.score ? fmt::format("  {:.3f}", *manifests->front().scorecard.score) : "";
+    const Scorecard card = trusted ? trusted->manifest.scorecard : Scorecard();
+    const std::string signature = count > 0 ? manifests->front().signature_name : "no manifest";
+    const std::string score = card.score ? fmt::format("  {:.3f}", *card.score) : count > 0 && !trusted ? "  (no trusted signer)" : "";
     cli.terminal.out(fmt::format("{}  {}{}{}", id.hex(), signature, score, shown));
     cli.terminal.out_json(JsonObject{{"id", id.hex()},
-                                     {"signature_name", known ? Json(signature) : Json()},
+                                     {"signature_name", count > 0 ? Json(signature) : Json()},
+                                     {"score", card.score ? Json(*card.score) : Json()},
                                      {"refs", std::move(refs_json)},
-                                     {"manifests", known ? static_cast<std::int64_t>(manifests->size()) : 0}});
+                                     {"manifests", count}});
   }
 }
 

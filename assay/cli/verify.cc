@@ -145,7 +145,8 @@ FileReport verify_as_program(const VerifyOptions& options, const std::string& fi
   if (const auto program = read_program_file(file, Rewards::built_in()); !program) {
     report.ok = false;
     report.state = "bad";
-    report.problems.push_back(problem_text(program.error()));
+    const Error& error = program.error();
+    report.problems.push_back(problem_text(error) + (error.remedy.empty() ? "" : "; " + error.remedy));
   } else if (options.trusted || !options.signer.empty() || options.complete) {
     report.ok = false;
     report.problems.emplace_back("a program file is not signed");
@@ -214,11 +215,19 @@ Result<Against> open_against(const VerifyOptions& options) {
   return against;
 }
 
+// A demand that no file here can meet is a mistake, and not met in silence.
+Result<void> check_options(const VerifyOptions& options) {
+  if (!options.signer.empty() && !is_hex(options.signer, 64))
+    return fail(ErrorCode::usage, "a signer is a public key of 64 hex digits", "assay key ls shows yours", "--signer");
+  return {};
+}
+
 void verify(const VerifyOptions& options, Cli& cli) {
+  if (const auto good = check_options(options); !good) return cli.fail_with(good.error());
   const auto against = open_against(options);
   if (!against) return cli.fail_with(against.error());
   JsonList files, problems;
-  bool ok = true, bad = false;
+  bool ok = true, bad = false, any_record = false;
   std::optional<Error> unreadable;
   for (const std::string& file : options.files) {
     auto report = verify_file(options, file, *against);
@@ -226,6 +235,7 @@ void verify(const VerifyOptions& options, Cli& cli) {
       unreadable = unreadable ? unreadable : std::optional(report.error());
       report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {problem_text(report.error())}};
     }
+    any_record = any_record || report->kind == "record" || report->kind == "unknown";
     ok = ok && report->ok;
     bad = bad || (!report->ok && report->state != "unreadable");
     cli.terminal.out(fmt::format(
@@ -238,6 +248,9 @@ void verify(const VerifyOptions& options, Cli& cli) {
     files.push_back(report->to_json());
   }
   cli.terminal.out_json(JsonObject{{"ok", ok}, {"problems", problems}, {"files", files}});
+  if (against->head && !any_record)
+    return cli.fail_with(
+        {ErrorCode::usage, "a head is held against a record, and none is among these files", "--head", "name the record too"});
   if (bad) cli.exit_status = exit_code(ErrorCode::mismatch);
   else if (unreadable) cli.exit_status = exit_code(unreadable->code);
 }

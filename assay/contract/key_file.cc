@@ -66,6 +66,7 @@ struct Stored {
 
 Result<Stored> read_stored(const std::string& path) {
   ASSAY_CHECK(check_private(path));
+  ASSAY_CHECK(check_owner(path));
   ASSAY_TRY(std::string bytes, read_file(path, 4096));
   SecretText text(std::move(bytes));
   text.chomp();

@@ -193,6 +193,8 @@ Result<Scorecard> scorecard_at(const Spot& spot) {
   ASSAY_TRY(const Spot per_call, spot.get("per_call", Kind::object));
   ASSAY_TRY(out.per_call, per_call_at(per_call));
   ASSAY_CHECK(check_scores(spot, out));
+  ASSAY_TRY(const auto overlaps, spot.get_if_set("overlaps", Kind::integer));
+  if (overlaps) ASSAY_CHECK(spot.integer("overlaps", 0));
   out.extra = spot.others({"proxy_metrics", "truth_metrics", "primary", "rollouts", "median_score", "p_fail", "p_fail_interval", "n_test",
                            "score", "interval", "baseline", "gain", "gain_interval", "test_looks", "per_call"});
   return out;

@@ -108,6 +108,17 @@ TEST(Manifest, RefusesNaNWhenWritingAndReading) {
   EXPECT_EQ(read_manifest(bad).error().path, "/scorecard/score");
 }
 
+TEST(Manifest, SaysHowManyRowsOverlapOnlyAsACount) {
+  Json json = to_json(sample_manifest()).value();
+  Json* card = json.as_object().find("scorecard");
+  for (const Json& bad : {Json(-1), Json("lots"), Json(), Json(1.5), Json(true), Json(JsonList{})}) {
+    card->set("overlaps", bad);
+    EXPECT_FALSE(read_manifest(json)) << canonical(bad).value();
+  }
+  card->set("overlaps", 3);
+  EXPECT_EQ(Json(read_manifest(json)->scorecard.extra).at("overlaps"), Json(3));
+}
+
 TEST(Manifest, SetsAreSortedWithoutDuplicates) {
   CompiledModuleManifest manifest = sample_manifest();
   manifest.compatibility.required_tools = {"b", "a", "b"};

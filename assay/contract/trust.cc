@@ -46,6 +46,7 @@ Result<TrustStore> TrustStore::read(const Json& json) {
 Result<TrustStore> TrustStore::load(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored) && !ignored) return TrustStore();
+  ASSAY_CHECK(check_owner(path));
   ASSAY_TRY(const std::string text, read_file(path, std::size_t{16} << 20));
   const auto json = read_json(text);
   auto store = json ? read(*json) : Result<TrustStore>(std::unexpected(json.error()));

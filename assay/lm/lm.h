@@ -79,8 +79,9 @@ class LM {
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
   /// What a lane tells while a call is under way, on the caller's thread. An empty one is not told.
   struct Events {
-    /// Each payment as soon as it is made, or may have been made (data of a record's `payment` line), whatever becomes of the answer.
-    std::function<void(const Json& payment)> paid;
+    /// Each payment as soon as it is made, or may have been made (data of a record's `payment` line), whatever becomes of the answer. True:
+    /// it stands in a record now, so that no other record counts it.
+    std::function<bool(const Json& payment)> paid;
     /// The request was sent, and what became of it is not known: it may be charged. `again`: the lane means to send it once more, which
     /// it must not where this returns an error (`over_budget`); that error is then the call's.
     std::function<Result<void>(bool again)> lost;

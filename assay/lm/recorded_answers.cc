@@ -151,6 +151,12 @@ class CallReader {
       calls[entry.node].push_back(std::move(call));
     } else if (entry.type == "lm_response" || (entry.type == "error" && entry.data.at("request_hash").is_string())) {
       return answer(entry, calls);
+    } else if (entry.type == "error" && !entry.node.empty()) {  // of a call that came to no request
+      typename Calls::mapped_type::value_type call;
+      call.answer.failed = call.answered = true;
+      call.answer.sent = false;
+      call.answer.error = recorded_error(entry.data);
+      calls[entry.node].push_back(std::move(call));
     } else if (entry.type == "event" && entry.data.at("name") == Json("lm_lost")) {
       return check_lost(entry);
     }
@@ -346,6 +352,18 @@ bool RecordedAnswers::told(const Error& error) {
   });
 }
 
+std::optional<Error> RecordedAnswers::refusal(const std::string& path) {
+  const std::scoped_lock lock(mutex_);
+  const auto at = calls_.find(path);
+  if (at == calls_.end()) return std::nullopt;
+  for (Call& call : at->second) {
+    if (call.used || !call.request_hash.empty()) continue;
+    call.used = true;
+    return call.answer.error;
+  }
+  return std::nullopt;
+}
+
 Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRequest& request) {
   const std::scoped_lock lock(mutex_);
   const auto at = calls_.find(path);
@@ -353,11 +371,15 @@ Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRe
     ran_out_ = true;
     return diverged(path, "the record has no LM call at this path");
   }
-  Call* nearest = nullptr;
+  Call *nearest = nullptr, *refused = nullptr;
   for (Call& call : at->second) {
     if (call.used) continue;
-    ASSAY_TRY(const std::string asked, request_text(request, call.answer.lane));
-    if (sha256_hex(asked) == call.request_hash) {
+    if (call.request_hash.empty()) {
+      if (refused == nullptr) refused = &call;
+      continue;
+    }
+    const auto asked = request_text(request, call.answer.lane);  // one that cannot be written is none that was recorded
+    if (asked && sha256_hex(*asked) == call.request_hash) {
       call.used = true;
       if (!call.answered) {
         ran_out_ = true;
@@ -366,6 +388,10 @@ Result<RecordedAnswer> RecordedAnswers::next(const std::string& path, const LmRe
       return call.answer;
     }
     if (nearest == nullptr) nearest = &call;
+  }
+  if (refused != nullptr) {
+    refused->used = true;
+    return refused->answer;
   }
   ran_out_ = ran_out_ || nearest == nullptr;
   if (nearest == nullptr) return diverged(path, fmt::format("the record has only {} LM call(s) at this path", at->second.size()));

@@ -25,7 +25,7 @@ struct RecordedAnswer {
   LmResponse response;  ///< usage with recorded cost, latency and from_cache
   Lane lane;            ///< that answered
   std::string lane_id;
-  std::string request_hash;  ///< of the request as it was asked again: the same
+  std::string request_hash;  ///< of the request as it was asked again: the same; empty where none was made: `error` says why
   bool sent = true;          ///< false: the call was stopped before
   bool failed = false;       ///< the call ended in an error: `error`
   bool disbelieved = false;  ///< it did although `response` had come: what that claims was more than the request can have used
@@ -44,6 +44,8 @@ class RecordedAnswers {
   /// Errors: `diverged`; the path is the node's, the message names the first JSON pointer at which the request differs from
   /// the nearest recorded one at that path, with both values.
   Result<RecordedAnswer> next(const std::string& path, const LmRequest& request);
+  /// What kept a node from making any call, if the record tells of it.
+  std::optional<Error> refusal(const std::string& path);
   /// What the record holds and the replay did not ask for: a call of the first path that has one, or an answer to no request. Path and
   /// text; nothing when all was used.
   struct Leftover {

@@ -64,7 +64,7 @@ struct Buyer::Impl {
     if (!order.provider) return {};
     if (!is_hex(*order.provider, 64)) return fail(ErrorCode::usage, "a provider is a public key of 64 hex digits");
     ASSAY_CHECK(check_reputation(*order.provider));
-    ASSAY_TRY(const std::int64_t spent, store->spent_since(*order.provider, now() - day_seconds));
+    ASSAY_TRY(const std::int64_t spent, store->spent_msats(now() - day_seconds, *order.provider));
     if (spent + order.bid_msats > options.provider_day_msats) {
       return fail(ErrorCode::over_budget,
                   fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
@@ -93,16 +93,20 @@ struct Buyer::Impl {
     reserved -= bid;
   }
 
+  // One order of this process at a time goes on with a purchase.
+  bool take_in_hand(const std::string& request_id) {
+    const std::scoped_lock lock(budget_mutex);
+    return in_hand.insert(request_id).second;
+  }
+
   // A purchase of the same job from the same provider that was paid, or may have been, and brought nothing; not one in hand here.
   Result<std::optional<Purchase>> left_over(const Order& order) {
     if (!order.provider || order.bid_msats == 0) return std::optional<Purchase>();
     ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
     ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
-    const std::scoped_lock lock(budget_mutex);
     for (const Purchase& purchase : open) {
       const bool same = purchase.job == job && purchase.provider == *order.provider && purchase.encrypted == order.encrypt;
-      if (same && now() - purchase.at < purchase_pick_up_seconds && in_hand.insert(purchase.request_id).second)
-        return std::optional(purchase);
+      if (same && now() - purchase.at < purchase_pick_up_seconds && take_in_hand(purchase.request_id)) return std::optional(purchase);
     }
     return std::optional<Purchase>();
   }
@@ -114,8 +118,10 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, *order.provider, now() - result_kept_seconds));
     for (const PurchaseStore::Kept& one : all) {
       auto bought = read_kept(one.result);
-      const std::scoped_lock lock(budget_mutex);
-      if (bought && in_hand.insert(one.request_id).second) return std::optional(std::move(*bought));
+      if (!bought || !take_in_hand(one.purchase.request_id)) continue;
+      Deal deal(parts(), order.job, one.purchase, {order.bid_msats, std::nullopt}, {order.progress, order.on_paid});
+      ASSAY_TRY(bought->resumed, deal.told_before());
+      return std::optional(std::move(*bought));
     }
     return std::optional<Bought>();
   }
@@ -129,7 +135,7 @@ struct Buyer::Impl {
 
   Result<void> taken(const std::string& request_id) {
     ASSAY_CHECK(store->taken(request_id));
-    hold(request_id, false);
+    let_go(request_id);
     return {};
   }
 
@@ -144,7 +150,7 @@ struct Buyer::Impl {
     if (earlier) {
       if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
       auto out = resume(earlier->request_id, wait, {order.progress, order.on_paid}, order.keep_result);
-      if (!out) hold(earlier->request_id, false);
+      if (!out) let_go(earlier->request_id);
       return out;
     }
     ASSAY_CHECK(check_order(order));
@@ -174,18 +180,17 @@ struct Buyer::Impl {
     purchase.provider = order.provider.value_or("");
     purchase.at = now();
     ASSAY_CHECK(store->add(purchase));
-    hold(purchase.request_id, true);
+    take_in_hand(purchase.request_id);
     auto out = trade(
         Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats, order.keep_result}, {order.progress, order.on_paid}),
         &event, wait);
-    if (!out) hold(purchase.request_id, false);
+    if (!out) let_go(purchase.request_id);
     return out;
   }
 
-  void hold(const std::string& request_id, bool is_held) {
+  void let_go(const std::string& request_id) {
     const std::scoped_lock lock(budget_mutex);
-    if (is_held) in_hand.insert(request_id);
-    else in_hand.erase(request_id);
+    in_hand.erase(request_id);
   }
 
   DealParts parts() {
@@ -228,9 +233,7 @@ struct Buyer::Impl {
     ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
     Deal deal(parts(), std::move(job), *purchase, {purchase->amount_msats, std::nullopt, keep_result}, std::move(news));
     ASSAY_CHECK(deal.pick_up(wait));
-    auto out = trade(std::move(deal), nullptr, wait);
-    if (out) out->resumed = purchase->state == PurchaseState::paid;
-    return out;
+    return trade(std::move(deal), nullptr, wait);
   }
 };
 
@@ -259,6 +262,8 @@ Result<std::vector<ProviderInfo>> Buyer::providers(const ProviderQuery& query, c
 
 Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price,
                                    const Wait& wait) {
+  if (!query.pubkey.empty() && !is_hex(query.pubkey, 64))
+    return fail(ErrorCode::usage, "a provider is a public key of 64 hex digits", "assay pylon ls lists them", "provider");
   ASSAY_TRY(std::vector<ProviderInfo> all, providers(query, wait));
   std::optional<ProviderInfo> best;
   std::int64_t best_price = 0;

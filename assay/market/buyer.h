@@ -52,7 +52,8 @@ struct Order {
   bool keep_result = false;
   std::function<void(std::string_view)> progress = {};  ///< "quoted 150 msats", "paid", "processing", …
   /// Data of a run record's `payment` line, as soon as the payment is made ("state": "settled") or may have been made ("unknown").
-  std::function<void(const Json&)> on_paid = {};
+  /// One that another order for the same job has told of already has an amount of 0. True: it stands in a record now.
+  std::function<bool(const Json&)> on_paid = {};
 };
 
 struct Bought {
@@ -61,7 +62,7 @@ struct Bought {
   Json provider_receipt;        ///< a sandbox job's, signed by the provider; else null
   std::int64_t paid_msats = 0;
   Json receipt;                 ///< assay.receipt/1 of kind payment, signed by the buyer; null if free
-  bool resumed = false;         ///< paid by an earlier request for the same job, whose result nobody is known to have used
+  bool resumed = false;         ///< the payment stands in the record of an earlier order for the same job
 };
 
 class Buyer {

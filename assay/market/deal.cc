@@ -39,15 +39,22 @@ void Deal::tell(const std::string& what) const {
   if (news_.progress) news_.progress(what);
 }
 
-void Deal::tell_payment(std::string_view state) const {
-  if (!news_.on_paid) return;
-  news_.on_paid(JsonObject{{"payment_hash", purchase_.payment_hash},
-                           {"amount_msats", purchase_.amount_msats},
-                           {"state", state},
-                           {"provider", purchase_.provider},
-                           {"job_id", purchase_.request_id},
-                           {"job_type", job_.job_type},
-                           {"job_hash", job_.job_hash}});
+// A payment counts in one record only: told again, its amount is 0.
+Result<void> Deal::tell_payment(std::string_view state) {
+  if (!news_.on_paid) return {};
+  const bool recorded = news_.on_paid(JsonObject{{"payment_hash", purchase_.payment_hash},
+                                                 {"amount_msats", purchase_.told ? 0 : purchase_.amount_msats},
+                                                 {"state", state},
+                                                 {"provider", purchase_.provider},
+                                                 {"job_id", purchase_.request_id},
+                                                 {"job_type", job_.job_type},
+                                                 {"job_hash", job_.job_hash}});
+  return recorded && !purchase_.told ? parts_.store.told(purchase_.request_id) : Result<void>();
+}
+
+Result<bool> Deal::told_before() {
+  ASSAY_CHECK(tell_payment("settled"));
+  return purchase_.told;
 }
 
 Filter Deal::filter() const {
@@ -58,7 +65,7 @@ Filter Deal::filter() const {
   return out;
 }
 
-Result<void> Deal::pick_up(const Wait& wait) { return purchase_.state == PurchaseState::paying ? pay(wait) : Result<void>(); }
+Result<void> Deal::pick_up(const Wait& wait) { return purchase_.state == PurchaseState::paying ? pay(wait) : tell_payment("settled"); }
 
 Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
   if (!purchase_.provider.empty() && event.pubkey != purchase_.provider) return std::nullopt;
@@ -155,13 +162,20 @@ Result<void> Deal::take_quote(const Event& event, const JobFeedback& quote, cons
     over_ = false;
     return {};
   }
-  auto accepted = parts_.store.accept(purchase_.request_id, event.pubkey, quote.invoice, *payment_hash, *quote.amount_msats, now());
+  Purchase quoted = purchase_;
+  quoted.provider = event.pubkey;
+  quoted.invoice = quote.invoice;
+  quoted.payment_hash = *payment_hash;
+  quoted.amount_msats = *quote.amount_msats;
+  auto accepted = parts_.store.accept(quoted, {parts_.options.day_msats, parts_.options.provider_day_msats}, now());
+  if (!accepted && accepted.error().code == ErrorCode::over_budget) {  // other processes bought meanwhile: no fault of the provider's
+    over_ = true;
+    ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+    return std::unexpected(std::move(accepted.error()));
+  }
   if (!accepted) return failed_check(event.pubkey, accepted.error());
   if (!*accepted) return {};
-  purchase_.provider = event.pubkey;
-  purchase_.invoice = quote.invoice;
-  purchase_.payment_hash = *payment_hash;
-  purchase_.amount_msats = *quote.amount_msats;
+  purchase_ = std::move(quoted);
   purchase_.state = PurchaseState::paying;
   tell(fmt::format("quoted {} msats", purchase_.amount_msats));
   return pay(wait);
@@ -178,7 +192,7 @@ Result<void> Deal::pay(const Wait& wait) {
     if (nothing_moved) {
       ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
     } else {
-      tell_payment("unknown");
+      ASSAY_CHECK(tell_payment("unknown"));
       error.message = "the payment may still be made: " + error.message;
       error.remedy = fmt::format("ask for the same again, which pays nothing twice, or: assay pylon resume {}", purchase_.request_id);
     }
@@ -189,9 +203,8 @@ Result<void> Deal::pay(const Wait& wait) {
   purchase_.preimage = paid->preimage;
   purchase_.state = PurchaseState::paid;
   paid_ns_ = parts_.clock.steady_ns();
-  tell_payment("settled");
   tell("paid");
-  return {};
+  return tell_payment("settled");
 }
 
 Result<std::optional<Bought>> Deal::take_result(const Event& event) {
@@ -233,7 +246,8 @@ Result<Bought> Deal::check_result(const Event& event) const {
     return fail(ErrorCode::mismatch, fmt::format("the result is for job {}, asked was {}", response.job_hash, job_.job_hash), {},
                 "job_hash");
   }
-  Bought out{purchase_.request_id, event.id, event.pubkey, response.payload, json.at("receipt"), purchase_.amount_msats, {}};
+  Bought out{purchase_.request_id,   event.id, event.pubkey,  response.payload, json.at("receipt"),
+             purchase_.amount_msats, {},       purchase_.told};
   ASSAY_CHECK(check_payload(response, out.provider_receipt));
   return out;
 }

@@ -39,7 +39,7 @@ Result<Bought> read_kept(const Json& value);
 /// What its caller hears of on the way; both may be empty.
 struct DealNews {
   std::function<void(std::string_view)> progress;
-  std::function<void(const Json& payment)> on_paid;
+  std::function<bool(const Json& payment)> on_paid;
 };
 
 class Deal {
@@ -50,6 +50,8 @@ class Deal {
   Filter filter() const;
   /// Makes sure that what was being paid is paid. Moves no money twice.
   Result<void> pick_up(const Wait& wait);
+  /// Tells the payment of one that has its result. True: an earlier order's record had it.
+  Result<bool> told_before();
   /// A result when the event was one that holds. Errors end the deal; an event that proves nothing is passed over.
   Result<std::optional<Bought>> take(const Event& event, const Wait& wait);
   /// True after an error that another connection would not mend.
@@ -73,7 +75,7 @@ class Deal {
   Result<void> check_payload(const JobEnvelope& response, const Json& provider_receipt) const;
   std::unexpected<Error> failed_check(const std::string& provider, Error error);
   void tell(const std::string& what) const;
-  void tell_payment(std::string_view state) const;
+  Result<void> tell_payment(std::string_view state);
   std::int64_t now() const { return parts_.clock.unix_ns() / 1'000'000'000; }
 
   DealParts parts_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/files.h"
 #include "assay/net/http_server.h"
 
 namespace assay {
@@ -33,6 +34,7 @@ ServerReply serve(Ledger& ledger, const ServerRequest& request) {
 }  // namespace
 
 struct Issuer::Impl {
+  Fd folder;  // held until nothing is written any more
   std::unique_ptr<Ledger> ledger;  // outlives the server, whose threads use it
   std::unique_ptr<HttpServer> server;
   std::string address;
@@ -44,6 +46,7 @@ Issuer::~Issuer() { stop(); }
 Result<std::unique_ptr<Issuer>> Issuer::start(const IssuerOptions& options, Clock& clock, Entropy& entropy) {
   auto impl = std::make_unique<Impl>();
   impl->address = options.address;
+  ASSAY_TRY(impl->folder, occupy_folder(options.ledger.folder));
   ASSAY_TRY(impl->ledger, Ledger::open(options.ledger, clock, entropy));
   HttpServerLimits limits;
   limits.body_bytes_max = request_bytes_max;

@@ -26,7 +26,8 @@ struct IssuerOptions {
 
 class Issuer {
  public:
-  /// Errors: `io` (port in use, folder), `refused` (the ledger file does not add up).
+  /// Errors: `unavailable` (another process serves from the folder), `io` (port in use, folder), `refused` (the ledger file does not add
+  /// up).
   static Result<std::unique_ptr<Issuer>> start(const IssuerOptions& options, Clock& clock, Entropy& entropy);
   ~Issuer();
   Issuer(const Issuer&) = delete;

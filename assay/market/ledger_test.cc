@@ -277,7 +277,7 @@ TEST_F(IssuerTest, AWalletFinishesWhatWasInFlight) {
     const auto alice = wallet(alice_, "alice").value();
     const IssuedInvoice invoice = bob->make_invoice(terms(100), wait()).value();
     hash = invoice.payment_hash;
-    ASSERT_TRUE(alice->payments().begin(invoice.invoice, hash, 100, 1));
+    ASSERT_TRUE(alice->payments().begin(invoice.invoice, hash, 100, 1, 100));
     ASSERT_TRUE(issuer_->ledger().pay(alice_.public_hex(), invoice.invoice, 100));  // the answer was lost
   }
   const auto alice = wallet(alice_, "alice").value();

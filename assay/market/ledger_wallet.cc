@@ -1,11 +1,8 @@
 #include "assay/market/ledger_wallet.h"
 
-#include <fmt/format.h>
-
 namespace assay {
 namespace {
 
-constexpr std::int64_t day_seconds = 86'400;
 constexpr int attempts_max = 3;
 
 // After these the issuer may or may not have moved the money: the payment stays in flight.
@@ -65,14 +62,7 @@ Result<Payment> LedgerWallet::pay(const std::string& invoice, std::int64_t cap_m
     terms.margin_seconds = options_.margin_seconds;
     terms.most_msats = cap_msats;
     ASSAY_CHECK(check_payable(read, terms));
-    ASSAY_TRY(const std::int64_t spent, store_->spent_since(now() - day_seconds));
-    if (*read.amount_msats > options_.day_cap_msats - spent) {
-      return fail(
-          ErrorCode::over_budget,
-          fmt::format("{} msats were spent in 24 hours and {} are asked, the cap is {}", spent, *read.amount_msats, options_.day_cap_msats),
-          "raise the wallet's day cap");
-    }
-    ASSAY_CHECK(store_->begin(invoice, read.payment_hash, *read.amount_msats, now()));
+    ASSAY_CHECK(store_->begin(invoice, read.payment_hash, *read.amount_msats, now(), options_.day_cap_msats));
   }
   return ask_to_pay(invoice, read.payment_hash, cap_msats, wait);
 }

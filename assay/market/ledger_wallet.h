@@ -51,7 +51,7 @@ class LedgerWallet final : public Wallet {
   LedgerClient client_;
   std::unique_ptr<PaymentStore> store_;
   Clock& clock_;
-  std::mutex paying_;  // one payment at a time, so that the day's cap holds
+  std::mutex paying_;  // one payment at a time
   std::int64_t granted_ = 0;
 };
 

@@ -1,4 +1,5 @@
 // The whole market in one process: real relay, real issuer, real sandbox; only the LM is scripted.
+#include "assay/market/payment_store.h"
 #include "assay/market/pylon_lane.h"
 #include "assay/market/pylon_sandbox.h"
 #include "assay/market/receipt.h"
@@ -197,6 +198,50 @@ TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
   EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));  // saying no is no failure
 }
 
+// Each process looks before it bids; what counts is what stands when one pays.
+TEST_F(MarketTest, TheCapsHoldBetweenProcesses) {
+  const auto payments = PaymentStore::open(folder("pay")).value();
+  const auto hash = [](int i) { return std::string(62, 'a') + std::to_string(10 + i); };
+  ASSERT_TRUE(payments->begin("lnbcrt1", hash(1), 60, 1'000, 100));
+  const auto other = PaymentStore::open(folder("pay")).value();
+  EXPECT_EQ(other->begin("lnbcrt2", hash(2), 41, 1'001, 100).error().code, ErrorCode::over_budget);
+  EXPECT_FALSE(other->find(hash(2)).value());  // nothing is half begun
+  EXPECT_TRUE(other->begin("lnbcrt1", hash(1), 60, 1'001, 100));  // the same one again is no more
+  EXPECT_TRUE(other->begin("lnbcrt2", hash(2), 40, 1'001, 100));
+  EXPECT_TRUE(other->begin("lnbcrt3", hash(3), 100, 1'002 + 86'400, 100));  // another day
+
+  const auto store = PurchaseStore::open(folder("buy")).value();
+  const auto quote = [&](char id, int payment, std::int64_t msats, const std::string& provider) {
+    const Purchase purchase{.request_id = std::string(64, id),
+                            .job = "{}",
+                            .provider = provider,
+                            .payment_hash = hash(payment),
+                            .amount_msats = msats,
+                            .at = 1'000};
+    EXPECT_TRUE(store->add(purchase));
+    return store->accept(purchase, {100, 50}, 1'000);
+  };
+  EXPECT_TRUE(quote('1', 1, 50, "p").value());
+  EXPECT_EQ(quote('2', 2, 1, "p").error().code, ErrorCode::over_budget);   // of that provider
+  EXPECT_EQ(quote('3', 3, 51, "q").error().code, ErrorCode::over_budget);  // of all
+  EXPECT_TRUE(quote('4', 4, 50, "q").value());
+  // What was decided and never paid counts no more.
+  EXPECT_EQ(store->spent_msats(0, "p").value(), 50);
+  ASSERT_TRUE(store->failed(std::string(64, '1'), 1'000));
+  EXPECT_EQ(store->spent_msats(0, "p").value(), 0);
+  EXPECT_TRUE(quote('5', 5, 50, "p").value());
+}
+
+TEST_F(MarketTest, OneFolderHasOneServer) {
+  const auto second = Relay::start({.port = 0, .data_folder = folder("relay")}, clock_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::unavailable);
+  EXPECT_NE(second.error().message.find(std::to_string(::getpid())), std::string::npos) << second.error().text();
+  const auto lane = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("yes", 1, 1); });
+  const RunningPylon running = start(pylon_options(lane));
+  EXPECT_EQ(Pylon::open(pylon_options(lane), clock_, entropy_, wait()).error().code, ErrorCode::unavailable);
+}
+
 TEST_F(MarketTest, ABudgetIsCheckedBeforeAnythingIsSent) {
   BuyerOptions options{relay_->url(), buyer_key_, wallet(buyer_key_, "buyer"), folder("buyer")};
   options.day_msats = 999;
@@ -211,8 +256,12 @@ TEST_F(MarketTest, AnAnswerThatWasNotRecordedIsNotBoughtAgain) {
   auto scripted = std::make_shared<ScriptedLM>([&asked](const LmRequest&) { return ScriptedLM::answer(std::to_string(++asked), 21, 4); });
   const RunningPylon running = start(pylon_options(scripted));
   const auto money = wallet(buyer_key_, "buyer");
-  std::int64_t payments = 0;
-  const LM::Events events{[&](const Json&) { ++payments; }, [](bool) { return Result<void>(); }};
+  std::int64_t payments = 0;  // msats, as records tell them
+  const auto record = [&payments](const Json& payment) {
+    payments += payment.at("amount_msats").as_int();
+    return true;
+  };
+  const LM::Events events{record, [](bool) { return Result<void>(); }};
   const auto first = bought_lane(money)->complete_with(hello(), wait(), events);  // its `kept` is never called
   ASSERT_TRUE(first) << first.error().text();
   EXPECT_GT(first->usage.cost_msats.value(), 0);
@@ -225,7 +274,7 @@ TEST_F(MarketTest, AnAnswerThatWasNotRecordedIsNotBoughtAgain) {
   EXPECT_EQ(again->usage.prompt_tokens, 21);
   EXPECT_EQ(again->usage.cost_msats, 0);  // the payment stands in the record of who made it
   EXPECT_EQ(held(buyer_key_), left);
-  EXPECT_EQ(payments, 1);
+  EXPECT_EQ(payments, first->usage.cost_msats);
   const auto meanwhile = lane->complete_with(hello(), wait(), events);  // one that is in hand is nobody else's
   EXPECT_EQ(meanwhile->content, "2");
   again->kept();
@@ -249,7 +298,9 @@ TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
     hanging.clock = &clock_;
     auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("never"); }, hanging));
     const RunningPylon running = start(options);
-    const auto got = shop->request(hello_order(), wait(seconds(3)));
+    Order order = hello_order();
+    order.on_paid = [](const Json&) { return true; };
+    const auto got = shop->request(order, wait(seconds(3)));
     ASSERT_FALSE(got);
     EXPECT_EQ(got.error().code, ErrorCode::timed_out);
     EXPECT_TRUE(got.error().message.starts_with("paid")) << got.error().message;
@@ -315,8 +366,13 @@ TEST_F(MarketTest, TheSameOrderAfterAStopInPaymentPaysNothingTwice) {
       start(pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("here"); })));
   const auto shop = buyer(std::make_shared<ForgetfulWallet>(wallet(buyer_key_, "buyer")));
   std::vector<std::string> states;
+  std::vector<std::int64_t> amounts;
   Order order = hello_order();
-  order.on_paid = [&states](const Json& payment) { states.push_back(payment.at("state").as_string()); };
+  order.on_paid = [&](const Json& payment) {
+    states.push_back(payment.at("state").as_string());
+    amounts.push_back(payment.at("amount_msats").as_int());
+    return true;
+  };
   const auto stopped = shop->request(order, wait());
   ASSERT_FALSE(stopped);
   EXPECT_TRUE(stopped.error().message.starts_with("the payment may still be made")) << stopped.error().text();
@@ -327,6 +383,9 @@ TEST_F(MarketTest, TheSameOrderAfterAStopInPaymentPaysNothingTwice) {
   ASSERT_TRUE(got) << got.error().text();
   EXPECT_EQ(read_text_answer(got->payload).value().content, "here");
   EXPECT_EQ(held(buyer_key_), after);
+  EXPECT_TRUE(got->resumed);
+  EXPECT_EQ(states, (std::vector<std::string>{"unknown", "settled"}));
+  EXPECT_EQ(amounts, (std::vector<std::int64_t>{100'000 - after, 0}));  // it counts in one record
   EXPECT_TRUE(shop->unfinished().value().empty());
   ASSERT_TRUE(shop->request(order, wait()));  // done is done: the next one is a purchase of its own
   EXPECT_LT(held(buyer_key_), after);

@@ -1,9 +1,13 @@
 #include "assay/market/payment_store.h"
 
+#include <fmt/format.h>
+
 #include "assay/base/files.h"
 
 namespace assay {
 namespace {
+
+constexpr std::int64_t day_seconds = 86'400;
 
 constexpr const char* tables = R"(
 CREATE TABLE IF NOT EXISTS payment(payment_hash TEXT PRIMARY KEY, invoice TEXT NOT NULL, msats INTEGER NOT NULL CHECK(msats > 0),
@@ -26,7 +30,8 @@ Result<std::unique_ptr<PaymentStore>> PaymentStore::open(const std::string& fold
   return std::unique_ptr<PaymentStore>(new PaymentStore(std::move(database)));
 }
 
-Result<void> PaymentStore::begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now) {
+Result<void> PaymentStore::begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now,
+                                 std::int64_t day_cap_msats) {
   const std::scoped_lock lock(mutex_);
   ASSAY_TRY(Transaction transaction, Transaction::begin(database_));
   ASSAY_TRY(Statement add, database_.prepare("INSERT INTO payment(payment_hash, invoice, msats, state, at) VALUES(?, ?, ?, 'in_flight', ?) "
@@ -41,7 +46,21 @@ Result<void> PaymentStore::begin(const std::string& invoice, const std::string& 
                   "do not pay: whoever knows the first preimage could keep the money", "payment_hash");
     }
   }
+  ASSAY_CHECK(check_cap(payment_hash, amount_msats, now - day_seconds, day_cap_msats));
   return transaction.commit();
+}
+
+// All settled payments of the day and those in flight count, without this one.
+Result<void> PaymentStore::check_cap(const std::string& payment_hash, std::int64_t amount_msats, std::int64_t since,
+                                     std::int64_t cap_msats) {
+  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM payment "
+                                             "WHERE state != 'failed' AND at >= ? AND payment_hash != ?"));
+  ASSAY_CHECK(sum.bind(1, since).bind(2, payment_hash).step());
+  const std::int64_t spent = sum.integer(0);
+  if (amount_msats <= cap_msats - spent) return {};
+  return fail(ErrorCode::over_budget,
+              fmt::format("{} msats were spent in 24 hours and {} are asked, the cap is {}", spent, amount_msats, cap_msats),
+              "wait, or raise the cap: --day-cap MSATS");
 }
 
 Result<void> PaymentStore::settle(const std::string& payment_hash, const std::string& preimage, std::int64_t now) {
@@ -73,13 +92,6 @@ Result<std::vector<StoredPayment>> PaymentStore::in_flight() {
     if (!more) return out;
     out.push_back(read_row(row));
   }
-}
-
-Result<std::int64_t> PaymentStore::spent_since(std::int64_t since) {
-  const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM payment WHERE state != 'failed' AND at >= ?"));
-  ASSAY_CHECK(sum.bind(1, since).step());
-  return sum.integer(0);
 }
 
 Result<void> PaymentStore::note_balance(std::int64_t msats, std::int64_t now) {

@@ -2,7 +2,7 @@
 /// @file
 /// A payer's own memory of its payments, so that a crash between paying and hearing of it neither loses nor repeats one.
 ///
-///     ASSAY_CHECK(store.begin(invoice, hash, 500, now));   // durable before the money may move
+///     ASSAY_CHECK(store.begin(invoice, hash, 500, now, 10'000));   // durable before the money may move
 ///     ASSAY_CHECK(store.settle(hash, preimage, now));
 ///     store.in_flight();                                    // after a crash: ask the issuer about these again
 ///
@@ -31,20 +31,21 @@ class PaymentStore {
  public:
   /// `folder`/payments.sqlite, every commit durable. Errors: `io`.
   static Result<std::unique_ptr<PaymentStore>> open(const std::string& folder);
-  /// Notes a payment in flight. One that is in flight or settled stays as it is; one that failed may begin again.
-  /// Errors: `mismatch` (the hash is known with another invoice: somebody reuses it), `io`.
-  Result<void> begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now);
+  /// Notes a payment in flight, if what all processes on this folder paid in 24 hours then stays within the cap. One that is in flight or
+  /// settled stays as it is; one that failed may begin again.
+  /// Errors: `over_budget`, `mismatch` (the hash is known with another invoice: somebody reuses it), `io`.
+  Result<void> begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now,
+                     std::int64_t day_cap_msats);
   Result<void> settle(const std::string& payment_hash, const std::string& preimage, std::int64_t now);
   /// Only for an answer that says that nothing moved.
   Result<void> give_up(const std::string& payment_hash, std::int64_t now);
   Result<std::optional<StoredPayment>> find(const std::string& payment_hash);
   Result<std::vector<StoredPayment>> in_flight();
-  /// msats of all settled payments and of those in flight since then: what a daily cap counts.
-  Result<std::int64_t> spent_since(std::int64_t since);
   Result<void> note_balance(std::int64_t msats, std::int64_t now);  ///< as the issuer last said
   Result<std::optional<std::int64_t>> last_balance();
 
  private:
+  Result<void> check_cap(const std::string& payment_hash, std::int64_t amount_msats, std::int64_t since, std::int64_t cap_msats);
   explicit PaymentStore(Database database) : database_(std::move(database)) {}
   std::mutex mutex_;
   Database database_;

@@ -2,11 +2,14 @@
 
 #include <array>
 
+#include <fmt/format.h>
+
 #include "assay/base/files.h"
 
 namespace assay {
 namespace {
 
+constexpr std::int64_t day_seconds = 86'400;
 constexpr std::array<std::string_view, 5> names{"requested", "paying", "paid", "done", "failed"};
 
 constexpr const char* tables = R"(
@@ -14,17 +17,19 @@ CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NU
   state TEXT NOT NULL CHECK(state IN ('requested', 'paying', 'paid', 'done', 'failed')), provider TEXT NOT NULL DEFAULT '',
   invoice TEXT NOT NULL DEFAULT '', payment_hash TEXT UNIQUE, preimage TEXT NOT NULL DEFAULT '',
   msats INTEGER NOT NULL DEFAULT 0 CHECK(msats >= 0), receipt TEXT, at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS told(request_id TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS kept_result(request_id TEXT PRIMARY KEY, result TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS silence(provider TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 )";
 constexpr std::string_view columns =
-    "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at FROM purchase ";
+    "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at, "
+    "EXISTS(SELECT 1 FROM told WHERE told.request_id = purchase.request_id) FROM purchase ";
 
 Purchase read_row(const Statement& row) {
-  Purchase out{row.text(0), row.text(1), row.integer(2) != 0, row.text(3), row.text(4),
-               row.text(5), row.text(6), row.integer(7),      {},          row.integer(9)};
+  Purchase out{row.text(0),    row.text(1), row.integer(2) != 0, row.text(3),         row.text(4), row.text(5), row.text(6),
+               row.integer(7), {},          row.integer(9),      row.integer(10) != 0};
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (row.text(8) == names[i]) out.state = static_cast<PurchaseState>(i);
   }
@@ -60,19 +65,31 @@ Result<void> PurchaseStore::add(const Purchase& purchase) {
       .run();
 }
 
-Result<bool> PurchaseStore::accept(const std::string& request_id, const std::string& provider, const std::string& invoice,
-                                   const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now) {
+Result<bool> PurchaseStore::accept(const Purchase& quoted, const Caps& caps, std::int64_t now) {
   const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction transaction, Transaction::begin(database_));
   ASSAY_TRY(Statement known, database_.prepare("SELECT 1 FROM purchase WHERE payment_hash = ? AND request_id != ?"));
-  ASSAY_TRY(const bool reused, known.bind(1, payment_hash).bind(2, request_id).step());
+  ASSAY_TRY(const bool reused, known.bind(1, quoted.payment_hash).bind(2, quoted.request_id).step());
   if (reused)
     return fail(ErrorCode::mismatch, "this payment hash was used for another job", "do not pay: its preimage is known already",
                 "payment_hash");
+  ASSAY_TRY(const std::int64_t of_all, spent(now - day_seconds, ""));
+  ASSAY_TRY(const std::int64_t of_one, spent(now - day_seconds, quoted.provider));
+  const bool all = quoted.amount_msats > caps.day_msats - of_all;
+  if (all || quoted.amount_msats > caps.provider_day_msats - of_one) {
+    return fail(ErrorCode::over_budget,
+                fmt::format("{} msats went to {} in 24 hours and {} are asked, the cap is {}", all ? of_all : of_one,
+                            all ? "all providers" : "this provider", quoted.amount_msats, all ? caps.day_msats : caps.provider_day_msats),
+                "wait, or raise the cap: --day-cap MSATS");
+  }
   ASSAY_TRY(Statement set,
             database_.prepare("UPDATE purchase SET state = 'paying', provider = ?, invoice = ?, payment_hash = ?, msats = ?, at = ? "
                               "WHERE request_id = ? AND state = 'requested'"));
-  ASSAY_CHECK(set.bind(1, provider).bind(2, invoice).bind(3, payment_hash).bind(4, amount_msats).bind(5, now).bind(6, request_id).run());
-  return database_.changes() == 1;
+  set.bind(1, quoted.provider).bind(2, quoted.invoice).bind(3, quoted.payment_hash).bind(4, quoted.amount_msats).bind(5, now);
+  ASSAY_CHECK(set.bind(6, quoted.request_id).run());
+  const bool first = database_.changes() == 1;
+  ASSAY_CHECK(transaction.commit());
+  return first;
 }
 
 Result<void> PurchaseStore::paid(const std::string& request_id, const std::string& preimage, std::int64_t now) {
@@ -107,16 +124,29 @@ Result<void> PurchaseStore::done(const std::string& request_id, const Json& rece
 
 Result<std::vector<PurchaseStore::Kept>> PurchaseStore::kept(const std::string& job, const std::string& provider, std::int64_t since) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement row, database_.prepare("SELECT request_id, result FROM purchase JOIN kept_result USING(request_id) "
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) +
+                                             "JOIN kept_result USING(request_id) "
                                              "WHERE state = 'done' AND job = ? AND provider = ? AND at >= ? ORDER BY at, request_id"));
   row.bind(1, job).bind(2, provider).bind(3, since);
   std::vector<Kept> out;
   while (true) {  // ends: with the rows
     ASSAY_TRY(const bool more, row.step());
-    if (!more) return out;
-    ASSAY_TRY(Json result, read_json(row.text(1)));
-    out.push_back({row.text(0), std::move(result)});
+    if (!more) break;
+    out.push_back({read_row(row), Json()});
   }
+  for (Kept& one : out) {
+    ASSAY_TRY(Statement text, database_.prepare("SELECT result FROM kept_result WHERE request_id = ?"));
+    ASSAY_TRY(const bool found, text.bind(1, one.purchase.request_id).step());
+    if (!found) continue;
+    if (auto result = read_json(text.text(0))) one.result = *std::move(result);
+  }
+  return out;
+}
+
+Result<void> PurchaseStore::told(const std::string& request_id) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("INSERT OR IGNORE INTO told(request_id) VALUES(?)"));
+  return set.bind(1, request_id).run();
 }
 
 Result<void> PurchaseStore::taken(const std::string& request_id) {
@@ -161,19 +191,17 @@ Result<std::vector<Json>> PurchaseStore::receipts() {
   }
 }
 
-Result<std::int64_t> PurchaseStore::spent_msats(std::int64_t since) {
-  const std::scoped_lock lock(mutex_);
+Result<std::int64_t> PurchaseStore::spent(std::int64_t since, const std::string& provider) {
   ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase "
-                                             "WHERE (state IN ('paying', 'paid', 'done') OR preimage != '') AND at >= ?"));
-  ASSAY_CHECK(sum.bind(1, since).step());
+                                             "WHERE (state IN ('paying', 'paid', 'done') OR preimage != '') AND at >= ? "
+                                             "AND (? = '' OR provider = ?)"));
+  ASSAY_CHECK(sum.bind(1, since).bind(2, provider).bind(3, provider).step());
   return sum.integer(0);
 }
 
-Result<std::int64_t> PurchaseStore::spent_since(const std::string& provider, std::int64_t since) {
+Result<std::int64_t> PurchaseStore::spent_msats(std::int64_t since, const std::string& provider) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement sum, database_.prepare("SELECT coalesce(sum(msats), 0) FROM purchase WHERE provider = ? AND at >= ?"));
-  ASSAY_CHECK(sum.bind(1, provider).bind(2, since).step());
-  return sum.integer(0);
+  return spent(since, provider);
 }
 
 Result<Reputation> PurchaseStore::reputation(const std::string& provider) {

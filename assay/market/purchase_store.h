@@ -34,6 +34,7 @@ struct Purchase {
   std::int64_t amount_msats = 0;
   PurchaseState state = PurchaseState::requested;
   std::int64_t at = 0;         ///< Unix seconds of the last change
+  bool told = false;           ///< the payment stands in a run record
 };
 
 struct Reputation {
@@ -51,27 +52,33 @@ class PurchaseStore {
   /// `folder`/purchases.sqlite, every commit durable.
   static Result<std::unique_ptr<PurchaseStore>> open(const std::string& folder);
   Result<void> add(const Purchase& purchase);
-  /// Accepts the first quote. False if one was accepted before: that one is final.
-  Result<bool> accept(const std::string& request_id, const std::string& provider, const std::string& invoice,
-                      const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now);
+  /// The most of 24 hours: of all purchases of this folder, and of those from one provider.
+  struct Caps {
+    std::int64_t day_msats = 0, provider_day_msats = 0;
+  };
+  /// Accepts the first quote. False if one was accepted before: that one is final. Errors: `over_budget` (other processes on this folder
+  /// count too), `mismatch` (the payment hash was used for another job).
+  Result<bool> accept(const Purchase& quoted, const Caps& caps, std::int64_t now);
   Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
   /// With the receipt, null for what cost nothing. `result`, unless null, is kept until it is `taken`.
   Result<void> done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now);
   /// A purchase of that job from that provider whose result is kept.
   struct Kept {
-    std::string request_id;
+    Purchase purchase;
     Json result;
   };
   Result<std::vector<Kept>> kept(const std::string& job, const std::string& provider, std::int64_t since);
   /// Its result has reached who asked for it: it is not given to anyone again.
   Result<void> taken(const std::string& request_id);
   Result<void> failed(const std::string& request_id, std::int64_t now);
+  /// The payment stands in a run record: it is `told`.
+  Result<void> told(const std::string& request_id);
   Result<std::optional<Purchase>> find(const std::string& request_id);
   /// Paid or being paid, without a result: a crash or a deadline came between.
   Result<std::vector<Purchase>> unfinished();
   Result<std::vector<Json>> receipts();
-  Result<std::int64_t> spent_msats(std::int64_t since = 0);  ///< of purchases paid or being paid
-  Result<std::int64_t> spent_since(const std::string& provider, std::int64_t since);
+  /// Of purchases paid or being paid; `provider` empty: of all.
+  Result<std::int64_t> spent_msats(std::int64_t since = 0, const std::string& provider = {});
 
   Result<Reputation> reputation(const std::string& provider);
   Result<std::vector<Reputation>> reputations();
@@ -88,6 +95,7 @@ class PurchaseStore {
   Result<void> forgive(const std::string& provider);
 
  private:
+  Result<std::int64_t> spent(std::int64_t since, const std::string& provider);
   explicit PurchaseStore(Database database) : database_(std::move(database)) {}
   std::mutex mutex_;
   Database database_;

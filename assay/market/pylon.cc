@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/files.h"
 #include "assay/sandbox/probe.h"
 
 namespace assay {
@@ -31,13 +32,14 @@ Result<void> check_sandbox(Clock& clock) {
 }  // namespace
 
 struct Pylon::Impl {
-  Impl(const PylonOptions& o, Clock& c, Entropy& e, std::unique_ptr<JobStore> s)
-      : options(o), clock(c), entropy(e), runner(o.work, o.key, c, e), store(std::move(s)) {}
+  Impl(const PylonOptions& o, Clock& c, Entropy& e, std::unique_ptr<JobStore> s, Fd f)
+      : options(o), clock(c), entropy(e), runner(o.work, o.key, c, e), folder(std::move(f)), store(std::move(s)) {}
 
   const PylonOptions options;
   Clock& clock;
   Entropy& entropy;
   const JobRunner runner;
+  const Fd folder;  // of this pylon alone
   const std::unique_ptr<JobStore> store;
 
   std::int64_t announced_at = 0;  // of the thread that serves
@@ -333,8 +335,9 @@ Result<std::unique_ptr<Pylon>> Pylon::open(const PylonOptions& options, Clock& c
   const bool free =
       p.text_base + p.prompt_per_mtok + p.completion_per_mtok + p.sandbox_base + p.sandbox_command + p.sandbox_cpu_second == 0;
   if (!options.wallet && !free) return fail(ErrorCode::usage, "prices need a wallet", "give the issuer's address, or set all prices to 0");
+  ASSAY_TRY(Fd folder, occupy_folder(options.folder));
   ASSAY_TRY(std::unique_ptr<JobStore> store, JobStore::open(options.folder, clock.unix_ns() / 1'000'000'000));
-  auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));
+  auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store), std::move(folder));
   ASSAY_CHECK(impl->connect(wait));
   ASSAY_CHECK(impl->announce(wait));
   return std::unique_ptr<Pylon>(new Pylon(std::move(impl)));

@@ -51,7 +51,7 @@ struct PylonOptions {
 
 class Pylon {
  public:
-  /// Connects, opens the store and announces. Errors: `unavailable`, `usage`, `io`.
+  /// Connects, opens the store and announces. Errors: `unavailable` (also where another process serves from the folder), `usage`, `io`.
   static Result<std::unique_ptr<Pylon>> open(const PylonOptions& options, Clock& clock, Entropy& entropy, const Wait& wait);
   ~Pylon();
   Pylon(const Pylon&) = delete;

@@ -24,7 +24,7 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   bool money_moved = false;
   order.on_paid = [&](const Json& payment) {
     money_moved = true;
-    if (on_paid) on_paid(payment);
+    return on_paid && on_paid(payment);
   };
   order.sandbox_profile = std::string(profile.name);
   order.progress = progress;
@@ -33,6 +33,7 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   while (true) {  // ends: with a result, an error, or when nobody is left who was not asked
     ASSAY_TRY(const ProviderInfo seller, buyer->choose({sandbox_job_type, provider, ""}, price, wait));
     if (!asked.insert(seller.pubkey).second) return std::unexpected(std::move(last));
+    if (progress && asked.size() > 1) progress(last.message + ": asking the next");
     order.provider = seller.pubkey;
     ASSAY_TRY(const std::int64_t announced, price(seller));
     order.announced_msats = announced;
@@ -47,7 +48,6 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
     last = bought.error();
     const bool next = !money_moved && provider.empty() && (silent || !buyer->check_reputation(seller.pubkey));
     if (!next) return std::unexpected(std::move(last));
-    if (progress) progress(last.message + ": asking the next");
   }
 }
 

@@ -39,7 +39,8 @@ struct PylonSandboxProvider {
   Entropy* entropy = &system_entropy();
   std::function<void(const Bought&)> on_bought = {};  ///< receipts, for a record
   std::function<void(std::string_view)> progress = {};
-  std::function<void(const Json&)> on_paid = {};  ///< data of a record's `payment` line, as soon as money moved or may have
+  /// Data of a record's `payment` line, as soon as money moved or may have. True: it stands in a record now.
+  std::function<bool(const Json&)> on_paid = {};
 
   /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
   Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;

@@ -116,6 +116,30 @@ Result<std::vector<VerifiedEvent>> events_of(const NostrBridge& bridge, const Ex
   return out;
 }
 
+// Where a summary of that form stands; readers prefer the first that is there.
+std::string summary_place(const std::string& run_id, bool ended, bool has_manifest, bool as_app_data) {
+  return run_id + (ended ? "" : "/open") + (has_manifest ? "/module" : "") + (as_app_data ? "/app-data" : "");
+}
+
+std::vector<std::string> summary_places(const std::string& run_id) {
+  std::vector<std::string> out;
+  for (const bool ended : {true, false}) {
+    for (const bool has_manifest : {true, false}) {
+      for (const bool as_app_data : {false, true}) out.push_back(summary_place(run_id, ended, has_manifest, as_app_data));
+    }
+  }
+  return out;
+}
+
+// A run id of anyone's making: what it is made of can stand in a line of output.
+bool is_run_id(std::string_view text) {
+  constexpr std::size_t bytes_max = 64;
+  const auto plain = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+  };
+  return !text.empty() && text.size() <= bytes_max && std::all_of(text.begin(), text.end(), plain);
+}
+
 JsonList id_list(const std::vector<EventId>& ids, std::size_t begin, std::size_t end) {
   JsonList out;
   for (std::size_t i = begin; i < end; ++i) out.emplace_back(ids[i]);
@@ -156,9 +180,11 @@ Result<std::vector<VerifiedEvent>> NostrBridge::trace_events(const Graph& graph,
   if (graph.nodes.empty() || graph.run_id.empty()) return fail(ErrorCode::usage, "the graph is empty: nothing to publish");
   std::vector<VerifiedEvent> out;
   std::vector<EventId> ids;
+  std::set<EventId> named;
   for (const Node& node : graph.nodes) {
     ASSAY_TRY(auto events, node_events(node, graph.privacy_mode));
     for (VerifiedEvent& event : events) {
+      if (!named.insert(event->id).second) continue;  // equal calls within one second, in the clear, are one event
       ids.push_back(event->id);
       out.push_back(std::move(event));
     }
@@ -194,7 +220,8 @@ Result<std::vector<VerifiedEvent>> NostrBridge::trace_events(const Graph& graph,
     content.set("parts", parts);
   }
   ASSAY_TRY(const std::string text, canonical(content));
-  EventTags tags{{"d", graph.run_id}, {"p", keypair.public_hex()}, {"t", std::string(trace_tag)}};
+  const std::string place = summary_place(graph.run_id, !graph.root_hash.empty(), manifest != nullptr, as_app_data);
+  EventTags tags{{"d", place}, {"p", keypair.public_hex()}, {"t", std::string(trace_tag)}};
   if (graph.compiled_id) tags.push_back({"x", *graph.compiled_id});
   ASSAY_TRY(VerifiedEvent summary, sign_event({ended, trace_summary_kind, std::move(tags), text}, keypair, *entropy));
   out.push_back(std::move(summary));
@@ -211,8 +238,12 @@ Result<std::vector<EventId>> NostrBridge::publish_trace(const Graph& graph, cons
   ASSAY_TRY(const auto client, RelayClient::connect(relay_url, wait, *clock));
   if (auto answers = client->publish_all(events, wait); !answers) {
     Error error = std::move(answers.error());  // the summary goes last, so no reader takes a part for the whole
-    error.remedy += error.remedy.empty() ? "" : "; ";
-    error.remedy += "publish again: what the relay has is not stored twice";
+    if (error.message.find("replaced:") != std::string::npos) {
+      error.remedy = "the relay keeps a later state of this run by the same key: publish the run once it has ended";
+    } else {
+      error.remedy += error.remedy.empty() ? "" : "; ";
+      error.remedy += "publish again: what the relay has is not stored twice";
+    }
     return std::unexpected(std::move(error));
   }
   std::vector<EventId> ids;
@@ -277,18 +308,25 @@ Result<FetchedTrace> read_trace(RelayClient& relay, VerifiedEvent summary, const
     return fail(ErrorCode::malformed, "the event is not a run's summary of " + std::string(trace_format));
   }
   ASSAY_TRY(std::string run_id, string_member(content, "run_id"));
-  if (tag_value(*summary, "d") != run_id) return fail(ErrorCode::mismatch, "the summary's d tag names another run");
+  if (!is_run_id(run_id)) return fail(ErrorCode::malformed, "the summary's run id is none", "", "run_id");
+  const auto places = summary_places(run_id);
+  if (std::find(places.begin(), places.end(), tag_value(*summary, "d").value_or("")) == places.end())
+    return fail(ErrorCode::mismatch, "the summary's d tag names another run");
+  const Json& root = content.at("root_hash");
+  if (!root.is_null() && !(root.is_string() && is_hex(root.as_string(), 64)))
+    return fail(ErrorCode::malformed, "the summary's root hash is none", "", "root_hash");
   const bool in_parts = content.at("events").is_null();
   ASSAY_TRY(const auto ids, in_parts ? ids_of_parts(relay, content, summary->pubkey, wait) : read_ids(content, "events"));
   if (content.at("count") != Json(ids.size())) return fail(ErrorCode::mismatch, "the summary's count differs from the events it names");
   ASSAY_TRY(auto events, fetch_ids(relay, ids, summary->pubkey, wait));
   const std::set<EventId> known(ids.begin(), ids.end());
+  if (known.size() != ids.size()) return fail(ErrorCode::malformed, "the summary names an event twice", "", "events");
   for (const VerifiedEvent& event : events) {
     const auto request = tag_value(*event, "e");
     if (request && !known.contains(*request))
       return fail(ErrorCode::mismatch, "a result refers to a request outside the trace", "", event->id);
   }
-  std::string root_hash = content.at("root_hash").is_string() ? content.at("root_hash").as_string() : "";
+  std::string root_hash = root.is_string() ? root.as_string() : "";
   return FetchedTrace{std::move(summary), std::move(run_id), std::move(root_hash), std::move(content), std::move(events)};
 }
 
@@ -307,11 +345,16 @@ Result<FetchedTrace> fetch_trace_of_run(RelayClient& relay, const std::string& a
   Filter filter;
   filter.authors = {{author_hex}};
   filter.kinds = {{trace_summary_kind}};
-  filter.tags = {{'d', {run_id}}};
+  const auto places = summary_places(run_id);
+  filter.tags = {{'d', places}};
   ASSAY_TRY(auto found, relay.fetch({filter}, wait));
   if (found.empty())
     return fail(ErrorCode::unavailable, "the relay has no summary of this run by this author", "publish the trace first", run_id);
-  return read_trace(relay, std::move(found.front()), wait);
+  const auto rank = [&places](const VerifiedEvent& event) {
+    return std::find(places.begin(), places.end(), tag_value(*event, "d").value_or("")) - places.begin();
+  };
+  const auto best = std::min_element(found.begin(), found.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return read_trace(relay, std::move(*best), wait);
 }
 
 }  // namespace assay

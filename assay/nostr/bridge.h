@@ -7,8 +7,10 @@
 ///     ASSAY_TRY(const FetchedTrace trace, fetch_trace(*client, ids.back(), wait));
 ///
 /// What is published: for each LM call and each sandbox run a request (kind 5050) and, if it was answered, a result (6050),
-/// addressed to the signer itself and marked as a trace, so that no provider takes it for work; then a summary (30078, `d` =
-/// run_id) that names all of them and the record's root hash. Root, Map and answers from the cache publish nothing.
+/// addressed to the signer itself and marked as a trace, so that no provider takes it for work; then a summary (30078) that names
+/// all of them and the record's root hash. Root, Map and answers from the cache publish nothing. The summary's `d` is the run_id,
+/// with "/open" for a run that has not ended, "/module" where a manifest is named and "/app-data" for that form: each way to
+/// publish a run has a place of its own, and none takes another's.
 /// Contents are commitments, hash([salt, value]), unless the run's privacy mode is `public_ok`.
 /// Times come from the record, so publishing the same run again gives the same ids, and the relay answers "duplicate".
 /// Thread safety: a value; `publish_trace` blocks its caller.
@@ -71,9 +73,10 @@ struct FetchedTrace {
 };
 
 /// Reads a summary and everything that it names; all of one author. Errors: `unavailable` (not there, with the first missing
-/// id), `malformed` (no summary of ours), `mismatch` (an event of another author, or a result whose request is not part of it).
+/// id), `malformed` (no summary of ours, or a run id or root hash that is none), `mismatch` (an event of another author, or a result
+/// whose request is not part of it).
 Result<FetchedTrace> fetch_trace(RelayClient& relay, const EventId& summary_id, const Wait& wait);
-/// The same, by author and run.
+/// The same, by author and run: of several summaries the one that says most (ended before open, with a manifest before without).
 Result<FetchedTrace> fetch_trace_of_run(RelayClient& relay, const std::string& author_hex, const std::string& run_id, const Wait& wait);
 
 }  // namespace assay

@@ -178,8 +178,8 @@ TEST_F(BridgeTest, AnIncompleteOrForeignTraceIsAnError) {
   EXPECT_EQ(fetch_trace(*client_, "note1", within()).error().code, ErrorCode::usage);
   const auto stranger = SecretKey::generate(system_entropy()).value();
   int run = 0;
-  const auto summary = [&](const Json& events, const SecretKey& key) {
-    const std::string run_id = "r" + std::to_string(run++);
+  const auto summary = [&](const Json& events, const SecretKey& key, std::string run_id = {}) {
+    if (run_id.empty()) run_id = "r" + std::to_string(run++);
     const Json content = JsonObject{
         {"format", trace_format}, {"role", "summary"}, {"run_id", run_id}, {"count", events.as_list().size()}, {"events", events}};
     const auto event = sign_event({1'700'000'000, 30078, {{"d", run_id}}, canonical(content).value()}, key, system_entropy()).value();
@@ -189,6 +189,44 @@ TEST_F(BridgeTest, AnIncompleteOrForeignTraceIsAnError) {
   EXPECT_EQ(fetch_trace(*client_, summary(JsonList{ids[0]}, stranger), within()).error().code, ErrorCode::mismatch);
   EXPECT_EQ(fetch_trace(*client_, summary(JsonList{ids[1]}, bridge_.keypair), within()).error().code, ErrorCode::mismatch);
   EXPECT_EQ(fetch_trace(*client_, summary(JsonList{std::string(64, '1')}, stranger), within()).error().path, std::string(64, '1'));
+  EXPECT_EQ(fetch_trace(*client_, summary(JsonList{ids[0], ids[0]}, bridge_.keypair), within()).error().path, "events");
+  EXPECT_EQ(fetch_trace(*client_, summary(JsonList{}, stranger, "x\n  " + ids[0] + " kind 5050"), within()).error().path, "run_id");
+}
+
+// Every way to publish a run has a place of its own; a reader who asks for the run gets the one that says most.
+TEST_F(BridgeTest, NoFormOfARunTakesAnothersPlace) {
+  const Graph graph = small_graph();
+  Graph open = graph;
+  open.root_hash.clear();
+  NostrBridge app_data = bridge_;
+  app_data.as_app_data = true;
+  std::vector<EventId> summaries;
+  for (const Graph* one : std::initializer_list<const Graph*>{&open, &graph}) {
+    for (const CompiledModuleManifest* manifest : std::initializer_list<const CompiledModuleManifest*>{nullptr, &manifest_}) {
+      for (const NostrBridge* bridge : std::initializer_list<const NostrBridge*>{&app_data, &bridge_}) {
+        const auto ids = bridge->publish_trace(*one, manifest);
+        ASSERT_TRUE(ids) << ids.error().text();
+        summaries.push_back(ids->back());
+        EXPECT_EQ(fetch_trace_of_run(*client_, bridge_.keypair.public_hex(), graph.run_id, within())->summary->id, ids->back());
+      }
+    }
+  }
+  for (const EventId& id : summaries) {
+    const auto trace = fetch_trace(*client_, id, within());
+    ASSERT_TRUE(trace) << trace.error().text();
+    EXPECT_EQ(trace->run_id, graph.run_id);
+    EXPECT_EQ(trace->events.size(), 5U);
+  }
+}
+
+TEST_F(BridgeTest, EqualCallsInTheClearAreOneEvent) {
+  Graph graph = small_graph();
+  graph.privacy_mode = "public_ok";
+  graph.nodes[1].calls.push_back(graph.nodes[1].calls[0]);
+  const auto ids = bridge_.publish_trace(graph, nullptr);
+  ASSERT_TRUE(ids) << ids.error().text();
+  EXPECT_EQ(std::set<EventId>(ids->begin(), ids->end()).size(), ids->size());
+  EXPECT_TRUE(fetch_trace(*client_, ids->back(), within()));
 }
 
 TEST_F(BridgeTest, TheCallbackPublishesAndReportsItsFailure) {

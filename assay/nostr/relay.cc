@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/files.h"
 #include "assay/nostr/relay_parts.h"
 
 namespace assay {
@@ -9,6 +10,7 @@ namespace assay {
 struct Relay::Impl {
   RelayOptions options;
   Clock& clock;
+  Fd folder;  // held until nothing is written any more
   std::unique_ptr<RelayStore> store;
   relay::Counters counters;
   relay::Hub hub;
@@ -35,6 +37,7 @@ struct Relay::Impl {
   }
 
   Result<void> start() {
+    ASSAY_TRY(folder, occupy_folder(options.data_folder));
     ASSAY_TRY(store, RelayStore::open(options.data_folder, options.durable));
     hub.start_at(store->last_seq());
     writer = std::make_unique<relay::Writer>(*store, hub, counters, options.limits.waiting_events_max);

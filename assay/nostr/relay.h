@@ -50,7 +50,7 @@ struct RelayCounts {
 
 class Relay {
  public:
-  /// Errors: `io` (port or folder), `usage`. `clock` must outlive the relay.
+  /// Errors: `unavailable` (another process serves from the folder), `io` (port or folder), `usage`. `clock` must outlive the relay.
   static Result<std::unique_ptr<Relay>> start(const RelayOptions& options, Clock& clock);
   ~Relay();
   Relay(const Relay&) = delete;

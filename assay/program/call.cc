@@ -131,6 +131,10 @@ Result<void> record_plain_response(const Call& call, const LmResponse& answer) {
   return call.node.record_text("lm_response", text, &usage);
 }
 
+JsonObject error_data(const Error& error) {
+  return {{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+}
+
 JsonObject with_lost(JsonObject data, const Amount& lost) {
   if (lost.calls > 0) data.set("lost", to_json(lost));
   return data;
@@ -163,11 +167,9 @@ Result<void> record_hit(const Call& call, const LmResponse& answer) {
 
 Result<void> record_error(const Call& call, const Error& error, const Amount& lost = {}) {
   if (!call.node.recorded()) return {};
-  return call.node.record("error", with_lost({{"code", name(error.code)},
-                                              {"message", to_utf8(error.message)},
-                                              {"path", to_utf8(error.path)},
-                                              {"request_hash", call.request_hash}},
-                                             lost));
+  JsonObject data = error_data(error);
+  if (!call.request_hash.empty()) data.set("request_hash", call.request_hash);
+  return call.node.record("error", with_lost(std::move(data), lost));
 }
 
 Result<void> record_lost(const Call& call, const Amount& lost) {
@@ -203,6 +205,15 @@ Error lane_error(const Effects& effects, Error error, bool money_moved) {
   return std::move(in_time).error();
 }
 
+// A lane is anyone's code, and counts nobody can have used make a line that no reader takes.
+Result<void> check_counts(const Lane& lane, const LmUsage& usage) {
+  for (const std::int64_t count : {usage.prompt_tokens, usage.completion_tokens, usage.cost_msats.value_or(0)}) {
+    if (count < 0 || count > json_integer_max)
+      return fail(ErrorCode::malformed, fmt::format("the lane {} claims a count of {}", lane.model, count), "mend the lane", "usage");
+  }
+  return {};
+}
+
 // A lane that throws here will give the answer once more.
 void tell_kept(LmResponse& answer) {
   const std::function<void()> kept = std::exchange(answer.kept, {});
@@ -220,13 +231,14 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   const Effects& effects = call.node.effects();
   CallAccount account(call.node, lm, call.request);
   ASSAY_CHECK(account.reserve());
-  told = true;
   ASSAY_CHECK(record_request(call));
+  told = true;
   const std::int64_t begin = effects.clock->steady_ns();
   Result<void> recorded;
   const auto on_paid = [&](const Json& payment) {
     account.paid(payment);
     if (auto written = call.node.record("payment", payment); !written) recorded = std::move(written);
+    return recorded && call.node.recorded();
   };
   // A try stands in the record before the next one is sent, so that a crash between them loses none.
   const auto on_lost = [&](bool again) -> Result<void> {
@@ -234,6 +246,12 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
     return again ? record_lost(call, account.take_lost()) : Result<void>();
   };
   auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), std::ref(on_lost)});
+  if (answer) {
+    if (auto sound = check_counts(call.lane, answer->usage); !sound) {
+      static_cast<void>(account.lost(false));
+      answer = std::unexpected(std::move(sound.error()));
+    }
+  }
   if (!answer) {
     if (account.money_moved() && !account.anything_lost()) static_cast<void>(account.lost(false));
     answer = std::unexpected(lane_error(effects, std::move(answer.error()), account.money_moved()));
@@ -245,23 +263,31 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   const auto honest = account.settle(usage);
   ASSAY_CHECK(recorded);
-  ASSAY_CHECK(record_response(call, *answer, account.take_lost()));
+  if (auto written = record_response(call, *answer, account.take_lost()); !written) {
+    // An answer that no line can hold ends as one that was lost; where nothing can be written, the record ends here.
+    const Amount used{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)};
+    static_cast<void>(record_error(call, written.error(), used));
+    if (written.error().code != ErrorCode::io) tell_kept(*answer);  // it would be no better the next time
+    return std::unexpected(std::move(written.error()));
+  }
   tell_kept(*answer);
   if (honest) return answer;
   ASSAY_CHECK(record_error(call, honest.error()));
   return std::unexpected(honest.error());
 }
 
-// A call that is not sent leaves its request and the reason, so that a replay comes to the same end.
-void record_refusal(const Call& call, const Error& why) {
-  if (!call.node.recorded() || !record_request(call, false)) return;
+// A call that is not sent leaves its request and the reason, so that a replay comes to the same end; where there is no request, or it does
+// not fit a line, the reason alone.
+void record_refusal(Call& call, const Error& why) {
+  if (!call.node.recorded()) return;
+  if (call.request_hash.empty() || !record_request(call, false)) call.request_hash.clear();
   static_cast<void>(record_error(call, why));  // the call's own error is the one to tell
 }
 
 // The lines that the recorded call left, and its answer or error.
 Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
   if (recorded.failed) {
-    ASSAY_CHECK(record_request(call, recorded.sent));
+    if (!call.request_hash.empty()) ASSAY_CHECK(record_request(call, recorded.sent));
     if (recorded.disbelieved) ASSAY_CHECK(record_response(call, recorded.response));
     ASSAY_CHECK(record_error(call, recorded.error));
     return std::unexpected(recorded.error);
@@ -278,7 +304,7 @@ Result<LmResponse> retell(const Call& call, const RecordedAnswer& recorded) {
 Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
   ASSAY_TRY(RecordedAnswer recorded, node.settings().answers->next(node.path(), request));
   Call call{node, recorded.lane, request};
-  ASSAY_CHECK(write_request(call));
+  if (!recorded.request_hash.empty()) ASSAY_CHECK(write_request(call));
   call.lane_id = recorded.lane_id;
   name_call(call);
   tell_start(call);
@@ -290,16 +316,22 @@ Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
 
 }  // namespace
 
+std::unexpected<Error> not_asked(const Context& node, Error why) {
+  if (node.recorded()) static_cast<void>(node.record("error", error_data(why)));
+  return std::unexpected(std::move(why));
+}
+
 Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
   const Settings& settings = context.settings();
   if (settings.answers != nullptr) return replayed(context, request);
   if (context.effects().clock == nullptr)
     return fail(ErrorCode::usage, "no clock was given", "set Effects::clock, e.g. to &system_clock()", context.path());
-  if (settings.lm == nullptr) return fail(ErrorCode::usage, "no lane was given", "set Settings::lm, or --lane", context.path());
+  if (settings.lm == nullptr)
+    return not_asked(context, {ErrorCode::usage, "no lane was given", context.path(), "set Settings::lm, or --lane"});
   LM& lm = *settings.lm;
   Call call{context, lm.lane(), request};
   if (context.recorded() || settings.cache != nullptr) {
-    ASSAY_CHECK(write_request(call));
+    if (auto written = write_request(call); !written) return not_asked(context, std::move(written.error()));
     ASSAY_TRY(call.lane_id, lm.lane_id());
   }
   name_call(call);

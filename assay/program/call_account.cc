@@ -40,6 +40,7 @@ Result<void> CallAccount::reserve() {
 }
 
 void CallAccount::paid(const Json& payment) {
+  money_moved_ = true;
   if (const Json& amount = payment.at("amount_msats"); amount.is_int()) paid_msats_ += amount.as_int();
 }
 

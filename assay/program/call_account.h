@@ -32,7 +32,7 @@ class CallAccount {
   Result<void> lost(bool again);
   /// The call was answered. Errors: `over_budget` when it claims more than it can have used; then that much is spent.
   Result<void> settle(const LmUsage& usage);
-  bool money_moved() const { return paid_msats_ > 0; }
+  bool money_moved() const { return money_moved_; }
   /// What was lost since this was asked the last time, without what was paid for it; calls 0: nothing.
   Amount take_lost() { return std::exchange(lost_, {}); }
   bool anything_lost() const { return any_lost_; }
@@ -47,6 +47,7 @@ class CallAccount {
   std::optional<Amount> worst_;
   bool priced_ = false;  // the worst case's msats are a price, not merely unknown
   std::optional<Budget::Reservation> reservation_;
+  bool money_moved_ = false;  // also where an earlier record counts it, and this one nothing
   std::int64_t paid_msats_ = 0;
   Amount lost_;
   bool any_lost_ = false;

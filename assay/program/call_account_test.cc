@@ -105,7 +105,11 @@ void expect_replays(World& world, std::shared_ptr<LM> lane, ErrorCode code, cons
 
 TEST(CallAccount, ARunThatSomethingStoppedReplaysToTheSameEnd) {
   const auto yes = [](std::int64_t tokens = 2) {
-    return std::make_shared<ScriptedLM>([tokens](const LmRequest&) { return ScriptedLM::answer("A: yes", 10, tokens); });
+    return std::make_shared<ScriptedLM>([tokens](const LmRequest&) -> Result<LmResponse> {
+      LmResponse answer = ScriptedLM::answer("A: yes", 10).value();
+      answer.usage.completion_tokens = tokens;
+      return answer;
+    });
   };
   World no_calls({.calls = 0});
   expect_replays(no_calls, yes(), ErrorCode::over_budget);
@@ -118,6 +122,16 @@ TEST(CallAccount, ARunThatSomethingStoppedReplaysToTheSameEnd) {
   World late;
   late.clock.advance(std::chrono::seconds(5));
   expect_replays(late, yes(), ErrorCode::timed_out, {.deadline = {1}, .stop = {}});
+  World nobody;
+  expect_replays(nobody, nullptr, ErrorCode::usage);
+  for (const std::int64_t tokens : {std::int64_t{-5}, std::int64_t{1} << 62}) {  // the lane is broken, and was asked
+    World broken({.tokens = 100'000});
+    expect_replays(broken, yes(tokens), ErrorCode::malformed);
+    EXPECT_EQ(broken.budget.spent().calls, 1);
+  }
+  World odd;  // an answer that no line can hold
+  expect_replays(odd, std::make_shared<ScriptedLM>([](const LmRequest&) { return Result<LmResponse>({"A: yes", "\xff", {1, 1}}); }),
+                 ErrorCode::malformed);
   World elsewhere;  // an HTTP lane sees no private inputs
   expect_replays(elsewhere, std::make_shared<LossyLM>(0, false), ErrorCode::refused);
 }

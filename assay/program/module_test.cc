@@ -427,6 +427,29 @@ TEST(Run, AFallbackThatWasGivenAsAnObjectIsUsedAndNamedInTheRecord) {
   std::remove(path.c_str());
 }
 
+// A fallback that is not there is said before anything is sent; where only the module itself can know, its record replays.
+TEST(Run, AFallbackThatIsNotThereIsRefusedBeforeAnyCall) {
+  World world;
+  const auto lane = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: no"}; });
+  world.settings.lm = lane;
+  const auto built = program_of("p", "1", Refine(Predict("ask", yes_no())).with_fallback(lane), Rewards::built_in()).value();
+  Json json = built.artifact().json();
+  Json* params = &json.as_object().find("modules")->as_object().begin()->second;
+  params->as_object().find("params")->set("fallback", JsonList{"lm:elsewhere"});
+  const Program program = Program::load(Artifact::read(json).value(), Rewards::built_in()).value();
+  const RunWorld where{.effects = world.effects, .settings = world.settings};
+  const auto run = run_program(program, JsonObject{{"q", "?"}}, where);
+  ASSERT_FALSE(run);
+  EXPECT_EQ(run.error().code, ErrorCode::refused);
+  EXPECT_NE(run.error().text().find("lm:elsewhere"), std::string::npos);
+  EXPECT_EQ(lane->calls(), 0);
+  // Any lane of the kind that is named will do.
+  world.settings.lanes["lm:any"] = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; });
+  EXPECT_TRUE(fallback_lane(world.settings, "lm:scripted"));
+  EXPECT_EQ(fallback_lane(world.settings, "lm:any").value(), world.settings.lanes["lm:any"]);
+  EXPECT_FALSE(fallback_lane(world.settings, "lm:scripte"));
+}
+
 TEST(Run, AnInterruptedRecordReplaysAsFarAsItGoes) {
   World world;
   world.settings.lm = world.lane([](const LmRequest& r) { return ScriptedAnswer{r.rollout == 0 ? "nonsense" : "A: yes"}; });

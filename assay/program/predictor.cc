@@ -4,6 +4,7 @@
 
 #include "assay/base/object_text.h"
 #include "assay/base/random.h"
+#include "assay/lm/recorded_answers.h"
 #include "assay/program/call.h"
 #include "assay/trace/contract.h"
 
@@ -99,22 +100,34 @@ bool ends_refine(ErrorCode code) {
 
 Result<std::vector<std::shared_ptr<LM>>> fallback_lanes(const Context& node, const RefineRule& rule) {
   if (node.settings().answers != nullptr) {  // a replay asks no lane: the record answers, whoever did
+    if (auto refused = node.settings().answers->refusal(node.path())) return std::unexpected(std::move(*refused));
     return std::vector<std::shared_ptr<LM>>(rule.fallback_lanes.size() + rule.fallback_requirements.size());
   }
   std::vector<std::shared_ptr<LM>> lanes = rule.fallback_lanes;
   for (const std::string& requirement : rule.fallback_requirements) {
-    const auto at = node.settings().lanes.find(requirement);
-    if (at != node.settings().lanes.end()) {
-      lanes.push_back(at->second);
-    } else if (requirement == "lm:any" && node.settings().lm != nullptr) {
-      lanes.push_back(node.settings().lm);
-    } else {
-      return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement), "give a fallback lane with --fallback-lane",
-                  "fallback");
-    }
+    auto lane = fallback_lane(node.settings(), requirement);
+    if (!lane) return not_asked(node, std::move(lane.error()));
+    lanes.push_back(std::move(*lane));
   }
   return lanes;
 }
+
+}  // namespace
+
+Result<std::shared_ptr<LM>> fallback_lane(const Settings& settings, const std::string& requirement) {
+  if (const auto at = settings.lanes.find(requirement); at != settings.lanes.end()) return at->second;
+  const auto meets = [&](const std::shared_ptr<LM>& lane) {
+    return lane != nullptr && (requirement == "lm:any" || requirement == "lm:" + lane->lane().kind);
+  };
+  for (const auto& [name, lane] : settings.lanes) {
+    if (meets(lane)) return lane;
+  }
+  if (meets(settings.lm)) return settings.lm;
+  return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement),
+              "give one of that kind with --fallback-lane; \"lm:any\" is met by every lane", "fallback");
+}
+
+namespace {
 
 // State of the tries of one Refine: the best answer so far and the last error.
 struct Tries {
@@ -166,13 +179,13 @@ Result<Prediction> refine(const Context& node, const RefineRule& rule, const For
     }
     return out;
   };
+  ASSAY_TRY(const auto lanes, fallback_lanes(node, rule));  // needed or not: before anything is sent
   std::int64_t index = 0;
   for (std::int64_t i = 0; i < rule.attempts; ++i) {
     ASSAY_TRY(const TryEnd end, one_try(node, index++, "primary", nullptr, rule, inner, inputs, tries));
     if (end == TryEnd::good) return done();
     if (end == TryEnd::unreachable) break;
   }
-  ASSAY_TRY(const auto lanes, fallback_lanes(node, rule));
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     ASSAY_TRY(const TryEnd end, one_try(node, index++, fmt::format("fallback:{}", i), lanes[i], rule, inner, inputs, tries));
     if (end == TryEnd::good) return done();

@@ -48,6 +48,10 @@ struct RefineRule {
   std::vector<std::string> fallback_requirements;       ///< named by an artifact ("lm:any"), looked up in Settings::lanes
 };
 
+/// The lane that a fallback `requirement` names: that of Settings::lanes, else any lane there or the main one that is of its kind
+/// ("lm:local"; "lm:any" takes each). Errors: `refused`.
+Result<std::shared_ptr<LM>> fallback_lane(const Settings& settings, const std::string& requirement);
+
 /// Up to `attempts` tries, each with a new rollout; then one on each fallback lane. The first that reaches the threshold is
 /// taken. An answer that cannot be read scores 0; a lane that cannot be reached sends the rest to the fallback lanes.
 /// A spent budget, a cancel and a divergence end it at once.

@@ -119,6 +119,16 @@ Result<Prediction> Program::run_flow(const Context& context, const Json& inputs)
   return out;
 }
 
+Result<void> Program::check_fallbacks(const Settings& settings) const {
+  for (const auto& [path, refine] : refines_) {
+    for (const std::string& requirement : refine.rule.fallback_requirements) {
+      auto lane = fallback_lane(settings, requirement);
+      if (!lane) return std::unexpected(std::move(lane.error()).in("modules." + path));
+    }
+  }
+  return {};
+}
+
 std::vector<std::string> Program::predictor_paths() const {
   std::vector<std::string> out;
   for (const auto& [path, predictor] : predictors_) out.push_back(path);

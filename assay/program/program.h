@@ -36,6 +36,8 @@ class Program {
   const Fallbacks& fallbacks() const { return fallbacks_; }
   /// The same program whose Refine modules fall back to these lanes instead of what the run's Settings name.
   Program with_fallbacks(const Fallbacks& lanes) const;
+  /// Has each Refine the lanes that it falls back to? Asked before a run begins. Errors: `refused`, at the Refine's path.
+  Result<void> check_fallbacks(const Settings& settings) const;
   /// Paths of all predictors, sorted.
   std::vector<std::string> predictor_paths() const;
   const Predictor& predictor(const std::string& path) const { return predictors_.at(path); }

@@ -130,6 +130,8 @@ std::string_view type_of(const Json& schema) {
 std::unexpected<Error> mismatch(std::string expected, const Json& value) {
   const auto text = canonical(value);
   std::string found = text ? *text : "an unprintable value";
+  if (text && value.is_number() && !value.is_int() && found.find_first_of(".eE") == std::string::npos)
+    found += ".0";  // as it was written, near enough
   if (found.size() > 60) {
     std::size_t cut = 60;
     while (cut > 0 && (static_cast<unsigned char>(found[cut]) & 0xC0) == 0x80) --cut;

@@ -123,7 +123,7 @@ struct RunRecorder::State {
   };
   std::vector<Kept> entries;
   std::string line;  // written into again and again
-  std::optional<Error> failed;  // the file could not be put right after a failed write, or not be synced
+  std::optional<Error> failed;  // a line could not be written or synced: nothing is written after it
   bool finished = false;
   GroupSync group{[this] { return options.sync ? options.sync(file.get()) : ::fdatasync(file.get()) == 0 ? 0 : errno; }};
 
@@ -141,8 +141,10 @@ struct RunRecorder::State {
   Result<void> write_out(std::string_view text) {
     if (!file.open()) return {};
     if (auto written = write_all(file.get(), text, options.path); !written) {
-      // Half a line would make the next one unreadable: take it back, or write no more.
-      if (::ftruncate(file.get(), bytes) != 0) failed = written.error();
+      // The record ends here, as after a kill: a shorter line that still fits would tell of what nobody can derive. Half a line is taken
+      // back; where that fails, a resume does it.
+      static_cast<void>(::ftruncate(file.get(), bytes));
+      failed = written.error();
       return written;
     }
     return {};

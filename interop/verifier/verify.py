@@ -174,7 +174,7 @@ def check(name: str, complete: bool, head: Object | None) -> Object:
         kind, (state, found) = "record", record(raw, complete, head)
     else:
         value, found = parse(raw, {"type": "object"})
-        kind = "module" if name.endswith(".module.json") else str((value or {}).get("format"))
+        kind = "module" if name.endswith(".module.json") or "artifact" in (value or {}) else str((value or {}).get("format"))
         rule, bare = RULES[URN + FORMATS[kind]] if kind in FORMATS else {"const": "known"}, kind == "assay.module/1"
         wrong = bare and (canonical(value) != raw or depth(value) > 96)
         found = found or [*faults(value, rule), *["not canonical, or more than 96 open containers"] * wrong]
