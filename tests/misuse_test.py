@@ -157,7 +157,7 @@ class Misuse(Home):
     def test_a_pipe_that_nobody_writes_to_holds_nothing_up(self):
         os.mkfifo(self.home / "pipe.json")
         self.assertIn("a pipe", self.error_of("show", "pipe.json", want=1)["message"])
-        done = subprocess.run(["bash", "-c", f"{assay_home.options.assay} run PROGRAM.toml --inputs <(echo '{{}}') --lane openai --endpoint http://127.0.0.1:9/v1 --model m"],
+        done = subprocess.run(["bash", "-c", f"{assay_home.options.assay} run PROGRAM.toml --inputs <(echo '{{}}') --lane openai --endpoint http://127.0.0.1:9/v1 --model m --privacy public_ok"],
                               cwd=self.home, env=self.environment, capture_output=True, text=True, timeout=60)
         self.assertIn(":1.inputs", done.stderr)  # a shell's own pipe is read, and its row is named
 
@@ -235,6 +235,32 @@ class Misuse(Home):
         self.assertEqual((server.asked, self.records()), ([], before))
         self.write("fallback.toml", program.replace("lm:elsewhere", "lm:openai"))
         self.json("run", "fallback.toml", "q=x", "kind=a", *server.lane)
+
+    def test_what_a_lane_would_refuse_is_refused_before_anything_is_asked(self):
+        server = ChatServer(lambda text: "Answer: yes")
+        self.addCleanup(server.close)
+        refine = 'signature = "T"\nrefine = { attempts = 1, threshold = 1.0, fallback = ["lm:any"] }\n'
+        self.write("two.toml", PROGRAM.replace('signature = "T"\n', refine))
+        fallback = ["--fallback-lane", "openai", "--fallback-model", "other", "--fallback-endpoint", server.endpoint]
+        self.error_of("run", "two.toml", "q=x", "kind=a", "--privacy", "public_ok", *fallback, "--budget", "msats=100000", want=5)
+        self.error_of("run", "two.toml", "q=x", "kind=a", *fallback, want=6)  # private inputs do not go there
+        given = 'in = { q = "input.q", kind = "input.kind" }\n'
+        second = f'[[step]]\nid = "again"\nsignature = "T"\nconfig = {{ constrain = true }}\n{given}'
+        flow = PROGRAM.replace('version = "1"', 'version = "1"\nsignature = "T"\nout = { answer = "again.answer" }').replace("[data]", given + second + "[data]")
+        self.write("flow.toml", flow)
+        error = self.error_of("run", "flow.toml", "q=x", "kind=a", *server.lane, want=6)
+        self.assertIn("again", error["path"])
+        self.assertEqual(server.asked, [])
+
+    def test_names_that_are_no_text_lose_no_answer(self):
+        server = ChatServer(lambda text: "Answer: yes")
+        self.addCleanup(server.close)
+        out = subprocess.run([os.fsencode(assay_home.options.assay), b"run", b"PROGRAM.toml", b"q=x", b"kind=a", b"--json", b"--record", b"r\xff.run.jsonl",
+                              *map(os.fsencode, server.lane)], cwd=self.home, env=self.environment, capture_output=True, stdin=subprocess.DEVNULL, check=True)
+        said = json.loads(out.stdout)
+        self.assertEqual(said["output"]["answer"], "yes")
+        self.assertEqual(said["record"], "r\ufffd.run.jsonl")
+        self.error_of("run", "PROGRAM.toml", "q=x", "kind=a", "--lane", "openai", "--endpoint", server.endpoint, "--model", os.fsdecode(b"\xff"), want=2)
 
     def test_demands_that_no_file_can_meet_are_wrong_usage(self):
         golden = assay_home.options.source / "tests/golden/pipeline.module.json"

@@ -225,14 +225,28 @@ Result<void> check_owner(const std::string& path) {
   return {};
 }
 
+Result<std::optional<Fd>> try_lock_file(const std::string& path) {
+  while (true) {  // ends: unless others make and delete the file all the time
+    Fd held(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!held.open()) return io_error("the lock file cannot be opened", path);
+    if (::flock(held.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return std::optional<Fd>();
+      return io_error("the file cannot be locked", path);
+    }
+    struct stat mine{}, there{};
+    const bool same =
+        ::fstat(held.get(), &mine) == 0 && ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+    if (same) return std::optional<Fd>(std::move(held));  // else who held it before has deleted it meanwhile
+  }
+}
+
 Result<Fd> occupy_folder(const std::string& folder) {
   ASSAY_CHECK(make_folders(folder, 0700));
   const std::string path = folder + "/in_use";
-  Fd held(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!held.open()) return io_error("the folder cannot be locked", path);
-  if (::flock(held.get(), LOCK_EX | LOCK_NB) == 0) return held;
-  if (errno != EWOULDBLOCK) return io_error("the folder cannot be locked", path);
-  const auto holder = lock_holder(held);
+  ASSAY_TRY(std::optional<Fd> held, try_lock_file(path));
+  if (held) return std::move(*held);
+  const Fd there(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto holder = there.open() ? lock_holder(there) : std::nullopt;
   return fail(ErrorCode::unavailable, fmt::format("another process{} serves from this folder", holder ? fmt::format(" ({})", *holder) : ""),
               "end it, or give this one a folder of its own: --data FOLDER", folder);
 }

@@ -58,6 +58,9 @@ Result<void> lock_file(const Fd& file, bool alone, const std::string& path);
 Result<Fd> lock_folder_of(const std::string& path);
 /// Is it one's own file, or root's, that not everyone may write? For files that are believed. Errors: `refused`, `io`.
 Result<void> check_owner(const std::string& path);
+/// A lock file, made if it is missing and held until the handle goes; nothing where another holds it. Whoever lets go of it may delete it
+/// first. Errors: `io`.
+Result<std::optional<Fd>> try_lock_file(const std::string& path);
 /// The folder for one server alone until the handle goes (a lock on its file `in_use`): a second one is refused at once. Made if it is
 /// missing. Errors: `unavailable` (with the holder's process id), `io`.
 Result<Fd> occupy_folder(const std::string& folder);

@@ -127,9 +127,30 @@ void Terminal::out(std::string_view text) {
   write_out(line + "\n");
 }
 
+namespace {
+
+// Bytes that are no text (a path may have such) as marks of what is missing, counts that are no JSON integers as the nearest that is one.
+Json writable(const Json& value) {
+  if (value.is_string()) return Json(to_utf8(value.as_string()));
+  if (value.is_int()) return Json(std::clamp(value.as_int(), -json_integer_max, json_integer_max));
+  if (value.is_list()) {
+    JsonList out;
+    for (const Json& item : value.as_list()) out.push_back(writable(item));
+    return Json(std::move(out));
+  }
+  if (!value.is_object()) return value;
+  JsonObject out;
+  for (const auto& [key, item] : value.as_object()) out.set(to_utf8(key), writable(item));
+  return Json(std::move(out));
+}
+
+}  // namespace
+
 void Terminal::out_json(const Json& value) {
   if (!json) return;
-  const auto text = canonical(value);
+  auto text = canonical(value);
+  if (!text) text = canonical(writable(value));
+  if (!text) output_lost_ = true;
   raw((text ? *text : std::string("{\"error\":{\"code\":\"internal\"}}")) + "\n");
 }
 

@@ -1,5 +1,6 @@
 // assay compile: search for the demos that score best, look at the test set once, write a signed module.
 // Exit: 0 done (promoted or not) · 1 failed · 5 budget · 6 refused · 7 lane away · 130 interrupted (--resume goes on).
+#include <charconv>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -102,12 +103,22 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
 }
 
 // The limits as they were; the one that is spent, twice as high.
+// What the error itself asks for: "--budget NAME=N or more"; 0 if nothing.
+std::int64_t asked_for(const Error& error, std::string_view name) {
+  const std::string before = fmt::format("--budget {}=", name);
+  const std::size_t at = error.remedy.find(before);
+  std::int64_t out = 0;
+  if (at != std::string::npos) std::from_chars(error.remedy.data() + at + before.size(), error.remedy.data() + error.remedy.size(), out);
+  return out;
+}
+
 std::string budget_to_go_on(const BudgetLimits& limits, const Error& error) {
   std::string out;
   const auto put = [&](const char* name, const auto& limit, auto raised) {
     if (!limit) return;
     const bool spent = error.code == ErrorCode::over_budget && error.path.ends_with(fmt::format("budget.{}", name));
-    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name, spent ? raised(*limit) : *limit);
+    const auto asked = static_cast<std::decay_t<decltype(*limit)>>(asked_for(error, name));
+    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name, spent ? std::max(raised(*limit), asked) : *limit);
   };
   const auto twice = [](std::int64_t count) { return std::min(2 * std::max<std::int64_t>(count, 1), json_integer_max); };
   put("calls", limits.calls, twice);
@@ -158,6 +169,10 @@ void compile(const CompileOptions& options, Cli& cli) {
     own.privacy = options.common.privacy;
     auto proposer = open_lane(own, *file.proposer, cli);
     if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
+    Predictor asks;
+    asks.config = Predictor::default_config();
+    if (const auto takes = check_lane(**proposer, asks, (*world)->settings, (*world)->effects); !takes)
+      return cli.fail_with(Error(takes.error()).in("proposer"));
     (*world)->settings.lanes[proposer_requirement] = std::move(*proposer);
   }
   CommonOptions journal_options = options.common;

@@ -155,6 +155,7 @@ Result<std::vector<KnownModel>> known_models() {
 
 Result<std::shared_ptr<LM>> open_lane(const CommonOptions& options, const LaneSpec& spec, Cli& cli) {
   const std::string kind = options.lane.empty() ? spec.kind : options.lane;
+  if (!valid_utf8(options.model + options.endpoint)) return fail(ErrorCode::usage, "names of models and servers are UTF-8", "", "--model");
   if (kind == "local") return open_local(options, spec, cli);
   if (kind == "pylon") return open_pylon(options, spec, cli);
   if (kind == "openai") return open_http(options, spec, cli);

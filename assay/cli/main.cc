@@ -9,11 +9,13 @@
 #include "assay/cli/cli.h"
 
 int main(int argc, char** argv) {
-  // SIGINT and SIGTERM are waited for by a thread of their own, which asks the work to stop; a second one ends the process.
+  // SIGINT, SIGTERM and SIGHUP are waited for by a thread of their own, which asks the work to stop; a second one ends the process.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  if (struct sigaction was{}; sigaction(SIGHUP, nullptr, &was) == 0 && was.sa_handler != SIG_IGN)
+    sigaddset(&signals, SIGHUP);  // the terminal went; nohup has said that it may
   sigaddset(&signals, SIGUSR2);  // ours: the work is done
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);

@@ -213,7 +213,7 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     if (!fallback) return std::unexpected(std::move(fallback.error()).in("--fallback-lane"));
     world->settings.lanes["lm:any"] = std::move(*fallback);
   }
-  ASSAY_CHECK(opened.program.check_fallbacks(world->settings));
+  ASSAY_CHECK(opened.program.check_lanes(world->settings, world->effects));
   return world;
 }
 

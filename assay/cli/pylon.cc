@@ -6,6 +6,7 @@
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
 #include "assay/cli/serve.h"
+#include "assay/contract/key_file.h"
 #include "assay/market/buyer.h"
 #include "assay/market/issuer.h"
 #include "assay/market/pylon.h"
@@ -119,12 +120,26 @@ void purchases(Cli& cli) {
   }
 }
 
+// The key that a purchase was made with, where none is named.
+Result<CommonOptions> with_buyers_key(const PylonCommand& options) {
+  CommonOptions out = options.common;
+  ASSAY_TRY(const auto store, PurchaseStore::open(buyer_folder()));
+  ASSAY_TRY(const auto purchase, store->find(options.id));
+  const auto keys = list_keys(default_key_folder());
+  for (const KeyInfo& key : keys ? *keys : std::vector<KeyInfo>()) {
+    if (out.key == "default" && purchase && key.public_hex == purchase->buyer) out.key = key.name;
+  }
+  return out;
+}
+
 void resume(const PylonCommand& options, Cli& cli) {
   if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "name a relay", "--relay", "--relay ws://127.0.0.1:7447"});
-  const auto key = open_key(options.common, cli);
+  const auto common = with_buyers_key(options);
+  if (!common) return cli.fail_with(common.error());
+  const auto key = open_key(*common, cli);
   if (!key) return cli.fail_with(key.error());
   const Wait wait = cli.wait(std::chrono::seconds(options.seconds));
-  auto wallet = open_wallet(options.common, buyer_folder(), *key, wait, cli);
+  auto wallet = open_wallet(*common, buyer_folder(), *key, wait, cli);
   if (!wallet) return cli.fail_with(wallet.error());
   const auto buyer =
       Buyer::open({.relay_url = options.common.relay, .key = *key, .wallet = std::move(*wallet), .folder = buyer_folder(), .limits = {}},
@@ -184,7 +199,7 @@ void add_pylon(CLI::App& app, Cli& cli) {
   fetching->add_option("--relay", options->common.relay, "Relay, ws://…");
   fetching->add_option("--issuer", options->common.issuer, "Ledger that the purchase is paid from, http://…");
   fetching->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id");
-  fetching->add_option("--key", options->common.key, "Name of the own key")->capture_default_str();
+  fetching->add_option("--key", options->common.key, "Name of the own key (default: the one that it was bought with)");
   fetching->add_option("--seconds", options->seconds, "How long to wait")->capture_default_str()->check(CLI::Range(1, 3600));
   fetching->callback([options, &cli] { resume(*options, cli); });
   CLI::App* pardoning = command->add_subcommand("forgive", "Pay a provider again that failed a check or a deadline");

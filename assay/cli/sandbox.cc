@@ -63,6 +63,8 @@ struct Ran {
   Json receipt;
   std::optional<std::int64_t> paid_msats;
   std::string provider = {};  // public key of who ran it, if bought
+  std::string request_id = {};
+  std::function<Result<void>()> taken = {};  // bought: to be called once the result is safe
 };
 
 // What the job's end needs is tried before the job: a result that cannot be signed or written was run, and perhaps paid, for nothing.
@@ -109,10 +111,14 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
     ran.receipt = bought.provider_receipt;
     ran.paid_msats = bought.resumed ? 0 : bought.paid_msats;
     ran.provider = bought.provider;
+    ran.request_id = bought.request_id;
   };
   provider.on_paid = on_paid;
+  provider.record = options.common.record;
+  provider.keep_result = true;
   provider.progress = [&cli](std::string_view line) { cli.terminal.note(line); };
   ASSAY_TRY(ran.response, provider.run(request));
+  ran.taken = [provider, id = ran.request_id] { return provider.taken(id); };
   return ran;
 }
 
@@ -198,9 +204,7 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   }
   const auto on_paid = [&record](const Json& payment) { return record && record->paid(payment); };
   const auto ran = bought ? buy(options, *request, *profile, on_paid, cli) : run_here(options, *request, *profile, cli);
-  if (record) {
-    if (const auto ended = record->end(*request, ran); !ended) return cli.fail_with(ended.error());
-  }
+  const Result<void> recorded = record ? record->end(*request, ran) : Result<void>();
   if (!ran) return cli.fail_with(ran.error());
   for (const SandboxCommandRun& one : ran->response.runs) {
     const std::string out = printable(one.out.stored), err = printable(one.err.stored);
@@ -216,9 +220,14 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   cli.terminal.out_json(json);
   if (ran->response.status == SandboxStatus::cancelled) cli.exit_status = exit_code(ErrorCode::cancelled);
   else if (ran->response.status != SandboxStatus::success) cli.exit_status = 1;
-  if (options.receipt.empty()) return;
-  const auto text = canonical(ran->receipt);  // last: whatever comes of it, the result is out
-  if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) cli.fail_with(written.error());
+  // Last: whatever comes of these, the result is out; one that was bought is given again until all is safe.
+  if (!recorded) return cli.fail_with(recorded.error());
+  if (!options.receipt.empty()) {
+    const auto text = canonical(ran->receipt);
+    if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) return cli.fail_with(written.error());
+  }
+  if (!ran->taken) return;
+  if (const auto done = ran->taken(); !done) cli.fail_with(done.error());
 }
 
 }  // namespace

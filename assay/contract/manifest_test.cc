@@ -119,6 +119,21 @@ TEST(Manifest, SaysHowManyRowsOverlapOnlyAsACount) {
   EXPECT_EQ(Json(read_manifest(json)->scorecard.extra).at("overlaps"), Json(3));
 }
 
+TEST(Manifest, RefusesAScoreOfNothingAndAGainOfOneScore) {
+  const Json json = to_json(sample_manifest()).value();
+  ASSERT_TRUE(read_manifest(json));
+  for (const std::vector<std::string>& nulls : std::vector<std::vector<std::string>>{
+           {"primary"}, {"baseline"}, {"score", "interval"}, {"gain"}, {"primary", "baseline"}, {"score", "interval", "primary"}}) {
+    Json bad = json;
+    for (const std::string& key : nulls) bad.as_object().find("scorecard")->set(key, Json());
+    EXPECT_FALSE(read_manifest(bad)) << nulls.front();
+  }
+  Json none = json;  // nothing was measured
+  for (const char* key : {"primary", "score", "interval", "baseline", "gain", "gain_interval"})
+    none.as_object().find("scorecard")->set(key, Json());
+  EXPECT_TRUE(read_manifest(none));
+}
+
 TEST(Manifest, SetsAreSortedWithoutDuplicates) {
   CompiledModuleManifest manifest = sample_manifest();
   manifest.compatibility.required_tools = {"b", "a", "b"};

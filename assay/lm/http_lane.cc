@@ -215,6 +215,11 @@ Result<std::shared_ptr<HttpLane>> HttpLane::open(const HttpLaneOptions& options,
 const Lane& HttpLane::lane() const { return impl_->lane; }
 int HttpLane::concurrency() const { return static_cast<int>(std::clamp<std::int64_t>(impl_->options.concurrency, 1, 1024)); }
 
+Result<void> HttpLane::takes(const LmRequest& request) const {
+  const auto body = chat_body(request, impl_->options.model, impl_->options.dialect, true);
+  return body ? Result<void>() : std::unexpected(body.error());
+}
+
 std::vector<PrivacyMode> HttpLane::privacy_modes() const {
   return impl_->options.privacy.empty() ? LM::privacy_modes() : sorted_privacy(impl_->options.privacy);
 }

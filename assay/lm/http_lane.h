@@ -48,6 +48,7 @@ class HttpLane final : public LM {
   /// Lost is what was sent and brought no whole answer: cut, late, cancelled, unreadable, or a gateway's 502, 504 or 520 to 524. Any
   /// other status is the server's word that it did nothing.
   Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events) override;
+  Result<void> takes(const LmRequest& request) const override;
   std::vector<PrivacyMode> privacy_modes() const override;
   int concurrency() const override;
   std::vector<std::string> capabilities() const override;

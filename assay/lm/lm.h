@@ -85,6 +85,7 @@ class LM {
     /// The request was sent, and what became of it is not known: it may be charged. `again`: the lane means to send it once more, which
     /// it must not where this returns an error (`over_budget`); that error is then the call's.
     std::function<Result<void>(bool again)> lost;
+    std::string record = {};  ///< path of the record that payments go to; empty: none
   };
   /// As `complete`, for lanes that pay, try again, or know better than the error's code what was used.
   virtual Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events);
@@ -92,6 +93,9 @@ class LM {
   virtual Result<std::int64_t> prompt_tokens_max(const LmRequest& request) const;
   /// Most msats the call can cost, where the lane itself knows: a budget reserves it before the call. Empty: the price book's word.
   virtual Result<std::optional<std::int64_t>> cost_msats_max(const LmRequest&) const { return std::optional<std::int64_t>(); }
+  /// Would it take a request with this config and schema, whatever is asked? For what is checked before a run. Errors: those with which it
+  /// would refuse the call.
+  virtual Result<void> takes(const LmRequest&) const { return {}; }
   /// Modes this lane may see. Lanes inside the process accept all; others public_ok and no_pii unless configured.
   virtual std::vector<PrivacyMode> privacy_modes() const;
   /// Calls that gain from being made at once; results never depend on it.

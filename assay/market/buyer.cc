@@ -1,9 +1,13 @@
 #include "assay/market/buyer.h"
 
-#include <set>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <map>
 
 #include <fmt/format.h>
 
+#include "assay/base/files.h"
 #include "assay/market/deal.h"
 #include "assay/market/receipt.h"
 
@@ -20,6 +24,10 @@ struct Buyer::Impl {
   Impl(const BuyerOptions& o, Clock& c, Entropy& e, std::unique_ptr<PurchaseStore> s)
       : options(o), clock(c), entropy(e), store(std::move(s)) {}
 
+  ~Impl() {
+    while (!in_hand.empty()) let_go(std::string(in_hand.begin()->first));  // ends: each takes one away
+  }
+
   const BuyerOptions options;
   Clock& clock;
   Entropy& entropy;
@@ -29,7 +37,7 @@ struct Buyer::Impl {
   std::shared_ptr<RelayClient> relay;
   std::mutex budget_mutex;
   std::int64_t reserved = 0;  // bids of requests that have not paid yet
-  std::set<std::string> in_hand;  // request ids that this process waits for
+  std::map<std::string, Fd> in_hand;  // request ids that this buyer waits for, each with its lock
 
   std::int64_t now() const { return clock.unix_ns() / 1'000'000'000; }
 
@@ -93,11 +101,45 @@ struct Buyer::Impl {
     reserved -= bid;
   }
 
-  // One order of this process at a time goes on with a purchase.
-  bool take_in_hand(const std::string& request_id) {
+  std::string held_path(const std::string& request_id) const { return options.folder + "/held/" + request_id; }
+
+  // One order at a time, of all processes on this folder, goes on with a purchase. A killed one holds nothing.
+  Result<bool> take_in_hand(const std::string& request_id) {
     const std::scoped_lock lock(budget_mutex);
-    return in_hand.insert(request_id).second;
+    if (in_hand.contains(request_id)) return false;
+    ASSAY_TRY(std::optional<Fd> held, try_lock_file(held_path(request_id)));
+    if (!held) return false;
+    in_hand.emplace(request_id, std::move(*held));
+    return true;
   }
+
+  void let_go(const std::string& request_id) {
+    const std::scoped_lock lock(budget_mutex);
+    std::error_code ignored;
+    if (in_hand.contains(request_id)) std::filesystem::remove(held_path(request_id), ignored);
+    in_hand.erase(request_id);
+  }
+
+  // What others have left behind: old locks, and payments that the wallet knows to have come to nothing.
+  Result<void> tidy() {
+    ASSAY_CHECK(make_folders(options.folder + "/held", 0700));
+    std::error_code ignored;
+    for (const auto& file : std::filesystem::directory_iterator(options.folder + "/held", ignored)) {
+      struct stat info{};  // only what nobody can want any more: to look at a lock is to hold it
+      if (::stat(file.path().c_str(), &info) == 0 && info.st_mtim.tv_sec < now() - result_kept_seconds)
+        std::filesystem::remove(file.path(), ignored);
+    }
+    if (!options.wallet) return {};
+    ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
+    for (const Purchase& purchase : open) {
+      if (purchase.state != PurchaseState::paying) continue;
+      ASSAY_TRY(const bool nothing, options.wallet->came_to_nothing(purchase.payment_hash));
+      if (nothing) ASSAY_CHECK(store->failed(purchase.request_id, now()));
+    }
+    return {};
+  }
+
+  bool is_mine(const Purchase& purchase) const { return purchase.buyer.empty() || purchase.buyer == options.key.public_hex(); }
 
   // A purchase of the same job from the same provider that was paid, or may have been, and brought nothing; not one in hand here.
   Result<std::optional<Purchase>> left_over(const Order& order) {
@@ -106,7 +148,13 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
     for (const Purchase& purchase : open) {
       const bool same = purchase.job == job && purchase.provider == *order.provider && purchase.encrypted == order.encrypt;
-      if (same && now() - purchase.at < purchase_pick_up_seconds && take_in_hand(purchase.request_id)) return std::optional(purchase);
+      if (!same || !is_mine(purchase) || now() - purchase.at >= purchase_pick_up_seconds) continue;
+      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      if (!mine) continue;
+      ASSAY_TRY(const std::optional<Purchase> still,
+                store->find(purchase.request_id));  // who held it until now may have brought it to an end
+      if (still && (still->state == PurchaseState::paying || still->state == PurchaseState::paid)) return still;
+      let_go(purchase.request_id);
     }
     return std::optional<Purchase>();
   }
@@ -118,8 +166,16 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, *order.provider, now() - result_kept_seconds));
     for (const PurchaseStore::Kept& one : all) {
       auto bought = read_kept(one.result);
-      if (!bought || !take_in_hand(one.purchase.request_id)) continue;
-      Deal deal(parts(), order.job, one.purchase, {order.bid_msats, std::nullopt}, {order.progress, order.on_paid});
+      if (!bought || !is_mine(one.purchase)) continue;
+      ASSAY_TRY(const bool mine, take_in_hand(one.purchase.request_id));
+      if (!mine) continue;
+      ASSAY_TRY(const bool still, store->is_kept(one.purchase.request_id));  // who held it until now may have taken it
+      ASSAY_TRY(const std::optional<Purchase> purchase, store->find(one.purchase.request_id));
+      if (!still || !purchase) {
+        let_go(one.purchase.request_id);
+        continue;
+      }
+      Deal deal(parts(), order.job, *purchase, {order.bid_msats, std::nullopt}, news_of(order));
       ASSAY_TRY(bought->resumed, deal.told_before());
       return std::optional(std::move(*bought));
     }
@@ -149,7 +205,7 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::optional<Purchase> earlier, left_over(order));
     if (earlier) {
       if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
-      auto out = resume(earlier->request_id, wait, {order.progress, order.on_paid}, order.keep_result);
+      auto out = resume(earlier->request_id, wait, news_of(order), order.keep_result);
       if (!out) let_go(earlier->request_id);
       return out;
     }
@@ -179,19 +235,20 @@ struct Buyer::Impl {
     purchase.encrypted = terms.encrypt && terms.provider.has_value();
     purchase.provider = order.provider.value_or("");
     purchase.at = now();
-    ASSAY_CHECK(store->add(purchase));
-    take_in_hand(purchase.request_id);
-    auto out = trade(
-        Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats, order.keep_result}, {order.progress, order.on_paid}),
-        &event, wait);
+    purchase.buyer = options.key.public_hex();
+    ASSAY_TRY(const bool held, take_in_hand(purchase.request_id));
+    if (!held) return fail(ErrorCode::internal, "a new request is held by another process");
+    if (auto added = store->add(purchase); !added) {
+      let_go(purchase.request_id);
+      return std::unexpected(std::move(added.error()));
+    }
+    auto out = trade(Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats, order.keep_result}, news_of(order)),
+                     &event, wait);
     if (!out) let_go(purchase.request_id);
     return out;
   }
 
-  void let_go(const std::string& request_id) {
-    const std::scoped_lock lock(budget_mutex);
-    in_hand.erase(request_id);
-  }
+  static DealNews news_of(const Order& order) { return {order.progress, order.on_paid, order.record}; }
 
   DealParts parts() {
     return {options, *store, clock, entropy, [this](const std::string& provider) { return check_reputation(provider); }};
@@ -226,6 +283,8 @@ struct Buyer::Impl {
   Result<Bought> resume(const std::string& request_id, const Wait& wait, DealNews news, bool keep_result) {
     ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
     if (!purchase) return fail(ErrorCode::usage, "no purchase of that request id here");
+    if (!is_mine(*purchase))
+      return fail(ErrorCode::usage, fmt::format("this was bought with the key {}", purchase->buyer), "use that key: --key NAME", "key");
     if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
       return fail(ErrorCode::usage, fmt::format("this purchase is {}: there is nothing to wait for", name(purchase->state)));
     }
@@ -243,13 +302,20 @@ Buyer::~Buyer() = default;
 Result<std::unique_ptr<Buyer>> Buyer::open(const BuyerOptions& options, Clock& clock, Entropy& entropy, const Wait& wait) {
   ASSAY_TRY(std::unique_ptr<PurchaseStore> store, PurchaseStore::open(options.folder));
   auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));
+  ASSAY_CHECK(impl->tidy());
   ASSAY_CHECK(impl->connected(wait));
   return std::unique_ptr<Buyer>(new Buyer(std::move(impl)));
 }
 
 Result<Bought> Buyer::request(const Order& order, const Wait& wait) { return impl_->request(order, wait); }
 Result<std::vector<Purchase>> Buyer::unfinished() { return impl_->store->unfinished(); }
-Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) { return impl_->resume(request_id, wait, {}, true); }
+Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) {
+  ASSAY_TRY(const bool mine, impl_->take_in_hand(request_id));
+  if (!mine) return fail(ErrorCode::unavailable, "another process waits for this purchase's result", "let it, or end it", request_id);
+  auto out = impl_->resume(request_id, wait, {}, true);
+  impl_->let_go(request_id);
+  return out;
+}
 Result<void> Buyer::taken(const std::string& request_id) { return impl_->taken(request_id); }
 Result<void> Buyer::check_reputation(const std::string& provider) { return impl_->check_reputation(provider); }
 PurchaseStore& Buyer::store() { return *impl_->store; }

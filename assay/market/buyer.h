@@ -54,6 +54,7 @@ struct Order {
   /// Data of a run record's `payment` line, as soon as the payment is made ("state": "settled") or may have been made ("unknown").
   /// One that another order for the same job has told of already has an amount of 0. True: it stands in a record now.
   std::function<bool(const Json&)> on_paid = {};
+  std::string record = {};  ///< path of that record; empty: none
 };
 
 struct Bought {
@@ -79,7 +80,8 @@ class Buyer {
   Result<Bought> request(const Order& order, const Wait& wait);
   Result<std::vector<Purchase>> unfinished();
   /// Asks the wallet about the payment again if need be, and waits for the result of that request. It is kept for the next order for the
-  /// same job of the same provider, which then pays nothing.
+  /// same job of the same provider, which then pays nothing. Errors: as `request`; `usage` (no such purchase, another key's, or no wallet
+  /// for one that is being paid), `unavailable` (another process waits for it).
   Result<Bought> resume(const std::string& request_id, const Wait& wait);
   /// What a request with `keep_result` brought is safe with the caller now.
   Result<void> taken(const std::string& request_id);

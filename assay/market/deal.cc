@@ -1,11 +1,23 @@
 #include "assay/market/deal.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include <fmt/format.h>
 
 #include "assay/market/receipt.h"
 #include "assay/sandbox/receipt.h"
 
 namespace assay {
+namespace {
+
+std::string whole_path(const std::string& path) {
+  std::error_code ignored;
+  const auto whole = std::filesystem::absolute(path, ignored);
+  return ignored ? path : whole.string();
+}
+
+}  // namespace
 
 Deal::Deal(DealParts parts, JobEnvelope job, Purchase purchase, DealTerms terms, DealNews news)
     : parts_(std::move(parts)),
@@ -39,9 +51,38 @@ void Deal::tell(const std::string& what) const {
   if (news_.progress) news_.progress(what);
 }
 
+std::string Deal::resume_command() const {
+  const std::string issuer = parts_.options.wallet ? parts_.options.wallet->address() : "";
+  return fmt::format("assay pylon resume {} --relay {}{}", purchase_.request_id, parts_.options.relay_url,
+                     issuer.empty() ? "" : " --issuer " + issuer);
+}
+
+namespace {
+
+// Does a whole line of that record name the payment?
+bool record_names(const std::string& record, const std::string& payment_hash) {
+  std::ifstream file(record, std::ios::binary);
+  const std::string type = "\"type\":\"payment\"", named = fmt::format("\"payment_hash\":\"{}\"", payment_hash);
+  std::string line;
+  while (std::getline(file, line) && !file.eof()) {  // ends: with the file; a line without an end is cut at the next resume
+    if (line.find(named) != std::string::npos && line.find(type) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// A kill came between the record's line and our note of it, or before both: the record says which.
+Result<void> Deal::find_told() {
+  if (purchase_.told || purchase_.telling.empty() || !record_names(purchase_.telling, purchase_.payment_hash)) return {};
+  purchase_.told = true;
+  return parts_.store.told(purchase_.request_id);
+}
+
 // A payment counts in one record only: told again, its amount is 0.
 Result<void> Deal::tell_payment(std::string_view state) {
   if (!news_.on_paid) return {};
+  if (!purchase_.told && !news_.record.empty()) ASSAY_CHECK(parts_.store.telling(purchase_.request_id, whole_path(news_.record)));
   const bool recorded = news_.on_paid(JsonObject{{"payment_hash", purchase_.payment_hash},
                                                  {"amount_msats", purchase_.told ? 0 : purchase_.amount_msats},
                                                  {"state", state},
@@ -53,6 +94,7 @@ Result<void> Deal::tell_payment(std::string_view state) {
 }
 
 Result<bool> Deal::told_before() {
+  ASSAY_CHECK(find_told());
   ASSAY_CHECK(tell_payment("settled"));
   return purchase_.told;
 }
@@ -65,7 +107,13 @@ Filter Deal::filter() const {
   return out;
 }
 
-Result<void> Deal::pick_up(const Wait& wait) { return purchase_.state == PurchaseState::paying ? pay(wait) : tell_payment("settled"); }
+Result<void> Deal::pick_up(const Wait& wait) {
+  ASSAY_CHECK(find_told());
+  if (purchase_.state != PurchaseState::paying) return tell_payment("settled");
+  if (parts_.options.wallet) return pay(wait);
+  return fail(ErrorCode::usage, "whether this purchase was paid is not known, and there is no issuer to ask",
+              "name its issuer: --issuer URL", "issuer");
+}
 
 Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
   if (!purchase_.provider.empty() && event.pubkey != purchase_.provider) return std::nullopt;
@@ -194,7 +242,7 @@ Result<void> Deal::pay(const Wait& wait) {
     } else {
       ASSAY_CHECK(tell_payment("unknown"));
       error.message = "the payment may still be made: " + error.message;
-      error.remedy = fmt::format("ask for the same again, which pays nothing twice, or: assay pylon resume {}", purchase_.request_id);
+      error.remedy = "ask for the same again, which pays nothing twice, or: " + resume_command();
     }
     return std::unexpected(std::move(error).in("payment"));
   }
@@ -224,9 +272,9 @@ Result<std::optional<Bought>> Deal::take_result(const Event& event) {
     ASSAY_TRY(bought->receipt, make_payment_receipt(facts, parts_.options.key, parts_.entropy, parts_.clock));
   }
   const bool keep = terms_.keep_result && bought->paid_msats > 0;
-  ASSAY_CHECK(parts_.store.done(purchase_.request_id, bought->receipt, keep ? to_json(*bought) : Json(), now()));
-  if (resumed_) ASSAY_CHECK(parts_.store.take_back_failure(event.pubkey));
-  ASSAY_CHECK(parts_.store.note_completed(event.pubkey, now()));
+  ASSAY_TRY(const bool first, parts_.store.done(purchase_.request_id, bought->receipt, keep ? to_json(*bought) : Json(), now()));
+  if (resumed_) ASSAY_CHECK(parts_.store.take_back_failure(event.pubkey, purchase_.request_id));
+  if (first) ASSAY_CHECK(parts_.store.note_completed(event.pubkey, now()));
   return std::optional(std::move(*bought));
 }
 
@@ -299,9 +347,9 @@ std::unexpected<Error> Deal::ended(Error error) {
     // A stop is ours, and so is a short deadline; a long one is theirs: they had the money and the time.
     const std::int64_t had_ns = parts_.clock.steady_ns() - paid_ns_;
     if (error.code == ErrorCode::timed_out && !resumed_ && had_ns >= parts_.options.fair_seconds * 1'000'000'000)
-      (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now());
+      (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now(), purchase_.request_id);
     error.message = "paid, and no result yet: " + error.message;
-    error.remedy = fmt::format("a late result can be fetched: assay pylon resume {}", purchase_.request_id);
+    error.remedy = "a late result can be fetched: " + resume_command();
   } else if (purchase_.state == PurchaseState::requested) {
     (void)parts_.store.failed(purchase_.request_id, now());
     if (named_ && error.code == ErrorCode::timed_out) {

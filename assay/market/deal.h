@@ -40,6 +40,7 @@ Result<Bought> read_kept(const Json& value);
 struct DealNews {
   std::function<void(std::string_view)> progress;
   std::function<bool(const Json& payment)> on_paid;
+  std::string record;  // where that goes
 };
 
 class Deal {
@@ -75,6 +76,8 @@ class Deal {
   Result<void> check_payload(const JobEnvelope& response, const Json& provider_receipt) const;
   std::unexpected<Error> failed_check(const std::string& provider, Error error);
   void tell(const std::string& what) const;
+  Result<void> find_told();
+  std::string resume_command() const;
   Result<void> tell_payment(std::string_view state);
   std::int64_t now() const { return parts_.clock.unix_ns() / 1'000'000'000; }
 

@@ -11,7 +11,7 @@ namespace assay {
 namespace {
 
 constexpr std::size_t preview_bytes_max = 4 * 1024;   // of each stream: the hash covers all of it
-constexpr std::size_t preview_bytes_least = 256;      // when a result does not fit an event otherwise
+constexpr std::size_t preview_bytes_least = 16;       // when a result does not fit an event otherwise; after that, none
 
 std::unexpected<Error> unsupported(std::string_view what) {
   return fail(ErrorCode::refused, fmt::format("unsupported: {}", what), "leave it out, or ask another provider", std::string(what));
@@ -37,6 +37,21 @@ std::string printable(const std::string& bytes) {
   std::string out = to_utf8(bytes);
   std::replace_if(out.begin(), out.end(), [](unsigned char c) { return (c < 32 && c != '\n' && c != '\r' && c != '\t') || c == 127; }, ' ');
   return out;
+}
+
+// Fewer files named, where even that is too much for an event. False: there is nothing left to leave out.
+bool name_fewer(SandboxRunResponse& response, std::size_t& unnamed) {
+  const auto halve = [&unnamed](auto& list) {
+    unnamed += list.size() - list.size() / 2;
+    list.resize(list.size() / 2);
+  };
+  if (response.artifacts.empty() && response.skipped.empty()) return false;
+  if (response.artifacts.size() >= response.skipped.size()) halve(response.artifacts);
+  else halve(response.skipped);
+  const std::string what = " files are not named here: the result would not fit an event";
+  std::erase_if(response.notes, [&](const std::string& note) { return note.ends_with(what); });
+  response.notes.push_back(fmt::format("{}{}", unnamed, what));
+  return true;
 }
 
 void cut(SandboxStream& stream, std::size_t bytes) {
@@ -164,14 +179,17 @@ Result<std::string> JobRunner::run_sandbox(const JobRequest& request, const Wait
   ASSAY_CHECK(wait.check(clock_, "sandbox job"));  // a job that was cut off by our own stop is not the buyer's result
   if (!response.provenance.is_object()) response.provenance = JsonObject{};
   response.provenance.set("provider_pubkey", key_.public_hex());
-  for (std::size_t most = preview_bytes_max;; most /= 2) {  // ends: at the least preview, with a result or an error
+  std::size_t most = preview_bytes_max, unnamed = 0;
+  while (true) {  // ends: with what fits, or when nothing is left to leave out
     for (SandboxCommandRun& run : response.runs) {
       cut(run.out, most);
       cut(run.err, most);
     }
     ASSAY_TRY(const Json receipt, make_receipt(job, response, key_, entropy_, clock_));
     auto text = envelope_text(request, to_json(response), receipt);
-    if (text || text.error().code != ErrorCode::limit_exceeded || most <= preview_bytes_least) return text;
+    if (text || text.error().code != ErrorCode::limit_exceeded) return text;
+    if (most > 0) most = most > preview_bytes_least ? most / 2 : 0;
+    else if (!name_fewer(response, unnamed)) return text;
   }
 }
 

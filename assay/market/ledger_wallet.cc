@@ -1,5 +1,7 @@
 #include "assay/market/ledger_wallet.h"
 
+#include <fmt/format.h>
+
 namespace assay {
 namespace {
 
@@ -23,7 +25,7 @@ bool unknown_outcome(ErrorCode code) {
 
 Result<std::shared_ptr<LedgerWallet>> LedgerWallet::connect(const LedgerWalletOptions& options, const SecretKey& key, Clock& clock,
                                                             Entropy& entropy, const Wait& wait) {
-  ASSAY_TRY(std::unique_ptr<PaymentStore> store, PaymentStore::open(options.folder));
+  ASSAY_TRY(std::unique_ptr<PaymentStore> store, PaymentStore::open(options.folder, key.public_hex()));
   std::shared_ptr<LedgerWallet> wallet(
       new LedgerWallet(options, LedgerClient(options.issuer, key, clock, entropy), std::move(store), clock));
   ASSAY_CHECK(wallet->client_.connect(wait));
@@ -52,6 +54,9 @@ Result<Payment> LedgerWallet::pay(const std::string& invoice, std::int64_t cap_m
   const std::scoped_lock lock(paying_);
   ASSAY_TRY(const Bolt11 read, read_bolt11(invoice));
   ASSAY_TRY(const std::optional<StoredPayment> known, store_->find(read.payment_hash));
+  if (known && known->state != "failed" && !known->payer.empty() && known->payer != client_.account())
+    return fail(ErrorCode::usage, fmt::format("this invoice is paid from the account of {}", known->payer), "use that key: --key NAME",
+                "key");
   const bool begun = known && known->invoice == invoice && known->state != "failed";
   if (begun && known->state == "settled") return Payment{known->payment_hash, known->preimage, known->amount_msats, true};
   if (!begun) {
@@ -83,6 +88,11 @@ Result<Payment> LedgerWallet::ask_to_pay(const std::string& invoice, const std::
     ASSAY_CHECK(wait.check(clock_, "payment"));
     clock_.sleep_until(clock_.steady_ns() + attempt * 200'000'000LL, wait.stop);
   }
+}
+
+Result<bool> LedgerWallet::came_to_nothing(const std::string& payment_hash) {
+  ASSAY_TRY(const std::optional<StoredPayment> known, store_->find(payment_hash));
+  return known && known->state == "failed";
 }
 
 Result<std::int64_t> LedgerWallet::balance(const Wait& wait) {

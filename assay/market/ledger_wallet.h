@@ -36,6 +36,8 @@ class LedgerWallet final : public Wallet {
   Result<IssuedInvoice> make_invoice(const InvoiceTerms& terms, const Wait& wait) override { return client_.make_invoice(terms, wait); }
   Result<InvoiceStatus> lookup(const std::string& payment_hash, const Wait& wait) override { return client_.lookup(payment_hash, wait); }
   Result<std::int64_t> balance(const Wait& wait) override;
+  Result<bool> came_to_nothing(const std::string& payment_hash) override;
+  std::string address() const override { return options_.issuer.url; }
 
   std::int64_t granted_msats() const { return granted_; }  ///< when the account was opened just now
   PaymentStore& payments() { return *store_; }

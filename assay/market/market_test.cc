@@ -1,5 +1,4 @@
 // The whole market in one process: real relay, real issuer, real sandbox; only the LM is scripted.
-#include "assay/market/payment_store.h"
 #include "assay/market/pylon_lane.h"
 #include "assay/market/pylon_sandbox.h"
 #include "assay/market/receipt.h"
@@ -198,40 +197,6 @@ TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
   EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));  // saying no is no failure
 }
 
-// Each process looks before it bids; what counts is what stands when one pays.
-TEST_F(MarketTest, TheCapsHoldBetweenProcesses) {
-  const auto payments = PaymentStore::open(folder("pay")).value();
-  const auto hash = [](int i) { return std::string(62, 'a') + std::to_string(10 + i); };
-  ASSERT_TRUE(payments->begin("lnbcrt1", hash(1), 60, 1'000, 100));
-  const auto other = PaymentStore::open(folder("pay")).value();
-  EXPECT_EQ(other->begin("lnbcrt2", hash(2), 41, 1'001, 100).error().code, ErrorCode::over_budget);
-  EXPECT_FALSE(other->find(hash(2)).value());  // nothing is half begun
-  EXPECT_TRUE(other->begin("lnbcrt1", hash(1), 60, 1'001, 100));  // the same one again is no more
-  EXPECT_TRUE(other->begin("lnbcrt2", hash(2), 40, 1'001, 100));
-  EXPECT_TRUE(other->begin("lnbcrt3", hash(3), 100, 1'002 + 86'400, 100));  // another day
-
-  const auto store = PurchaseStore::open(folder("buy")).value();
-  const auto quote = [&](char id, int payment, std::int64_t msats, const std::string& provider) {
-    const Purchase purchase{.request_id = std::string(64, id),
-                            .job = "{}",
-                            .provider = provider,
-                            .payment_hash = hash(payment),
-                            .amount_msats = msats,
-                            .at = 1'000};
-    EXPECT_TRUE(store->add(purchase));
-    return store->accept(purchase, {100, 50}, 1'000);
-  };
-  EXPECT_TRUE(quote('1', 1, 50, "p").value());
-  EXPECT_EQ(quote('2', 2, 1, "p").error().code, ErrorCode::over_budget);   // of that provider
-  EXPECT_EQ(quote('3', 3, 51, "q").error().code, ErrorCode::over_budget);  // of all
-  EXPECT_TRUE(quote('4', 4, 50, "q").value());
-  // What was decided and never paid counts no more.
-  EXPECT_EQ(store->spent_msats(0, "p").value(), 50);
-  ASSERT_TRUE(store->failed(std::string(64, '1'), 1'000));
-  EXPECT_EQ(store->spent_msats(0, "p").value(), 0);
-  EXPECT_TRUE(quote('5', 5, 50, "p").value());
-}
-
 TEST_F(MarketTest, OneFolderHasOneServer) {
   const auto second = Relay::start({.port = 0, .data_folder = folder("relay")}, clock_);
   ASSERT_FALSE(second);
@@ -250,42 +215,6 @@ TEST_F(MarketTest, ABudgetIsCheckedBeforeAnythingIsSent) {
   EXPECT_EQ(relay_->counts().stored, 0U);
 }
 
-// A buyer that dies between the result and its record finds the result again, once, and pays once.
-TEST_F(MarketTest, AnAnswerThatWasNotRecordedIsNotBoughtAgain) {
-  int asked = 0;
-  auto scripted = std::make_shared<ScriptedLM>([&asked](const LmRequest&) { return ScriptedLM::answer(std::to_string(++asked), 21, 4); });
-  const RunningPylon running = start(pylon_options(scripted));
-  const auto money = wallet(buyer_key_, "buyer");
-  std::int64_t payments = 0;  // msats, as records tell them
-  const auto record = [&payments](const Json& payment) {
-    payments += payment.at("amount_msats").as_int();
-    return true;
-  };
-  const LM::Events events{record, [](bool) { return Result<void>(); }};
-  const auto first = bought_lane(money)->complete_with(hello(), wait(), events);  // its `kept` is never called
-  ASSERT_TRUE(first) << first.error().text();
-  EXPECT_GT(first->usage.cost_msats.value(), 0);
-  const std::int64_t left = held(buyer_key_);
-
-  const auto lane = bought_lane(money);
-  const auto again = lane->complete_with(hello(), wait(), events);
-  ASSERT_TRUE(again) << again.error().text();
-  EXPECT_EQ(again->content, "1");
-  EXPECT_EQ(again->usage.prompt_tokens, 21);
-  EXPECT_EQ(again->usage.cost_msats, 0);  // the payment stands in the record of who made it
-  EXPECT_EQ(held(buyer_key_), left);
-  EXPECT_EQ(payments, first->usage.cost_msats);
-  const auto meanwhile = lane->complete_with(hello(), wait(), events);  // one that is in hand is nobody else's
-  EXPECT_EQ(meanwhile->content, "2");
-  again->kept();
-  meanwhile->kept();
-  const auto anew = bought_lane(money)->complete_with(hello(), wait(), events);
-  EXPECT_EQ(anew->content, "3");
-  anew->kept();
-  // Who takes no notice of payments keeps no record: each call is one of its own.
-  EXPECT_EQ(bought_lane(money)->complete(hello(), wait())->content, "4");
-}
-
 // The seller is stopped after it was paid. A new process on the same folder runs the job once; the buyer fetches the result
 // without paying again.
 TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
@@ -293,12 +222,9 @@ TEST_F(MarketTest, ARestartLosesNoPaidJobAndServesNoneTwice) {
   const auto shop = buyer(money);
   std::string request_id;
   {
-    ScriptedLM::Options hanging;
-    hanging.hangs = true;
-    hanging.clock = &clock_;
-    auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("never"); }, hanging));
-    const RunningPylon running = start(options);
+    const RunningPylon running = start(pylon_options(silent_lane()));
     Order order = hello_order();
+    order.record = folder("a.run.jsonl");
     order.on_paid = [](const Json&) { return true; };
     const auto got = shop->request(order, wait(seconds(3)));
     ASSERT_FALSE(got);
@@ -368,6 +294,7 @@ TEST_F(MarketTest, TheSameOrderAfterAStopInPaymentPaysNothingTwice) {
   std::vector<std::string> states;
   std::vector<std::int64_t> amounts;
   Order order = hello_order();
+  order.record = folder("a.run.jsonl");
   order.on_paid = [&](const Json& payment) {
     states.push_back(payment.at("state").as_string());
     amounts.push_back(payment.at("amount_msats").as_int());
@@ -376,6 +303,9 @@ TEST_F(MarketTest, TheSameOrderAfterAStopInPaymentPaysNothingTwice) {
   const auto stopped = shop->request(order, wait());
   ASSERT_FALSE(stopped);
   EXPECT_TRUE(stopped.error().message.starts_with("the payment may still be made")) << stopped.error().text();
+  EXPECT_NE(stopped.error().remedy.find("--relay " + relay_->url()), std::string::npos) << "a remedy that can be pasted";
+  const auto poor = buyer(nullptr)->resume(shop->unfinished().value().at(0).request_id, wait());
+  EXPECT_EQ(poor.error().code, ErrorCode::usage);  // nobody to ask whether it was paid
   EXPECT_EQ(states, std::vector<std::string>{"unknown"});
   const std::int64_t after = held(buyer_key_);
   EXPECT_LT(after, 100'000);

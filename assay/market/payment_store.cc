@@ -13,21 +13,24 @@ constexpr const char* tables = R"(
 CREATE TABLE IF NOT EXISTS payment(payment_hash TEXT PRIMARY KEY, invoice TEXT NOT NULL, msats INTEGER NOT NULL CHECK(msats > 0),
   state TEXT NOT NULL CHECK(state IN ('in_flight', 'settled', 'failed')), preimage TEXT, at INTEGER NOT NULL,
   CHECK((state = 'settled') = (preimage IS NOT NULL))) STRICT;
+CREATE TABLE IF NOT EXISTS paid_by(payment_hash TEXT PRIMARY KEY, payer TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS balance(one INTEGER PRIMARY KEY CHECK(one = 1), msats INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
 )";
-constexpr std::string_view columns = "SELECT payment_hash, invoice, msats, state, preimage, at FROM payment ";
+constexpr std::string_view columns =
+    "SELECT payment_hash, invoice, msats, state, preimage, at, coalesce((SELECT payer FROM paid_by b "
+    "WHERE b.payment_hash = payment.payment_hash), '') AS payer FROM payment ";
 
 StoredPayment read_row(const Statement& row) {
-  return {row.text(0), row.text(1), row.integer(2), row.text(3), row.text(4), row.integer(5)};
+  return {row.text(0), row.text(1), row.integer(2), row.text(3), row.text(4), row.integer(5), row.text(6)};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<PaymentStore>> PaymentStore::open(const std::string& folder) {
+Result<std::unique_ptr<PaymentStore>> PaymentStore::open(const std::string& folder, std::string payer) {
   ASSAY_CHECK(make_folders(folder, 0700));
   ASSAY_TRY(Database database, Database::open(folder + "/payments.sqlite", {}));
   ASSAY_CHECK(database.execute(tables));
-  return std::unique_ptr<PaymentStore>(new PaymentStore(std::move(database)));
+  return std::unique_ptr<PaymentStore>(new PaymentStore(std::move(database), std::move(payer)));
 }
 
 Result<void> PaymentStore::begin(const std::string& invoice, const std::string& payment_hash, std::int64_t amount_msats, std::int64_t now,
@@ -38,6 +41,8 @@ Result<void> PaymentStore::begin(const std::string& invoice, const std::string& 
                                              "ON CONFLICT(payment_hash) DO UPDATE SET state = 'in_flight', at = excluded.at "
                                              "WHERE state = 'failed' AND invoice = excluded.invoice"));
   ASSAY_CHECK(add.bind(1, payment_hash).bind(2, invoice).bind(3, amount_msats).bind(4, now).run());
+  ASSAY_TRY(Statement whose, database_.prepare("INSERT OR IGNORE INTO paid_by(payment_hash, payer) VALUES(?, ?)"));
+  ASSAY_CHECK(whose.bind(1, payment_hash).bind(2, payer_).run());
   {
     ASSAY_TRY(Statement find, database_.prepare("SELECT invoice FROM payment WHERE payment_hash = ?"));
     ASSAY_CHECK(find.bind(1, payment_hash).step());
@@ -85,7 +90,8 @@ Result<std::optional<StoredPayment>> PaymentStore::find(const std::string& payme
 
 Result<std::vector<StoredPayment>> PaymentStore::in_flight() {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "WHERE state = 'in_flight' ORDER BY at"));
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "WHERE state = 'in_flight' AND payer IN (?, '') ORDER BY at"));
+  row.bind(1, payer_);
   std::vector<StoredPayment> out;
   while (true) {  // ends: with the rows
     ASSAY_TRY(const bool more, row.step());

@@ -17,7 +17,9 @@ CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NU
   state TEXT NOT NULL CHECK(state IN ('requested', 'paying', 'paid', 'done', 'failed')), provider TEXT NOT NULL DEFAULT '',
   invoice TEXT NOT NULL DEFAULT '', payment_hash TEXT UNIQUE, preimage TEXT NOT NULL DEFAULT '',
   msats INTEGER NOT NULL DEFAULT 0 CHECK(msats >= 0), receipt TEXT, at INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS told(request_id TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS bought_by(request_id TEXT PRIMARY KEY, buyer TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS telling(request_id TEXT PRIMARY KEY, record TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE IF NOT EXISTS late(request_id TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS kept_result(request_id TEXT PRIMARY KEY, result TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS reputation(provider TEXT PRIMARY KEY, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL) STRICT;
@@ -25,11 +27,13 @@ CREATE TABLE IF NOT EXISTS silence(provider TEXT PRIMARY KEY, at INTEGER NOT NUL
 )";
 constexpr std::string_view columns =
     "SELECT request_id, job, encrypted, provider, invoice, payment_hash, preimage, msats, state, at, "
-    "EXISTS(SELECT 1 FROM told WHERE told.request_id = purchase.request_id) FROM purchase ";
+    "(SELECT buyer FROM bought_by b WHERE b.request_id = purchase.request_id), "
+    "(SELECT told FROM telling t WHERE t.request_id = purchase.request_id), "
+    "(SELECT record FROM telling t WHERE t.request_id = purchase.request_id) FROM purchase ";
 
 Purchase read_row(const Statement& row) {
-  Purchase out{row.text(0),    row.text(1), row.integer(2) != 0, row.text(3),         row.text(4), row.text(5), row.text(6),
-               row.integer(7), {},          row.integer(9),      row.integer(10) != 0};
+  Purchase out{row.text(0),    row.text(1), row.integer(2) != 0, row.text(3),  row.text(4),          row.text(5), row.text(6),
+               row.integer(7), {},          row.integer(9),      row.text(10), row.integer(11) != 0, row.text(12)};
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (row.text(8) == names[i]) out.state = static_cast<PurchaseState>(i);
   }
@@ -56,13 +60,14 @@ Result<std::unique_ptr<PurchaseStore>> PurchaseStore::open(const std::string& fo
 
 Result<void> PurchaseStore::add(const Purchase& purchase) {
   const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction both, Transaction::begin(database_));
   ASSAY_TRY(Statement add,
             database_.prepare("INSERT INTO purchase(request_id, job, encrypted, state, at) VALUES(?, ?, ?, 'requested', ?)"));
-  return add.bind(1, purchase.request_id)
-      .bind(2, purchase.job)
-      .bind(3, std::int64_t{purchase.encrypted ? 1 : 0})
-      .bind(4, purchase.at)
-      .run();
+  add.bind(1, purchase.request_id).bind(2, purchase.job).bind(3, std::int64_t{purchase.encrypted ? 1 : 0}).bind(4, purchase.at);
+  ASSAY_CHECK(add.run());
+  ASSAY_TRY(Statement whose, database_.prepare("INSERT INTO bought_by(request_id, buyer) VALUES(?, ?)"));
+  ASSAY_CHECK(whose.bind(1, purchase.request_id).bind(2, purchase.buyer).run());
+  return both.commit();
 }
 
 Result<bool> PurchaseStore::accept(const Purchase& quoted, const Caps& caps, std::int64_t now) {
@@ -99,7 +104,7 @@ Result<void> PurchaseStore::paid(const std::string& request_id, const std::strin
   return set.bind(1, preimage).bind(2, now).bind(3, request_id).run();
 }
 
-Result<void> PurchaseStore::done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now) {
+Result<bool> PurchaseStore::done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now) {
   std::string text;
   if (!receipt.is_null()) {
     ASSAY_TRY(text, canonical(receipt));
@@ -108,18 +113,21 @@ Result<void> PurchaseStore::done(const std::string& request_id, const Json& rece
   const std::string result_text = result.is_null() ? "" : canonical(result).value_or("");
   const std::scoped_lock lock(mutex_);
   ASSAY_TRY(Transaction both, Transaction::begin(database_));
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE purchase SET state = 'done', receipt = ?, at = ? WHERE request_id = ?"));
+  ASSAY_TRY(Statement set,
+            database_.prepare("UPDATE purchase SET state = 'done', receipt = ?, at = ? WHERE request_id = ? AND state != 'done'"));
   if (text.empty()) {
     set.bind_null(1);
   } else {
     set.bind(1, text);
   }
   ASSAY_CHECK(set.bind(2, now).bind(3, request_id).run());
-  if (!result_text.empty()) {
+  const bool first = database_.changes() == 1;
+  if (first && !result_text.empty()) {
     ASSAY_TRY(Statement keep, database_.prepare("INSERT OR REPLACE INTO kept_result(request_id, result) VALUES(?, ?)"));
     ASSAY_CHECK(keep.bind(1, request_id).bind(2, result_text).run());
   }
-  return both.commit();
+  ASSAY_CHECK(both.commit());
+  return first;
 }
 
 Result<std::vector<PurchaseStore::Kept>> PurchaseStore::kept(const std::string& job, const std::string& provider, std::int64_t since) {
@@ -143,10 +151,22 @@ Result<std::vector<PurchaseStore::Kept>> PurchaseStore::kept(const std::string& 
   return out;
 }
 
+Result<void> PurchaseStore::telling(const std::string& request_id, const std::string& record) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement set, database_.prepare("INSERT OR REPLACE INTO telling(request_id, record) VALUES(?, ?)"));
+  return set.bind(1, request_id).bind(2, record).run();
+}
+
 Result<void> PurchaseStore::told(const std::string& request_id) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("INSERT OR IGNORE INTO told(request_id) VALUES(?)"));
+  ASSAY_TRY(Statement set, database_.prepare("UPDATE telling SET told = 1 WHERE request_id = ?"));
   return set.bind(1, request_id).run();
+}
+
+Result<bool> PurchaseStore::is_kept(const std::string& request_id) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare("SELECT 1 FROM kept_result WHERE request_id = ?"));
+  return row.bind(1, request_id).step();
 }
 
 Result<void> PurchaseStore::taken(const std::string& request_id) {
@@ -249,18 +269,31 @@ Result<bool> PurchaseStore::silent_since(const std::string& provider, std::int64
   return row.step();
 }
 
-Result<void> PurchaseStore::note_failed(const std::string& provider, const std::string& reason, std::int64_t now) {
+Result<void> PurchaseStore::note_failed(const std::string& provider, const std::string& reason, std::int64_t now,
+                                        const std::string& late_request) {
   const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction both, Transaction::begin(database_));
   ASSAY_TRY(Statement set,
             database_.prepare("INSERT INTO reputation(provider, failed, reason, at) VALUES(?, 1, ?, ?) "
                               "ON CONFLICT(provider) DO UPDATE SET failed = failed + 1, reason = excluded.reason, at = excluded.at"));
-  return set.bind(1, provider).bind(2, reason).bind(3, now).run();
+  ASSAY_CHECK(set.bind(1, provider).bind(2, reason).bind(3, now).run());
+  if (!late_request.empty()) {
+    ASSAY_TRY(Statement late, database_.prepare("INSERT OR IGNORE INTO late(request_id) VALUES(?)"));
+    ASSAY_CHECK(late.bind(1, late_request).run());
+  }
+  return both.commit();
 }
 
-Result<void> PurchaseStore::take_back_failure(const std::string& provider) {
+Result<void> PurchaseStore::take_back_failure(const std::string& provider, const std::string& request_id) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = failed - 1 WHERE provider = ? AND failed > 0"));
-  return set.bind(1, provider).run();
+  ASSAY_TRY(Transaction both, Transaction::begin(database_));
+  ASSAY_TRY(Statement late, database_.prepare("DELETE FROM late WHERE request_id = ?"));
+  ASSAY_CHECK(late.bind(1, request_id).run());
+  if (database_.changes() == 1) {
+    ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = failed - 1 WHERE provider = ? AND failed > 0"));
+    ASSAY_CHECK(set.bind(1, provider).run());
+  }
+  return both.commit();
 }
 
 Result<void> PurchaseStore::forgive(const std::string& provider) {

@@ -34,7 +34,9 @@ struct Purchase {
   std::int64_t amount_msats = 0;
   PurchaseState state = PurchaseState::requested;
   std::int64_t at = 0;         ///< Unix seconds of the last change
+  std::string buyer;           ///< public key that asks and pays
   bool told = false;           ///< the payment stands in a run record
+  std::string telling;         ///< the record that was about to tell it when this was written last; a kill may have come before
 };
 
 struct Reputation {
@@ -60,18 +62,20 @@ class PurchaseStore {
   /// count too), `mismatch` (the payment hash was used for another job).
   Result<bool> accept(const Purchase& quoted, const Caps& caps, std::int64_t now);
   Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
-  /// With the receipt, null for what cost nothing. `result`, unless null, is kept until it is `taken`.
-  Result<void> done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now);
+  /// With the receipt, null for what cost nothing. `result`, unless null, is kept until it is `taken`. False: it was done before.
+  Result<bool> done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now);
   /// A purchase of that job from that provider whose result is kept.
   struct Kept {
     Purchase purchase;
     Json result;
   };
   Result<std::vector<Kept>> kept(const std::string& job, const std::string& provider, std::int64_t since);
+  Result<bool> is_kept(const std::string& request_id);
   /// Its result has reached who asked for it: it is not given to anyone again.
   Result<void> taken(const std::string& request_id);
   Result<void> failed(const std::string& request_id, std::int64_t now);
-  /// The payment stands in a run record: it is `told`.
+  /// The payment is about to be told in that run record; then: it stands there.
+  Result<void> telling(const std::string& request_id, const std::string& record);
   Result<void> told(const std::string& request_id);
   Result<std::optional<Purchase>> find(const std::string& request_id);
   /// Paid or being paid, without a result: a crash or a deadline came between.
@@ -88,10 +92,10 @@ class PurchaseStore {
   Result<void> note_silent(const std::string& provider, std::int64_t now);
   Result<void> note_heard(const std::string& provider);
   Result<bool> silent_since(const std::string& provider, std::int64_t since);
-  /// A check failed or a paid result did not come: the provider is not paid again.
-  Result<void> note_failed(const std::string& provider, const std::string& reason, std::int64_t now);
-  /// One failure less: a late result did come after all.
-  Result<void> take_back_failure(const std::string& provider);
+  /// A check failed or a paid result did not come: the provider is not paid again. `late_request`: a result of that request takes it back.
+  Result<void> note_failed(const std::string& provider, const std::string& reason, std::int64_t now, const std::string& late_request = {});
+  /// One failure less, if it was noted for this request: its late result did come after all.
+  Result<void> take_back_failure(const std::string& provider, const std::string& request_id);
   Result<void> forgive(const std::string& provider);
 
  private:

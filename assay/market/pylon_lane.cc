@@ -39,6 +39,13 @@ Result<std::shared_ptr<PylonLane>> PylonLane::open(const PylonLaneOptions& optio
   return lane;
 }
 
+Result<void> PylonLane::takes(const LmRequest& request) const {
+  const auto& can = model_.capabilities;
+  if (request.schema.is_null() || std::find(can.begin(), can.end(), "json_schema") != can.end()) return {};
+  return fail(ErrorCode::refused, fmt::format("provider {} does not sell constrained answers", provider_.pubkey),
+              "set constrain = false, or choose another provider (--provider)", "schema");
+}
+
 Result<std::int64_t> PylonLane::announced_msats(const LmRequest& request) const {
   ASSAY_TRY(const std::int64_t prompt, prompt_tokens_max(request));
   const Json& most = request.config.at("max_tokens");
@@ -54,6 +61,7 @@ Result<std::optional<std::int64_t>> PylonLane::cost_msats_max(const LmRequest& r
 Result<LmResponse> PylonLane::complete_with(const LmRequest& request, const Wait& wait, const Events& events) {
   Order order;
   order.on_paid = events.paid;
+  order.record = events.record;
   order.keep_result = static_cast<bool>(events.paid);  // who keeps a record of payments says when the answer is in it
   ASSAY_TRY(order.job, text_job(request, {model_.id, model_.digest.value_or("")}));
   order.provider = provider_.pubkey;

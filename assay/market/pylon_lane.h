@@ -41,6 +41,7 @@ class PylonLane final : public LM {
   const Lane& lane() const override { return lane_; }
   Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override { return complete_with(request, wait, {}); }
   Result<LmResponse> complete_with(const LmRequest& request, const Wait& wait, const Events& events) override;
+  Result<void> takes(const LmRequest& request) const override;
   std::vector<PrivacyMode> privacy_modes() const override { return {PrivacyMode::NoPii, PrivacyMode::PublicOk}; }
   std::vector<std::string> capabilities() const override { return model_.capabilities; }
   /// The most a call can cost: the announced price of the longest prompt and answer, at most the bid. Never more is offered.

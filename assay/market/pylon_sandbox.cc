@@ -15,8 +15,7 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   Order order;
   ASSAY_TRY(order.job, sandbox_job(request));
   const Wait wait{Deadline::after(*clock, std::chrono::seconds(request.resources.timeout_secs + wait_seconds)), stop};
-  BuyerOptions buying{relay_url, keypair, wallet, folder};
-  if (folder.empty()) buying.folder = fmt::format("{}/market/{}", data_folder(), keypair.public_hex().substr(0, 16));
+  BuyerOptions buying{relay_url, keypair, wallet, buyer_folder()};
   if (day_msats) buying.day_msats = buying.provider_day_msats = *day_msats;
   buying.answer_seconds = answer_seconds;
   ASSAY_TRY(const std::unique_ptr<Buyer> buyer, Buyer::open(buying, *clock, *entropy, wait));
@@ -26,6 +25,8 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
     money_moved = true;
     return on_paid && on_paid(payment);
   };
+  order.record = record;
+  order.keep_result = keep_result;
   order.sandbox_profile = std::string(profile.name);
   order.progress = progress;
   std::set<std::string> asked;
@@ -49,6 +50,15 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
     const bool next = !money_moved && provider.empty() && (silent || !buyer->check_reputation(seller.pubkey));
     if (!next) return std::unexpected(std::move(last));
   }
+}
+
+std::string PylonSandboxProvider::buyer_folder() const {
+  return folder.empty() ? fmt::format("{}/market/{}", data_folder(), keypair.public_hex().substr(0, 16)) : folder;
+}
+
+Result<void> PylonSandboxProvider::taken(const std::string& request_id) const {
+  ASSAY_TRY(const auto store, PurchaseStore::open(buyer_folder()));
+  return store->taken(request_id);
 }
 
 }  // namespace assay

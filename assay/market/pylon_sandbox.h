@@ -41,9 +41,16 @@ struct PylonSandboxProvider {
   std::function<void(std::string_view)> progress = {};
   /// Data of a record's `payment` line, as soon as money moved or may have. True: it stands in a record now.
   std::function<bool(const Json&)> on_paid = {};
+  std::string record = {};   ///< path of that record; empty: none
+  bool keep_result = false;  ///< what was paid for is given to the same request again, for nothing, until `taken` (`Bought::request_id`)
 
   /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
   Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;
+  /// With `keep_result`: the result is safe with the caller now.
+  Result<void> taken(const std::string& request_id) const;
+
+ private:
+  std::string buyer_folder() const;
 };
 
 }  // namespace assay

@@ -52,6 +52,14 @@ class Town : public testing::Test {
     return Buyer::open(options, clock_, entropy_, wait()).value();
   }
 
+  // A lane that never answers, for a seller that takes the money and falls silent.
+  std::shared_ptr<LM> silent_lane() {
+    ScriptedLM::Options hanging;
+    hanging.hangs = true;
+    hanging.clock = &clock_;
+    return std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("never"); }, hanging);
+  }
+
   std::int64_t held(const SecretKey& key) { return issuer_->ledger().balance(key.public_hex()).value(); }
 
   // A real provider with a scripted lane; stopped when it goes.

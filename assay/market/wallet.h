@@ -57,6 +57,10 @@ class Wallet {
   /// Of an invoice made here. Errors: `unavailable`, `refused` (not ours).
   virtual Result<InvoiceStatus> lookup(const std::string& payment_hash, const Wait& wait) = 0;
   virtual Result<std::int64_t> balance(const Wait& wait) = 0;
+  /// True: this payment was begun, moved nothing, and will not be made. Asks nobody.
+  virtual Result<bool> came_to_nothing(const std::string& /*payment_hash*/) { return false; }
+  /// Where it pays, as a command line names it; empty if nowhere.
+  virtual std::string address() const { return {}; }
 };
 
 }  // namespace assay

@@ -239,7 +239,7 @@ Result<std::vector<EventId>> NostrBridge::publish_trace(const Graph& graph, cons
   if (auto answers = client->publish_all(events, wait); !answers) {
     Error error = std::move(answers.error());  // the summary goes last, so no reader takes a part for the whole
     if (error.message.find("replaced:") != std::string::npos) {
-      error.remedy = "the relay keeps a later state of this run by the same key: publish the run once it has ended";
+      error.remedy = "the relay keeps another state of this run, of the same second or later: publish it once it has gone on, or ended";
     } else {
       error.remedy += error.remedy.empty() ? "" : "; ";
       error.remedy += "publish again: what the relay has is not stored twice";

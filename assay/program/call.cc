@@ -205,8 +205,20 @@ Error lane_error(const Effects& effects, Error error, bool money_moved) {
   return std::move(in_time).error();
 }
 
+// What a lane says went wrong has to fit a line of the record, and a screen.
+std::string shortened(std::string text) {
+  constexpr std::size_t bytes_max = 64 * 1024;
+  if (text.size() <= bytes_max) return text;
+  text.resize(bytes_max);
+  return to_utf8(text) + "…";
+}
+
 // A lane is anyone's code, and counts nobody can have used make a line that no reader takes.
-Result<void> check_counts(const Lane& lane, const LmUsage& usage) {
+Result<void> check_counts(const Lane& lane, const LmResponse& answer) {
+  const LmUsage& usage = answer.usage;
+  if (answer.logprobs) {
+    if (auto said = read_logprobs(logprobs_json(*answer.logprobs)); !said) return std::unexpected(std::move(said.error()).in("logprobs"));
+  }
   for (const std::int64_t count : {usage.prompt_tokens, usage.completion_tokens, usage.cost_msats.value_or(0)}) {
     if (count < 0 || count > json_integer_max)
       return fail(ErrorCode::malformed, fmt::format("the lane {} claims a count of {}", lane.model, count), "mend the lane", "usage");
@@ -245,14 +257,20 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
     ASSAY_CHECK(account.lost(again));
     return again ? record_lost(call, account.take_lost()) : Result<void>();
   };
-  auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), std::ref(on_lost)});
+  const std::string record = call.node.recorded() ? call.node.effects().recorder->path() : std::string();
+  auto answer = ask_lane(lm, call.request, effects.wait, {std::ref(on_paid), std::ref(on_lost), record});
   if (answer) {
-    if (auto sound = check_counts(call.lane, answer->usage); !sound) {
+    if (auto sound = check_counts(call.lane, *answer); !sound) {
       static_cast<void>(account.lost(false));
       answer = std::unexpected(std::move(sound.error()));
     }
   }
+  if (answer && !recorded) {  // a payment that the record does not take
+    static_cast<void>(account.lost(false));
+    answer = std::unexpected(recorded.error());
+  }
   if (!answer) {
+    answer.error().message = shortened(std::move(answer.error().message));
     if (account.money_moved() && !account.anything_lost()) static_cast<void>(account.lost(false));
     answer = std::unexpected(lane_error(effects, std::move(answer.error()), account.money_moved()));
     ASSAY_CHECK(record_error(call, answer.error(), account.take_lost()));
@@ -262,7 +280,6 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   usage.latency_ns = effects.clock->steady_ns() - begin;
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   const auto honest = account.settle(usage);
-  ASSAY_CHECK(recorded);
   if (auto written = record_response(call, *answer, account.take_lost()); !written) {
     // An answer that no line can hold ends as one that was lost; where nothing can be written, the record ends here.
     const Amount used{.calls = 1, .tokens = usage.prompt_tokens + usage.completion_tokens, .msats = usage.cost_msats.value_or(0)};
@@ -345,9 +362,9 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
     ASSAY_TRY(ResponseCache::Found found,
               settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm, told); }));
     if (found.hit) {
-      told = true;
       found.response.usage.from_cache = true;
       ASSAY_CHECK(record_hit(call, found.response));
+      told = true;
     }
     return std::move(found.response);
   }();

@@ -6,6 +6,28 @@
 
 namespace assay {
 
+namespace {
+
+std::unexpected<Error> no_price(const Lane& lane) {
+  return fail(ErrorCode::over_budget,
+              fmt::format("the {} lane {} has no price: what a call may cost is not known, and msats are limited", lane.kind, lane.model),
+              "give its price with --prices FILE, or limit calls and tokens instead", "budget.msats");
+}
+
+Result<std::optional<std::int64_t>> price_of(const Effects& effects, const LM& lm, const LmRequest& request, const LmUsage& usage) {
+  ASSAY_TRY(std::optional<std::int64_t> price, lm.cost_msats_max(request));
+  if (!price && effects.prices != nullptr) price = effects.prices->cost(lm.lane().kind, lm.lane().model, usage);
+  return price;
+}
+
+}  // namespace
+
+Result<void> check_priced(const Effects& effects, const LM& lm, const LmRequest& request) {
+  if (effects.budget == nullptr || !effects.budget->limits().msats) return {};
+  ASSAY_TRY(const auto price, price_of(effects, lm, request, {}));
+  return price ? Result<void>() : no_price(lm.lane());
+}
+
 Result<Amount> CallAccount::worst_case() {
   Amount amount{.calls = 1};
   ASSAY_TRY(const std::int64_t prompt, lm_.prompt_tokens_max(request_));
@@ -14,9 +36,7 @@ Result<Amount> CallAccount::worst_case() {
   usage.prompt_tokens = prompt;
   usage.completion_tokens = most.is_int() ? most.as_int() : 0;
   amount.tokens = prompt + usage.completion_tokens;
-  ASSAY_TRY(std::optional<std::int64_t> price, lm_.cost_msats_max(request_));
-  const PriceBook* prices = node_.effects().prices;
-  if (!price && prices != nullptr) price = prices->cost(lm_.lane().kind, lm_.lane().model, usage);
+  ASSAY_TRY(const auto price, price_of(node_.effects(), lm_, request_, usage));
   priced_ = price.has_value();
   amount.msats = price.value_or(0);
   return amount;
@@ -28,12 +48,7 @@ Result<void> CallAccount::reserve() {
   if (!worst_) {
     ASSAY_TRY(worst_, worst_case());
   }
-  if (!priced_ && budget->limits().msats) {
-    return fail(ErrorCode::over_budget,
-                fmt::format("the {} lane {} has no price: what a call may cost is not known, and msats are limited", lm_.lane().kind,
-                            lm_.lane().model),
-                "give its price with --prices FILE, or limit calls and tokens instead", "budget.msats");
-  }
+  if (!priced_ && budget->limits().msats) return no_price(lm_.lane());
   ASSAY_TRY(Budget::Reservation reserved, budget->reserve(*worst_));
   reservation_.emplace(std::move(reserved));
   return {};

@@ -19,6 +19,9 @@
 
 namespace assay {
 
+/// Can a limit of msats hold on this lane? Errors: `over_budget`: it has no price.
+Result<void> check_priced(const Effects& effects, const LM& lm, const LmRequest& request);
+
 class CallAccount {
  public:
   CallAccount(const Context& node, const LM& lm, const LmRequest& request) : node_(node), lm_(lm), request_(request) {}

@@ -6,6 +6,7 @@
 #include "assay/base/random.h"
 #include "assay/lm/recorded_answers.h"
 #include "assay/program/call.h"
+#include "assay/program/call_account.h"
 #include "assay/trace/contract.h"
 
 namespace assay {
@@ -93,6 +94,25 @@ Result<Prediction> answer(const Context& node, const Predictor& predictor, const
   return prediction;
 }
 
+}  // namespace
+
+Result<void> check_lane(const LM& lm, const Predictor& predictor, const Settings& settings, const Effects& effects) {
+  ASSAY_CHECK(check_privacy(effects.privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
+  LmRequest request;
+  request.messages = {{"user", ""}};
+  Settings config_only;
+  config_only.config_override = settings.config_override;
+  ASSAY_TRY(request.config, effective_config(Context(Effects{}, config_only), predictor.config));
+  if (const Json& constrain = request.config.at("constrain"); constrain.is_bool() && constrain.as_bool()) {
+    ASSAY_TRY(const ChatTemplate chat, ChatTemplate::read(predictor.template_json, predictor.signature));
+    request.schema = chat.answer_schema(predictor.signature);
+  }
+  ASSAY_CHECK(lm.takes(request));
+  return check_priced(effects, lm, request);
+}
+
+namespace {
+
 bool ends_refine(ErrorCode code) {
   return code == ErrorCode::over_budget || code == ErrorCode::cancelled || code == ErrorCode::diverged || code == ErrorCode::refused ||
          code == ErrorCode::usage || code == ErrorCode::malformed || code == ErrorCode::internal || code == ErrorCode::io;
@@ -119,9 +139,7 @@ Result<std::shared_ptr<LM>> fallback_lane(const Settings& settings, const std::s
   const auto meets = [&](const std::shared_ptr<LM>& lane) {
     return lane != nullptr && (requirement == "lm:any" || requirement == "lm:" + lane->lane().kind);
   };
-  for (const auto& [name, lane] : settings.lanes) {
-    if (meets(lane)) return lane;
-  }
+  if (const auto any = settings.lanes.find("lm:any"); any != settings.lanes.end() && meets(any->second)) return any->second;
   if (meets(settings.lm)) return settings.lm;
   return fail(ErrorCode::refused, fmt::format("no lane here meets '{}'", requirement),
               "give one of that kind with --fallback-lane; \"lm:any\" is met by every lane", "fallback");

@@ -34,6 +34,10 @@ struct Predictor {
 Result<Prediction> run_predictor(const Context& parent, std::string_view name, const Predictor& predictor, const Json& inputs,
                                  std::string_view path = {});
 
+/// Would that lane answer this predictor in this run: privacy, price under a limit of msats, config, constrained answers? Errors: those
+/// with which its first call would end.
+Result<void> check_lane(const LM& lm, const Predictor& predictor, const Settings& settings, const Effects& effects);
+
 using Forward = std::function<Result<Prediction>(const Context&, const Json& inputs)>;
 
 inline constexpr std::int64_t answers_max = 64;           ///< `n` of a call
@@ -48,7 +52,7 @@ struct RefineRule {
   std::vector<std::string> fallback_requirements;       ///< named by an artifact ("lm:any"), looked up in Settings::lanes
 };
 
-/// The lane that a fallback `requirement` names: that of Settings::lanes, else any lane there or the main one that is of its kind
+/// The lane that a fallback `requirement` names: that of Settings::lanes, else that of "lm:any" or the main one, if it is of its kind
 /// ("lm:local"; "lm:any" takes each). Errors: `refused`.
 Result<std::shared_ptr<LM>> fallback_lane(const Settings& settings, const std::string& requirement);
 

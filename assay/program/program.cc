@@ -129,6 +129,37 @@ Result<void> Program::check_fallbacks(const Settings& settings) const {
   return {};
 }
 
+std::vector<std::string> Program::predictors_under(const std::string& path) const {
+  std::string at = path;
+  for (std::size_t steps = 0; steps <= refines_.size(); ++steps) {  // a Refine is over one part, which may be a Refine
+    if (predictors_.contains(at)) return {at};
+    const auto refine = refines_.find(at);
+    if (refine == refines_.end()) break;
+    at = refine->second.over;
+  }
+  return {};
+}
+
+Result<void> Program::check_lanes(const Settings& settings, const Effects& effects) const {
+  ASSAY_CHECK(check_fallbacks(settings));
+  const auto check = [&](const std::shared_ptr<LM>& lane, const std::string& path) -> Result<void> {
+    if (lane == nullptr) return {};
+    auto takes = check_lane(*lane, predictors_.at(path), settings, effects);
+    return takes ? takes : std::unexpected(std::move(takes.error()).in(path));
+  };
+  for (const auto& [path, predictor] : predictors_) ASSAY_CHECK(check(settings.lm, path));
+  for (const auto& [path, refine] : refines_) {
+    std::vector<std::shared_ptr<LM>> lanes = refine.rule.fallback_lanes;
+    for (const std::string& requirement : refine.rule.fallback_requirements) {
+      ASSAY_TRY(lanes.emplace_back(), fallback_lane(settings, requirement));
+    }
+    for (const std::string& under : predictors_under(path)) {
+      for (const auto& lane : lanes) ASSAY_CHECK(check(lane, under));
+    }
+  }
+  return {};
+}
+
 std::vector<std::string> Program::predictor_paths() const {
   std::vector<std::string> out;
   for (const auto& [path, predictor] : predictors_) out.push_back(path);

@@ -38,6 +38,8 @@ class Program {
   Program with_fallbacks(const Fallbacks& lanes) const;
   /// Has each Refine the lanes that it falls back to? Asked before a run begins. Errors: `refused`, at the Refine's path.
   Result<void> check_fallbacks(const Settings& settings) const;
+  /// Would every lane that this program can ask take what it is asked? Errors: as `check_fallbacks` and `check_lane`.
+  Result<void> check_lanes(const Settings& settings, const Effects& effects) const;
   /// Paths of all predictors, sorted.
   std::vector<std::string> predictor_paths() const;
   const Predictor& predictor(const std::string& path) const { return predictors_.at(path); }
@@ -49,6 +51,7 @@ class Program {
   };
   explicit Program(Artifact artifact) : artifact_(std::move(artifact)) {}
   Result<Prediction> run_path(const Context& context, std::string_view name, const std::string& path, const Json& inputs) const;
+  std::vector<std::string> predictors_under(const std::string& path) const;
   Result<Prediction> run_flow(const Context& context, const Json& inputs) const;
 
   Artifact artifact_;

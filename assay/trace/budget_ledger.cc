@@ -122,9 +122,11 @@ struct BudgetLedger::Impl {
     }
     for (const std::string& other : dead) {
       ASSAY_TRY(Statement move,
-                database.prepare("UPDATE budget SET lost_calls = lost_calls + r.calls, lost_tokens = lost_tokens + r.tokens, "
-                                 "lost_msats = lost_msats + r.msats FROM (SELECT sum(calls) AS calls, sum(tokens) AS tokens, "
-                                 "sum(msats) AS msats FROM reservation WHERE holder = ?) AS r"));
+                database.prepare(
+                    "UPDATE budget SET lost_calls = min(lost_calls + r.calls, 9007199254740991), lost_tokens = min(lost_tokens + r.tokens, "
+                    "9007199254740991), "
+                    "lost_msats = min(lost_msats + r.msats, 9007199254740991) FROM (SELECT sum(calls) AS calls, sum(tokens) AS tokens, "
+                    "sum(msats) AS msats FROM reservation WHERE holder = ?) AS r"));
       ASSAY_CHECK(move.bind(1, other).run());
       ASSAY_TRY(Statement remove, database.prepare("DELETE FROM reservation WHERE holder = ?"));
       ASSAY_CHECK(remove.bind(1, other).run());
@@ -214,8 +216,9 @@ void BudgetLedger::release(std::int64_t id, const Amount& /*reserved*/, const Am
     ASSAY_TRY(Statement removed, impl_->database.prepare("SELECT changes()"));
     ASSAY_CHECK(removed.step());
     if (removed.integer(0) == 0) return transaction.commit();  // it was counted as lost already
-    ASSAY_TRY(Statement add, impl_->database.prepare("UPDATE budget SET spent_calls = spent_calls + ?, spent_tokens = spent_tokens + ?, "
-                                                     "spent_msats = spent_msats + ?"));
+    ASSAY_TRY(Statement add, impl_->database.prepare("UPDATE budget SET spent_calls = min(spent_calls + ?, 9007199254740991), spent_tokens "
+                                                     "= min(spent_tokens + ?, 9007199254740991), "
+                                                     "spent_msats = min(spent_msats + ?, 9007199254740991)"));
     ASSAY_CHECK(add.bind(1, used.calls).bind(2, used.tokens).bind(3, used.msats).run());
     return transaction.commit();
   };

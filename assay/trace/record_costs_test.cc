@@ -67,6 +67,22 @@ TEST(RecordCosts, ABoughtCallCostsWhatWasPaid) {
   EXPECT_EQ(check.problems[0].line, 7);
 }
 
+// A lane of one's own making may know its price, or pay: the book, which does not, contradicts nothing. One that is in the book is held to
+// it.
+TEST(RecordCosts, ALaneOfOnesOwnMayKnowItsPrice) {
+  CostCase own("mine");
+  own.call("a", 77);
+  own.add("lm_request", "b", JsonObject{{"lane_id", own.lane_id}, {"request_hash", hex64}});
+  own.add("payment", "b", JsonObject{{"payment_hash", hex64}, {"amount_msats", 9}});
+  own.answer("b", 9);
+  EXPECT_TRUE(check_costs(own.entries, PriceBook::built_in()).problems.empty());
+  own.entries.back().data.set("cost_msats", 8);
+  EXPECT_EQ(check_costs(own.entries, PriceBook::built_in()).problems.size(), 1U);
+  CostCase built_in("openai");
+  built_in.call("a", 77);
+  EXPECT_EQ(check_costs(built_in.entries, PriceBook::built_in()).problems.size(), 1U);
+}
+
 // A stop after a payment, and a resume that buys the same call again: both were paid, and the answer is the second one's.
 TEST(RecordCosts, AnAnswerIsHeldToItsOwnPayment) {
   CostCase twice("pylon");
