@@ -176,7 +176,12 @@ struct Buyer::Impl {
         continue;
       }
       Deal deal(parts(), order.job, *purchase, {order.bid_msats, std::nullopt}, news_of(order));
-      ASSAY_TRY(bought->resumed, deal.told_before());
+      auto told = deal.told_before();
+      if (!told) {
+        let_go(purchase->request_id);
+        return std::unexpected(std::move(told.error()));
+      }
+      bought->resumed = *told;
       return std::optional(std::move(*bought));
     }
     return std::optional<Bought>();
@@ -285,6 +290,12 @@ struct Buyer::Impl {
     if (!purchase) return fail(ErrorCode::usage, "no purchase of that request id here");
     if (!is_mine(*purchase))
       return fail(ErrorCode::usage, fmt::format("this was bought with the key {}", purchase->buyer), "use that key: --key NAME", "key");
+    if (purchase->state == PurchaseState::done) {  // fetched before, and nobody is known to have used it
+      ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(purchase->job, purchase->provider, 0));
+      for (const PurchaseStore::Kept& one : all) {
+        if (one.purchase.request_id == request_id) return read_kept(one.result);
+      }
+    }
     if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
       return fail(ErrorCode::usage, fmt::format("this purchase is {}: there is nothing to wait for", name(purchase->state)));
     }

@@ -110,6 +110,9 @@ TEST_F(BuyerTest, PurchasesBelongToTheKeyThatMadeThem) {
   const auto got = shop->resume(request_id, wait());
   ASSERT_TRUE(got) << got.error().text();
   EXPECT_EQ(read_text_answer(got->payload).value().content, "late");
+  const auto shown_again = shop->resume(request_id, wait());  // until somebody has used it
+  ASSERT_TRUE(shown_again) << shown_again.error().text();
+  EXPECT_EQ(shown_again->result_id, got->result_id);
 }
 
 // Of two buyers on one folder one has the kept result; the other buys. Counted once in the seller's favour, whoever waits.
@@ -127,6 +130,7 @@ TEST_F(BuyerTest, AKeptResultIsGivenToOne) {
   EXPECT_EQ(read_text_answer(first->payload).value().content, "1");
   EXPECT_EQ(read_text_answer(second->payload).value().content, "2");
   EXPECT_EQ(two->resume(first->request_id, wait()).error().code, ErrorCode::unavailable);  // in hand
+  EXPECT_EQ(two->resume(second->request_id, wait()).error().code, ErrorCode::unavailable);
   EXPECT_TRUE(one->taken(first->request_id));
   EXPECT_EQ(one->store().reputation(seller_key_.public_hex())->completed, 2);
 }
