@@ -252,6 +252,20 @@ class Misuse(Home):
         self.assertIn("again", error["path"])
         self.assertEqual(server.asked, [])
 
+    def test_a_list_of_inputs_ends_with_the_first_answer_that_is_the_server_s_fault(self):
+        server = ChatServer(lambda text: {"answer": "yes"})  # its content is no text
+        self.addCleanup(server.close)
+        rows = "".join(json.dumps({"q": str(i), "kind": "a"}) + "\n" for i in range(5))
+        self.write("in.jsonl", rows)
+        out = self.assay("run", "PROGRAM.toml", "--inputs", "in.jsonl", *server.lane, "--json", want=1).stdout
+        self.assertEqual(len(server.asked), 1)
+        summary = json.loads(out.splitlines()[-1])["summary"]
+        self.assertEqual((summary["runs"], summary["failed"]), (1, 1))
+        poor = ChatServer(lambda text: "Answer: perhaps" if "3" in text else "Answer: yes")  # one answer that cannot be read
+        self.addCleanup(poor.close)
+        out = self.assay("run", "PROGRAM.toml", "--inputs", "in.jsonl", *poor.lane, "--json", want=1).stdout
+        self.assertEqual(json.loads(out.splitlines()[-1])["summary"]["runs"], 5)
+
     def test_names_that_are_no_text_lose_no_answer(self):
         server = ChatServer(lambda text: "Answer: yes")
         self.addCleanup(server.close)

@@ -71,7 +71,7 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
 }
 
 // The command that goes on: whatever decides the compile, and where it runs, must be the same.
-std::string resume_line(const CompileOptions& options, const std::string& journal) {
+std::string resume_line(const CompileOptions& options, const std::string& journal, const Cli& cli) {
   const CommonOptions& common = options.common;
   std::string out = fmt::format("assay compile {} --resume --journal {}", shell_word(options.program), shell_word(journal));
   if (common.seed) out += fmt::format(" --seed {}", *common.seed);
@@ -97,6 +97,7 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
   if (!common.ledger.empty()) out += " --ledger " + shell_word(common.ledger);
   if (common.day_cap) out += fmt::format(" --day-cap {}", *common.day_cap);
   if (common.key != "default") out += " --key " + shell_word(common.key);
+  if (!cli.passphrase_file.empty()) out += " --passphrase-file " + shell_word(cli.passphrase_file);
   if (options.allow_overlap) out += " --allow-overlap";
   if (options.unanswered != "ask") out += " --unanswered " + options.unanswered;
   return out;
@@ -169,9 +170,11 @@ void compile(const CompileOptions& options, Cli& cli) {
     own.privacy = options.common.privacy;
     auto proposer = open_lane(own, *file.proposer, cli);
     if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
+    const auto optimizer = Optimizers::built_in().make(file.optimizer.name, file.optimizer.config);
     Predictor asks;
     asks.config = Predictor::default_config();
-    if (const auto takes = check_lane(**proposer, asks, (*world)->settings, (*world)->effects); !takes)
+    if (const auto takes = check_lane(**proposer, asks, (*world)->settings, (*world)->effects);
+        !takes && optimizer && (*optimizer)->proposes())
       return cli.fail_with(Error(takes.error()).in("proposer"));
     (*world)->settings.lanes[proposer_requirement] = std::move(*proposer);
   }
@@ -222,7 +225,7 @@ void compile(const CompileOptions& options, Cli& cli) {
     CompileOptions next = options;
     const bool ledger_spent = error.code == ErrorCode::over_budget && !options.common.ledger.empty();
     if (ledger_spent) next.common.ledger = "ANOTHER";
-    std::string go_on = resume_line(next, *journal);
+    std::string go_on = resume_line(next, *journal, cli);
     if (error.code == ErrorCode::mismatch || error.code == ErrorCode::malformed) return cli.fail_with(error);  // it would fail the same way
     const auto limits = open_budget(options.common, file.budget);
     const std::string budget = limits ? budget_to_go_on(*limits, error) : options.common.budget;
@@ -233,7 +236,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   }
   // The journal holds all that was asked: what cannot be written now can be written later, and nothing is asked again.
   const auto later = [&](Error error) {
-    cli.fail_with(with_remedy(std::move(error), "the compile is done; write it with: " + resume_line(options, *journal)));
+    cli.fail_with(with_remedy(std::move(error), "the compile is done; write it with: " + resume_line(options, *journal, cli)));
   };
   if (const auto written = write_file(module_path, outcome->module_text); !written) return later(written.error());
   Store store(default_store_folder());

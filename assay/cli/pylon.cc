@@ -121,20 +121,20 @@ void purchases(Cli& cli) {
 }
 
 // The key that a purchase was made with, where none is named.
-Result<CommonOptions> with_buyers_key(const PylonCommand& options) {
+Result<CommonOptions> with_buyers_key(const PylonCommand& options, bool named) {
   CommonOptions out = options.common;
   ASSAY_TRY(const auto store, PurchaseStore::open(buyer_folder()));
   ASSAY_TRY(const auto purchase, store->find(options.id));
   const auto keys = list_keys(default_key_folder());
   for (const KeyInfo& key : keys ? *keys : std::vector<KeyInfo>()) {
-    if (out.key == "default" && purchase && key.public_hex == purchase->buyer) out.key = key.name;
+    if (!named && purchase && key.public_hex == purchase->buyer) out.key = key.name;
   }
   return out;
 }
 
-void resume(const PylonCommand& options, Cli& cli) {
+void resume(const PylonCommand& options, bool key_named, Cli& cli) {
   if (options.common.relay.empty()) return cli.fail_with({ErrorCode::usage, "name a relay", "--relay", "--relay ws://127.0.0.1:7447"});
-  const auto common = with_buyers_key(options);
+  const auto common = with_buyers_key(options, key_named);
   if (!common) return cli.fail_with(common.error());
   const auto key = open_key(*common, cli);
   if (!key) return cli.fail_with(key.error());
@@ -201,7 +201,7 @@ void add_pylon(CLI::App& app, Cli& cli) {
   fetching->add_option("--issuer-node", options->common.issuer_node, "The issuer's node id");
   fetching->add_option("--key", options->common.key, "Name of the own key (default: the one that it was bought with)");
   fetching->add_option("--seconds", options->seconds, "How long to wait")->capture_default_str()->check(CLI::Range(1, 3600));
-  fetching->callback([options, &cli] { resume(*options, cli); });
+  fetching->callback([options, fetching, &cli] { resume(*options, fetching->get_option("--key")->count() > 0, cli); });
   CLI::App* pardoning = command->add_subcommand("forgive", "Pay a provider again that failed a check or a deadline");
   pardoning->add_option("provider", options->id, "its public key")->required();
   pardoning->callback([options, &cli] { forgive(*options, cli); });

@@ -109,7 +109,12 @@ void run(const RunOptions& options, Cli& cli) {
   if (!world) return cli.fail_with(world.error());
   if (const auto fits = check_module(*opened, **world); !fits) return cli.fail_with(fits.error());
   Totals totals;
-  std::int64_t failed = 0;
+  std::int64_t failed = 0, runs = 0;
+  // Also where the list ends early.
+  const auto summarise = [&] {
+    if (options.inputs_file.empty()) return;
+    cli.terminal.out_json(JsonObject{{"summary", JsonObject{{"runs", runs}, {"failed", failed}, {"totals", totals.totals_json()}}}});
+  };
   for (const auto& [input, place] : *inputs) {
     CommonOptions common = options.common;
     const auto path = record_path(common, opened->program.artifact().program_name(), ".run.jsonl", cli);
@@ -123,7 +128,11 @@ void run(const RunOptions& options, Cli& cli) {
                        .assay_version = std::string(assay_version),
                        .assay_build = assay_build()};
     auto outcome = run_program(opened->program, input, run_world);
-    if (!outcome) return cli.fail_with(outcome.error());
+    if (!outcome) {
+      cli.fail_with(outcome.error());
+      return summarise();
+    }
+    ++runs;
     totals.add(outcome->totals);
     if (outcome->prediction) {
       show(*outcome, *path, cli);
@@ -131,15 +140,13 @@ void run(const RunOptions& options, Cli& cli) {
     }
     ++failed;
     Error error = outcome->prediction.error();
-    const ErrorCode code = error.code;
+    // What one input is to blame for does not end the list; what the lane, a budget or a person ended would end the next one too.
+    const bool goes_on = error.code == ErrorCode::unreadable || error.code == ErrorCode::limit_exceeded || error.path.starts_with("inputs");
     cli.fail_with(place.empty() ? error : std::move(error).in(place));
     cli.terminal.note("record " + *path);
-    if (code != ErrorCode::unreadable && code != ErrorCode::malformed && code != ErrorCode::limit_exceeded) return;
+    if (!goes_on) break;
   }
-  if (!options.inputs_file.empty()) {
-    cli.terminal.out_json(
-        JsonObject{{"summary", JsonObject{{"runs", inputs->size()}, {"failed", failed}, {"totals", totals.totals_json()}}}});
-  }
+  summarise();
 }
 
 }  // namespace

@@ -117,8 +117,10 @@ Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& requ
   provider.record = options.common.record;
   provider.keep_result = true;
   provider.progress = [&cli](std::string_view line) { cli.terminal.note(line); };
+  std::shared_ptr<Buyer> held;
+  provider.on_held = [&held](std::shared_ptr<Buyer> buyer) { held = std::move(buyer); };
   ASSAY_TRY(ran.response, provider.run(request));
-  ran.taken = [provider, id = ran.request_id] { return provider.taken(id); };
+  ran.taken = [held, id = ran.request_id] { return held ? held->taken(id) : Result<void>(); };
   return ran;
 }
 
@@ -226,7 +228,7 @@ void run(const SandboxCommandLine& options, Cli& cli) {
     const auto text = canonical(ran->receipt);
     if (const auto written = write_file(options.receipt, text.value_or("") + "\n"); !written) return cli.fail_with(written.error());
   }
-  if (!ran->taken) return;
+  if (!ran->taken || cli.terminal.output_lost()) return;
   if (const auto done = ran->taken(); !done) cli.fail_with(done.error());
 }
 

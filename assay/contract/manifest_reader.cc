@@ -159,6 +159,7 @@ Result<void> check_scores(const Spot& spot, const Scorecard& card) {
   if (is_share(card.p_fail_interval)) ASSAY_CHECK(check_holds(spot, "p_fail", card.p_fail, *card.p_fail_interval));
   if (card.score && !card.primary) return spot.error("there is a score, and no primary metric that it is of");
   if (card.gain && !(card.score && card.baseline)) return spot.error("there is a gain, and not both scores that it is the difference of");
+  if (card.interval && !card.score) return spot.error("there is an interval of a score, and no score");
   if (card.gain_interval && !card.gain) return spot.error("there is an interval of a gain, and no gain");
   if (card.score && card.primary) {
     const auto named = card.truth_metrics.find(*card.primary);

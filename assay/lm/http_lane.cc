@@ -83,6 +83,18 @@ struct HttpLane::Impl {
   Error hidden(Error error) const {
     error.message = without_key(std::move(error.message));
     error.path = without_key(std::move(error.path));
+    if (options.api_key.empty()) return error;
+    const std::string as_token = pointer_token(options.api_key);  // as it stands in a place within JSON
+    for (std::size_t at = error.path.find(as_token); at != std::string::npos; at = error.path.find(as_token)) {  // ends: each goes
+      error.path.replace(at, as_token.size(), "[key]");
+      if (as_token.size() <= 5) break;
+    }
+    return error;
+  }
+
+  // An answer beyond the limits of a reader is the server's fault, not the prompt's.
+  static Error transport_error(Error error) {
+    if (error.code == ErrorCode::limit_exceeded) error.code = ErrorCode::malformed;
     return error;
   }
 
@@ -165,7 +177,8 @@ struct HttpLane::Impl {
           return taken.has_value();
         },
         wait, sent);
-    if (!response) return {std::unexpected(response.error()), response.error().code == ErrorCode::unavailable && !begun, sent};
+    if (!response)
+      return {std::unexpected(transport_error(response.error())), response.error().code == ErrorCode::unavailable && !begun, sent};
     if (!taken) return {std::unexpected(hidden(std::move(taken.error()))), false, true};
     if (const int status = response->status; status / 100 != 2)
       return {std::unexpected(status_error(*response)), may_ask_again(status), leaves_open(status),
@@ -197,6 +210,8 @@ Result<std::shared_ptr<HttpLane>> HttpLane::open(const HttpLaneOptions& options,
   auto url = parse_url(base);
   if (!url) return std::unexpected(std::move(url.error()).in("lane.endpoint"));
   if (url->websocket()) return fail(ErrorCode::usage, "an openai lane needs an http:// or https:// endpoint", {}, "lane.endpoint");
+  if (base.find('?') != std::string::npos)
+    return fail(ErrorCode::usage, "an endpoint is a base URL: the lane adds its path behind it", "leave the query out", "lane.endpoint");
   if (options.model.empty())
     return fail(ErrorCode::usage, "an openai lane needs the name of a model", "model = \"…\", or --model", "lane.model");
   if (!options.api_key.empty() && !url->tls() && !is_loopback_host(url->host)) {

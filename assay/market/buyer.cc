@@ -75,8 +75,8 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::int64_t spent, store->spent_msats(now() - day_seconds, *order.provider));
     if (spent + order.bid_msats > options.provider_day_msats) {
       return fail(ErrorCode::over_budget,
-                  fmt::format("{} msats went to this provider in 24 hours and {} are bid, the cap is {}", spent, order.bid_msats,
-                              options.provider_day_msats),
+                  fmt::format("{} msats went, or may have gone, to this provider in 24 hours and {} are bid, the cap is {}", spent,
+                              order.bid_msats, options.provider_day_msats),
                   "wait, or raise the cap: --day-cap MSATS");
     }
     return {};

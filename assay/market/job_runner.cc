@@ -117,11 +117,28 @@ Result<void> JobRunner::check_context(const LM& lane, std::int64_t tokens) const
   return {};
 }
 
+// A result repeats the commands, and has this much besides when nothing more can be left out: what would not fit is refused before it is
+// paid.
+Result<void> JobRunner::check_answerable(const SandboxRunRequest& job) const {
+  constexpr std::size_t whole_bytes = 4096, run_bytes = 1024;
+  std::size_t least = whole_bytes;
+  for (const SandboxCommand& command : job.commands) {
+    ASSAY_TRY(const std::string text, event_json_text(Json(command.cmd)));
+    least += run_bytes + text.size();
+  }
+  if (least <= options_.limits.result_bytes_max) return {};
+  return fail(
+      ErrorCode::limit_exceeded,
+      fmt::format("the result, which repeats the commands, may have {} bytes, at most {} fit", least, options_.limits.result_bytes_max),
+      "send fewer or shorter commands", "commands");
+}
+
 Result<std::int64_t> JobRunner::price(const JobRequest& request) const {
   if (request.job.job_type == sandbox_job_type) {
     ASSAY_TRY(const SandboxRunRequest job, read_sandbox_request(request.job.payload));
     ASSAY_TRY(const SandboxProfile profile, profile_for(request));
     ASSAY_CHECK(check_sandbox_request(job, profile, sandbox_limits_));
+    ASSAY_CHECK(check_answerable(job));
     return options_.prices.sandbox(job);
   }
   ASSAY_TRY(const TextJob job, read_text(request));

@@ -42,6 +42,7 @@ class JobRunner {
   Result<ProviderInfo> info() const;
 
  private:
+  Result<void> check_answerable(const SandboxRunRequest& job) const;
   Result<TextJob> read_text(const JobRequest& request) const;
   Result<LM*> lane_for(const TextJob& job) const;
   Result<void> check_context(const LM& lane, std::int64_t tokens) const;

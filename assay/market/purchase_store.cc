@@ -83,7 +83,7 @@ Result<bool> PurchaseStore::accept(const Purchase& quoted, const Caps& caps, std
   const bool all = quoted.amount_msats > caps.day_msats - of_all;
   if (all || quoted.amount_msats > caps.provider_day_msats - of_one) {
     return fail(ErrorCode::over_budget,
-                fmt::format("{} msats went to {} in 24 hours and {} are asked, the cap is {}", all ? of_all : of_one,
+                fmt::format("{} msats went, or may have gone, to {} in 24 hours and {} are asked, the cap is {}", all ? of_all : of_one,
                             all ? "all providers" : "this provider", quoted.amount_msats, all ? caps.day_msats : caps.provider_day_msats),
                 "wait, or raise the cap: --day-cap MSATS");
   }

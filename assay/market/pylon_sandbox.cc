@@ -18,7 +18,8 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   BuyerOptions buying{relay_url, keypair, wallet, buyer_folder()};
   if (day_msats) buying.day_msats = buying.provider_day_msats = *day_msats;
   buying.answer_seconds = answer_seconds;
-  ASSAY_TRY(const std::unique_ptr<Buyer> buyer, Buyer::open(buying, *clock, *entropy, wait));
+  ASSAY_TRY(std::unique_ptr<Buyer> opened, Buyer::open(buying, *clock, *entropy, wait));
+  const std::shared_ptr<Buyer> buyer = std::move(opened);
   const auto price = [&](const ProviderInfo& info) { return info.prices.sandbox(request); };
   bool money_moved = false;
   order.on_paid = [&](const Json& payment) {
@@ -36,12 +37,14 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
     if (!asked.insert(seller.pubkey).second) return std::unexpected(std::move(last));
     if (progress && asked.size() > 1) progress(last.message + ": asking the next");
     order.provider = seller.pubkey;
+    if (progress && asked.size() == 1) ASSAY_CHECK(tell_waiting(*buyer, order));
     ASSAY_TRY(const std::int64_t announced, price(seller));
     order.announced_msats = announced;
     order.bid_msats = wallet ? std::min(bid_msats, announced) : 0;  // who was chosen by a price is held to it
     const Result<Bought> bought = buyer->request(order, wait);
     if (bought) {
       if (on_bought) on_bought(*bought);
+      if (on_held && keep_result) on_held(buyer);
       return read_sandbox_response(bought->payload);
     }
     // Who said nothing, no, or another price than announced was paid nothing: the next in line is asked.
@@ -52,13 +55,21 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   }
 }
 
-std::string PylonSandboxProvider::buyer_folder() const {
-  return folder.empty() ? fmt::format("{}/market/{}", data_folder(), keypair.public_hex().substr(0, 16)) : folder;
+// What was bought elsewhere and has not come is not fetched by this order: it is said.
+Result<void> PylonSandboxProvider::tell_waiting(Buyer& buyer, const Order& order) const {
+  ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
+  ASSAY_TRY(const std::vector<Purchase> open, buyer.unfinished());
+  for (const Purchase& purchase : open) {
+    if (purchase.job == job && purchase.provider != order.provider)
+      progress(
+          fmt::format("{} msats went, or may have gone, to {} for this job, and its result has not come: assay pylon resume {} --relay {}",
+                      purchase.amount_msats, purchase.provider, purchase.request_id, relay_url));
+  }
+  return {};
 }
 
-Result<void> PylonSandboxProvider::taken(const std::string& request_id) const {
-  ASSAY_TRY(const auto store, PurchaseStore::open(buyer_folder()));
-  return store->taken(request_id);
+std::string PylonSandboxProvider::buyer_folder() const {
+  return folder.empty() ? fmt::format("{}/market/{}", data_folder(), keypair.public_hex().substr(0, 16)) : folder;
 }
 
 }  // namespace assay

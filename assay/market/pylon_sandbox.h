@@ -38,19 +38,20 @@ struct PylonSandboxProvider {
   Clock* clock = &system_clock();
   Entropy* entropy = &system_entropy();
   std::function<void(const Bought&)> on_bought = {};  ///< receipts, for a record
+  /// With `keep_result`: gets what holds the purchase. While it lives no other process is given the result.
+  std::function<void(std::shared_ptr<Buyer>)> on_held = {};
   std::function<void(std::string_view)> progress = {};
   /// Data of a record's `payment` line, as soon as money moved or may have. True: it stands in a record now.
   std::function<bool(const Json&)> on_paid = {};
   std::string record = {};   ///< path of that record; empty: none
-  bool keep_result = false;  ///< what was paid for is given to the same request again, for nothing, until `taken` (`Bought::request_id`)
+  bool keep_result = false;  ///< what was paid for is given to the same request again, for nothing, until `Buyer::taken`: `on_held`
 
   /// Errors: `limit_exceeded` (the request asks for more than `profile`), and those of Buyer::request.
   Result<SandboxRunResponse> run(const SandboxRunRequest& request) const;
-  /// With `keep_result`: the result is safe with the caller now.
-  Result<void> taken(const std::string& request_id) const;
 
  private:
   std::string buyer_folder() const;
+  Result<void> tell_waiting(Buyer& buyer, const Order& order) const;
 };
 
 }  // namespace assay

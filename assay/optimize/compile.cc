@@ -347,6 +347,7 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   const std::int64_t begin = clock.steady_ns();
   Settings settings = world.settings;
   settings.journal = true;
+  ASSAY_CHECK(plan.program.check_lanes(settings, world.effects));
   if (settings.cache == nullptr) settings.cache = std::make_shared<ResponseCache>();
   CompileHooks hooks = world.hooks;
   EarlierPass earlier;

@@ -114,7 +114,8 @@ Result<Row> make_row(const Signature& signature, const Json& inputs, const Json&
   for (const auto& [key, value] : labels.as_object()) {
     const Field* field = signature.output(key);
     if (field == nullptr) return fail(ErrorCode::malformed, fmt::format("'{}' is no output of the signature", key));
-    if (auto fits = check_value(value, field->schema); !fits) return std::unexpected(std::move(fits.error()).in(key));
+    if (auto fits = check_value(value, field->schema); !fits)  // a bad file, not a comparison that does not hold
+      return fail(ErrorCode::malformed, fits.error().message, fits.error().remedy, key);
   }
   ASSAY_TRY(row.input_hash, input_hash(typed));
   ASSAY_TRY(row.example_hash, example_hash(typed, labels));

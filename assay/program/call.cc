@@ -270,7 +270,7 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
     answer = std::unexpected(recorded.error());
   }
   if (!answer) {
-    answer.error().message = shortened(std::move(answer.error().message));
+    for (std::string* text : {&answer.error().message, &answer.error().path}) *text = shortened(std::move(*text));
     if (account.money_moved() && !account.anything_lost()) static_cast<void>(account.lost(false));
     answer = std::unexpected(lane_error(effects, std::move(answer.error()), account.money_moved()));
     ASSAY_CHECK(record_error(call, answer.error(), account.take_lost()));
@@ -278,6 +278,7 @@ Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   }
   LmUsage& usage = answer->usage;
   usage.latency_ns = effects.clock->steady_ns() - begin;
+  if (!usage.cost_msats && account.money_moved()) usage.cost_msats = account.paid_msats();
   if (!usage.cost_msats && effects.prices != nullptr) usage.cost_msats = effects.prices->cost(call.lane.kind, call.lane.model, usage);
   const auto honest = account.settle(usage);
   if (auto written = record_response(call, *answer, account.take_lost()); !written) {

@@ -36,6 +36,7 @@ class CallAccount {
   /// The call was answered. Errors: `over_budget` when it claims more than it can have used; then that much is spent.
   Result<void> settle(const LmUsage& usage);
   bool money_moved() const { return money_moved_; }
+  std::int64_t paid_msats() const { return paid_msats_; }
   /// What was lost since this was asked the last time, without what was paid for it; calls 0: nothing.
   Amount take_lost() { return std::exchange(lost_, {}); }
   bool anything_lost() const { return any_lost_; }

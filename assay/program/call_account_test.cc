@@ -21,10 +21,11 @@ struct World {
   Settings settings;
 
   explicit World(BudgetLimits limits = {}) : budget(limits) {}
-  RunOutcome run(std::shared_ptr<LM> lane) {
+  RunOutcome run(std::shared_ptr<LM> lane) { return begin(std::move(lane)).value(); }
+  Result<RunOutcome> begin(std::shared_ptr<LM> lane) {
     settings.lm = std::move(lane);
     RunWorld where{.effects = {.clock = &clock, .entropy = &entropy, .budget = &budget, .prices = &prices}, .settings = settings};
-    return run_program(program_of("p", "1", Predict("ask", yes_no()), Rewards::built_in()).value(), JsonObject{{"q", "?"}}, where).value();
+    return run_program(program_of("p", "1", Predict("ask", yes_no()), Rewards::built_in()).value(), JsonObject{{"q", "?"}}, where);
   }
 };
 
@@ -132,17 +133,19 @@ TEST(CallAccount, ARunThatSomethingStoppedReplaysToTheSameEnd) {
   World odd;  // an answer that no line can hold
   expect_replays(odd, std::make_shared<ScriptedLM>([](const LmRequest&) { return Result<LmResponse>({"A: yes", "\xff", {1, 1}}); }),
                  ErrorCode::malformed);
-  World elsewhere;  // an HTTP lane sees no private inputs
-  expect_replays(elsewhere, std::make_shared<LossyLM>(0, false), ErrorCode::refused);
 }
 
-TEST(CallAccount, MsatsCannotBeLimitedWhereNothingHasAPrice) {
+// Known before the first call: then there is no run, and no record of one.
+TEST(CallAccount, ARunBeginsOnlyWhereItsLanesWouldAnswer) {
   World world({.msats = 1'000'000});
   const auto lane = std::make_shared<LossyLM>(0);  // the built-in book has no price for it
-  const auto refused = world.run(lane);
-  EXPECT_EQ(refused.prediction.error().code, ErrorCode::over_budget);
-  EXPECT_NE(refused.prediction.error().remedy.find("--prices"), std::string::npos);
-  EXPECT_EQ(lane->sent, 0);
+  const auto unpriced = world.begin(lane);
+  EXPECT_EQ(unpriced.error().code, ErrorCode::over_budget);
+  EXPECT_NE(unpriced.error().remedy.find("--prices"), std::string::npos);
+  World elsewhere;
+  const auto outside = std::make_shared<LossyLM>(0, false);  // an HTTP lane sees no private inputs
+  EXPECT_EQ(elsewhere.begin(outside).error().code, ErrorCode::refused);
+  EXPECT_EQ(lane->sent + outside->sent, 0);
   World others({.calls = 1, .tokens = 10'000});
   EXPECT_TRUE(others.run(std::make_shared<LossyLM>(0)).prediction);
 }

@@ -154,7 +154,7 @@ Result<RunOutcome> run_program(const Program& program, const Json& inputs, const
   if (world.effects.clock == nullptr || world.effects.entropy == nullptr)
     return fail(ErrorCode::usage, "no clock or no entropy was given",
                 "set RunWorld::effects, e.g. to &system_clock() and &system_entropy()");
-  ASSAY_CHECK(program.check_fallbacks(world.settings));
+  ASSAY_CHECK(program.check_lanes(world.settings, world.effects));
   ASSAY_TRY(RunStart start, run_start(program, world));
   RecorderOptions options;
   options.path = world.record_path;
