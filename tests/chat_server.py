@@ -5,7 +5,8 @@ import threading
 
 
 class ChatServer:
-    """`asked` has one text a question that arrived, `keys` the key that came with it; `go_on` cleared: answers wait. `answer` is a function of the last message's text."""
+    """`asked` has one text a question that arrived, `keys` the key that came with it; `go_on` cleared: answers wait. `answer` is a function of the last message's text;
+    `usage` is what it says that an answer used."""
 
     def __init__(self, answer=lambda text: "Urgency: low"):
         self.asked, self.keys = [], []
@@ -13,6 +14,7 @@ class ChatServer:
         self.go_on.set()
         self.arrived = threading.Condition()
         self.answer = answer
+        self.usage = {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -28,7 +30,7 @@ class ChatServer:
                 outer.go_on.wait()
                 answer = json.dumps({"id": "1", "object": "chat.completion", "model": body["model"],
                                      "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": outer.answer(text)}}],
-                                     "usage": {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23}}).encode()
+                                     "usage": outer.usage}).encode()
                 try:
                     self.send_response(200)
                     self.send_header("content-type", "application/json")

@@ -253,7 +253,8 @@ class Misuse(Home):
         self.assertEqual(server.asked, [])
 
     def test_a_list_of_inputs_ends_with_the_first_answer_that_is_the_server_s_fault(self):
-        server = ChatServer(lambda text: {"answer": "yes"})  # its content is no text
+        server = ChatServer(lambda text: "Answer: yes")
+        server.usage = None  # so nobody knows what an answer costs
         self.addCleanup(server.close)
         rows = "".join(json.dumps({"q": str(i), "kind": "a"}) + "\n" for i in range(5))
         self.write("in.jsonl", rows)
