@@ -116,6 +116,7 @@ void run(const RunOptions& options, Cli& cli) {
     cli.terminal.out_json(JsonObject{{"summary", JsonObject{{"runs", runs}, {"failed", failed}, {"totals", totals.totals_json()}}}});
   };
   for (const auto& [input, place] : *inputs) {
+    if (cli.terminal.output_lost()) break;  // nobody hears of the rest
     CommonOptions common = options.common;
     const auto path = record_path(common, opened->program.artifact().program_name(), ".run.jsonl", cli);
     if (!path) return cli.fail_with(path.error());

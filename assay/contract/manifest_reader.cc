@@ -159,6 +159,9 @@ Result<void> check_scores(const Spot& spot, const Scorecard& card) {
   if (is_share(card.p_fail_interval)) ASSAY_CHECK(check_holds(spot, "p_fail", card.p_fail, *card.p_fail_interval));
   if (card.score && !card.primary) return spot.error("there is a score, and no primary metric that it is of");
   if (card.gain && !(card.score && card.baseline)) return spot.error("there is a gain, and not both scores that it is the difference of");
+  if (!card.score && card.primary && card.truth_metrics.contains(*card.primary))
+    return spot.error(fmt::format("truth_metrics has a \"{}\", and the score that is of it is missing", *card.primary));
+  if (is_share(card.gain_interval)) return spot.error("a gain is no share, and its interval has the method of one");
   if (card.interval && !card.score) return spot.error("there is an interval of a score, and no score");
   if (card.gain_interval && !card.gain) return spot.error("there is an interval of a gain, and no gain");
   if (card.score && card.primary) {

@@ -122,8 +122,13 @@ TEST(Manifest, SaysHowManyRowsOverlapOnlyAsACount) {
 TEST(Manifest, RefusesAScoreOfNothingAndAGainOfOneScore) {
   const Json json = to_json(sample_manifest()).value();
   ASSERT_TRUE(read_manifest(json));
-  for (const std::vector<std::string>& nulls : std::vector<std::vector<std::string>>{
-           {"primary"}, {"baseline"}, {"score", "interval"}, {"gain"}, {"primary", "baseline"}, {"score", "interval", "primary"}}) {
+  for (const std::vector<std::string>& nulls : std::vector<std::vector<std::string>>{{"primary"},
+                                                                                     {"baseline"},
+                                                                                     {"score", "interval"},
+                                                                                     {"gain"},
+                                                                                     {"primary", "baseline"},
+                                                                                     {"score", "interval", "primary"},
+                                                                                     {"score"}}) {
     Json bad = json;
     for (const std::string& key : nulls) bad.as_object().find("scorecard")->set(key, Json());
     EXPECT_FALSE(read_manifest(bad)) << nulls.front();

@@ -210,8 +210,9 @@ Result<std::shared_ptr<HttpLane>> HttpLane::open(const HttpLaneOptions& options,
   auto url = parse_url(base);
   if (!url) return std::unexpected(std::move(url.error()).in("lane.endpoint"));
   if (url->websocket()) return fail(ErrorCode::usage, "an openai lane needs an http:// or https:// endpoint", {}, "lane.endpoint");
-  if (base.find('?') != std::string::npos)
-    return fail(ErrorCode::usage, "an endpoint is a base URL: the lane adds its path behind it", "leave the query out", "lane.endpoint");
+  if (base.find_first_of("?#") != std::string::npos)
+    return fail(ErrorCode::usage, "an endpoint is a base URL: the lane adds its path behind it", "leave query and fragment out",
+                "lane.endpoint");
   if (options.model.empty())
     return fail(ErrorCode::usage, "an openai lane needs the name of a model", "model = \"…\", or --model", "lane.model");
   if (!options.api_key.empty() && !url->tls() && !is_loopback_host(url->host)) {

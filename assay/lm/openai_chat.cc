@@ -112,6 +112,19 @@ Result<std::string> chat_body(const LmRequest& request, const std::string& model
   return canonical(body);
 }
 
+namespace {
+
+// JSON beyond the reader's limits is the server's fault; only too long a text is the model's.
+Result<Json> read_answer(std::string_view text) {
+  auto json = read_json(text);
+  if (json) return json;
+  Error error = std::move(json.error()).in("answer");
+  if (error.code == ErrorCode::limit_exceeded) error.code = ErrorCode::malformed;
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
 Result<void> ChatAnswerReader::take(std::string_view bytes) {
   if (done_) return {};
   buffer_ += bytes;
@@ -144,9 +157,8 @@ Result<void> ChatAnswerReader::line(std::string_view text) {
     done_ = true;
     return {};
   }
-  const auto json = read_json(text);
-  if (!json) return std::unexpected(Error(json.error()).in("answer"));
-  return event(*json);
+  ASSAY_TRY(const Json json, read_answer(text));
+  return event(json);
 }
 
 Result<void> ChatAnswerReader::event(const Json& json) {

@@ -159,6 +159,9 @@ Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait
   ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
   ASSAY_CHECK(parts_.store.note_silent(event.pubkey, now()));  // others are asked first for a while
   const bool no = feedback->text.starts_with("unsupported") || feedback->text.starts_with("the price");
+  if (feedback->text.starts_with("too much: ")) {  // as a lane of one's own says of a prompt that is too long
+    return fail(ErrorCode::limit_exceeded, fmt::format("provider {}: {}", event.pubkey, said), "nothing was paid. Ask for less");
+  }
   return fail(no ? ErrorCode::refused : ErrorCode::unavailable, fmt::format("provider {}: {}", event.pubkey, said),
               "nothing was paid. Change the job, or ask again: another provider is asked first for ten minutes; --provider names one");
 }
@@ -242,7 +245,8 @@ Result<void> Deal::pay(const Wait& wait) {
     } else {
       ASSAY_CHECK(tell_payment("unknown"));
       error.message = "the payment may still be made: " + error.message;
-      error.remedy = "ask for the same again, which pays nothing twice, or: " + resume_command();
+      error.remedy = fmt::format("ask the same provider for the same again (--provider {}), which pays nothing twice, or: {}",
+                                 purchase_.provider, resume_command());
     }
     return std::unexpected(std::move(error).in("payment"));
   }

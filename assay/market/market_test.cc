@@ -197,6 +197,17 @@ TEST_F(MarketTest, WhatIsNotSoldIsRefusedByNameAndCostsNothing) {
   EXPECT_TRUE(shop->check_reputation(seller_key_.public_hex()));  // saying no is no failure
 }
 
+// Too much is the job's fault, as on a lane of one's own: a list goes on with the next input.
+TEST_F(MarketTest, WhatIsTooMuchForTheSellerIsOverALimit) {
+  auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("yes", 1, 1); }));
+  options.work.max_tokens_max = 8;
+  const RunningPylon running = start(options);
+  const auto got = buyer(wallet(buyer_key_, "buyer"))->request(hello_order(), wait());  // it asks for 16
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, ErrorCode::limit_exceeded) << got.error().text();
+  EXPECT_EQ(held(buyer_key_), 100'000);
+}
+
 TEST_F(MarketTest, OneFolderHasOneServer) {
   const auto second = Relay::start({.port = 0, .data_folder = folder("relay")}, clock_);
   ASSERT_FALSE(second);

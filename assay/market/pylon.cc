@@ -110,7 +110,9 @@ struct Pylon::Impl {
   void refuse(const std::string& request_id, const std::string& buyer, const Error& why, std::optional<std::int64_t> price, JobState state,
               const std::stop_token& stop) {
     log(fmt::format("{} {} {}", request_id, name(state), why.message));
-    const JobFeedback feedback{"error", printable_text(why.message), price, ""};
+    // Whose fault it is decides what the buyer does next: too much is the job's.
+    const std::string said = (why.code == ErrorCode::limit_exceeded ? "too much: " : "") + why.message;
+    const JobFeedback feedback{"error", printable_text(said), price, ""};
     const auto answer = signed_json(feedback_event(request_id, buyer, feedback, options.relay_url, now()));
     const std::string text = answer.value_or("");
     if (auto kept = store->finish(request_id, state, text, now()); !kept) return log(kept.error().message);

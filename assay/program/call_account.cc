@@ -28,7 +28,21 @@ Result<void> check_priced(const Effects& effects, const LM& lm, const LmRequest&
   return price ? Result<void>() : no_price(lm.lane());
 }
 
+// A lane is anyone's code: where it throws, nothing was sent, and the call is refused.
 Result<Amount> CallAccount::worst_case() {
+  const auto threw = [this](const std::string& what) {
+    return fail(ErrorCode::internal, fmt::format("the lane {} threw{}", lm_.lane().model, what), "mend the lane");
+  };
+  try {
+    return estimate();
+  } catch (const std::exception& thrown) {
+    return threw(": " + to_utf8(thrown.what()));
+  } catch (...) {
+    return threw(" something that is no exception");
+  }
+}
+
+Result<Amount> CallAccount::estimate() {
   Amount amount{.calls = 1};
   ASSAY_TRY(const std::int64_t prompt, lm_.prompt_tokens_max(request_));
   const Json& most = request_.config.at("max_tokens");

@@ -43,6 +43,7 @@ class CallAccount {
 
  private:
   Result<Amount> worst_case();
+  Result<Amount> estimate();
   Result<void> check_claim(const Amount& used) const;
 
   const Context& node_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "assay/base/test_files.h"
 #include "assay/lm/recorded_answers.h"
 #include "assay/lm/scripted_lane.h"
@@ -102,6 +104,35 @@ void expect_replays(World& world, std::shared_ptr<LM> lane, ErrorCode code, cons
   EXPECT_TRUE(report->identical && report->complete) << report->divergence->node << " " << report->divergence->what << " "
                                                      << report->divergence->reason << report->divergence->recorded << "\n"
                                                      << report->divergence->replayed;
+}
+
+// Throws where it is asked what a call may use, or whether it would take one.
+class BrokenLM final : public LM {
+ public:
+  explicit BrokenLM(bool at_once) : at_once_(at_once) { lane_ = {.kind = "mine", .model = "m", .engine = "test"}; }
+  const Lane& lane() const override { return lane_; }
+  Result<LmResponse> complete(const LmRequest&, const Wait&) override { return ScriptedLM::answer("A: yes"); }
+  std::vector<PrivacyMode> privacy_modes() const override { return all_privacy_modes(); }
+  Result<void> takes(const LmRequest&) const override {
+    if (at_once_) throw std::runtime_error("boom");
+    return {};
+  }
+  Result<std::int64_t> prompt_tokens_max(const LmRequest&) const override { throw 7; }
+
+ private:
+  bool at_once_;
+  Lane lane_;
+};
+
+TEST(CallAccount, ALaneThatThrowsWhereItIsAskedAboutACallIsAnError) {
+  World world({.calls = 5});
+  expect_replays(world, std::make_shared<BrokenLM>(false), ErrorCode::internal);
+  EXPECT_EQ(world.budget.spent().calls, 0);
+  World other;
+  const auto never = other.begin(std::make_shared<BrokenLM>(true));
+  ASSERT_FALSE(never);
+  EXPECT_EQ(never.error().code, ErrorCode::internal);
+  EXPECT_NE(never.error().message.find("boom"), std::string::npos);
 }
 
 TEST(CallAccount, ARunThatSomethingStoppedReplaysToTheSameEnd) {

@@ -115,7 +115,7 @@ namespace {
 
 bool ends_refine(ErrorCode code) {
   return code == ErrorCode::over_budget || code == ErrorCode::cancelled || code == ErrorCode::diverged || code == ErrorCode::refused ||
-         code == ErrorCode::usage || code == ErrorCode::malformed || code == ErrorCode::internal || code == ErrorCode::io;
+         code == ErrorCode::usage || code == ErrorCode::internal || code == ErrorCode::io;
 }
 
 Result<std::vector<std::shared_ptr<LM>>> fallback_lanes(const Context& node, const RefineRule& rule) {

@@ -141,6 +141,16 @@ std::vector<std::string> Program::predictors_under(const std::string& path) cons
 }
 
 Result<void> Program::check_lanes(const Settings& settings, const Effects& effects) const {
+  try {
+    return ask_lanes(settings, effects);
+  } catch (const std::exception& thrown) {  // a lane is anyone's code
+    return fail(ErrorCode::internal, fmt::format("a lane threw: {}", to_utf8(thrown.what())), "mend the lane");
+  } catch (...) {
+    return fail(ErrorCode::internal, "a lane threw something that is no exception", "mend the lane");
+  }
+}
+
+Result<void> Program::ask_lanes(const Settings& settings, const Effects& effects) const {
   ASSAY_CHECK(check_fallbacks(settings));
   const auto check = [&](const std::shared_ptr<LM>& lane, const std::string& path) -> Result<void> {
     if (lane == nullptr) return {};

@@ -51,6 +51,7 @@ class Program {
   };
   explicit Program(Artifact artifact) : artifact_(std::move(artifact)) {}
   Result<Prediction> run_path(const Context& context, std::string_view name, const std::string& path, const Json& inputs) const;
+  Result<void> ask_lanes(const Settings& settings, const Effects& effects) const;
   std::vector<std::string> predictors_under(const std::string& path) const;
   Result<Prediction> run_flow(const Context& context, const Json& inputs) const;
 

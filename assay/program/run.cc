@@ -226,6 +226,9 @@ Result<ReplayReport> replay_run(const Program& program, const RunRecord& record)
     const std::string want = last.data.at("output_hash").is_string() ? last.data.at("output_hash").as_string() : "";
     if (report.output_hash.value_or("") != want) report.divergence = Divergence{"", "output_hash", want, report.output_hash.value_or("")};
   }
+  const Json &named = start.at("settings").at("program"), own = program.artifact().json().at("program");
+  if (!report.divergence && named.is_object() && named != own)
+    report.divergence = Divergence{"", "program", canonical(named).value_or(""), canonical(own).value_or("")};
   // In a record that was interrupted, calls that were in flight beside the one it ends at are left over.
   if (!report.divergence && !ends_here) report.divergence = leftover_of(*settings.answers);
   report.identical = !report.divergence;

@@ -99,7 +99,7 @@ def module_faults(artifact: Object, manifest: Object, attestations: list[Object]
         "score is not that of primary in truth_metrics": card["score"] != card["truth_metrics"].get(card["primary"]),
         "gain is not score less baseline": any(card[f"{it}interval"] and card[it.strip("_") or "score"] is None for it in ("", "gain_")) or card["gain"] is not None and (
             None in (card["score"], card["baseline"]) or abs(card["score"] - base["score"] - card["gain"]) > 1e-9),
-        "an interval is out of range": any(it and not (0 < it["level"] < 1 and (it["method"] != "wilson/1"
+        "an interval is out of range": any(it and not (0 < it["level"] < 1 and it["low"] <= it["high"] and (it["method"] != "wilson/1"
             or 0 <= it["low"] <= p + 1e-9 and p - 1e-9 <= it["high"] <= 1)) for it, p in ((card["interval"], card["score"]),
             (card["p_fail_interval"], card["p_fail"]), (base["interval"], base["score"]), (card["gain_interval"], card["gain"])) if p is not None),
         "an attestation is not of this manifest, or its signature does not hold": any(
