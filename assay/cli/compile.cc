@@ -223,6 +223,11 @@ void compile(const CompileOptions& options, Cli& cli) {
     const bool refused = options.resume && error.code == ErrorCode::refused;
     if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     CompileOptions next = options;
+    // Who is cheapest may be another one tomorrow: the journal's lane is this one's.
+    constexpr std::string_view bought = "nip90:";
+    const Lane& lane = (*world)->lane->lane();
+    if (next.common.provider.empty() && lane.kind == "pylon" && lane.engine.starts_with(bought))
+      next.common.provider = lane.engine.substr(bought.size(), 64);
     const bool ledger_spent = error.code == ErrorCode::over_budget && !options.common.ledger.empty();
     if (ledger_spent) next.common.ledger = "ANOTHER";
     std::string go_on = resume_line(next, *journal, cli);

@@ -230,6 +230,9 @@ Result<void> Store::remove_ref(std::string_view name) {
   fs::remove(path, error);
   if (error)
     return fail(ErrorCode::io, fmt::format("the ref cannot be removed: {}", error.message()), "check permissions", std::string(name));
+  // Its folders go with the last ref in them: their names are free again.
+  for (fs::path above = fs::path(path).parent_path(); above != fs::path(folder_) / "refs" && fs::remove(above, error) && !error;)
+    above = above.parent_path();
   return {};
 }
 

@@ -171,6 +171,8 @@ TEST(StoreGarbage, IsWhatNoRefRecordOrLineageNames) {
   EXPECT_TRUE(store.get(sample_id, trusting_sample()));
   ASSERT_TRUE(store.remove_ref("triage/prod"));
   EXPECT_FALSE(store.ref("triage/prod"));
+  EXPECT_TRUE(store.set_ref("triage", sample_id));  // the folder's name is free again
+  EXPECT_TRUE(store.remove_ref("triage"));
   EXPECT_EQ(store.garbage({}, now() + 2 * hour)->ids.size(), 2U);
 }
 

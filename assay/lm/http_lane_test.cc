@@ -282,7 +282,7 @@ TEST_F(HttpLaneTest, RefusesAnswersThatAreNotWhole) {
        ErrorCode::malformed},
       {event("{\"choices\":1,\"choices\":2}"), ErrorCode::malformed},
       {event("[" + std::string(5000, '[')), ErrorCode::malformed},  // the server's fault, not the model's
-      {"data: \"" + std::string(2 << 20, 'x'), ErrorCode::limit_exceeded},
+      {"data: \"" + std::string(2 << 20, 'x'), ErrorCode::malformed},
   };
   for (const auto& [body, code] : rows) {
     script_ = {{.status = 200, .body = body}};

@@ -143,7 +143,7 @@ Result<void> ChatAnswerReader::take(std::string_view bytes) {
     from = end + 1;
   }
   buffer_.erase(0, from);
-  if (buffer_.size() > limits_.event_bytes_max) return fail(ErrorCode::limit_exceeded, "one event of the answer is too long", "", "answer");
+  if (buffer_.size() > limits_.event_bytes_max) return fail(ErrorCode::malformed, "one event of the answer is too long", "", "answer");
   return {};
 }
 
@@ -216,10 +216,9 @@ Result<void> ChatAnswerReader::take_logprobs(const Json& tokens) {
 
 Result<LmResponse> ChatAnswerReader::finish() {
   if (!is_stream_ && !buffer_.empty()) {
-    const auto json = read_json(buffer_);
-    if (!json) return std::unexpected(Error(json.error()).in("answer"));
+    ASSAY_TRY(const Json json, read_answer(buffer_));
     buffer_.clear();
-    ASSAY_CHECK(event(*json));
+    ASSAY_CHECK(event(json));
   }
   if (!has_choice_)
     return fail(ErrorCode::malformed, "the server's answer holds no choice", "is this an OpenAI-compatible endpoint?", "answer");

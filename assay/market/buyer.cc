@@ -377,6 +377,13 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
                 fmt::format("no provider on {} that sells {} is taken: {}", impl_->options.relay_url, query.job_type, refused),
                 "wait for another provider, require less of it, or: assay pylon forgive KEY");
   }
+  if (!query.pubkey.empty() || !query.model.empty()) {
+    const std::string who = query.pubkey.empty() ? "no provider" : "provider " + query.pubkey;
+    return fail(ErrorCode::unavailable,
+                fmt::format("{} {} on {}: {}{}", who, query.pubkey.empty() ? "sells this" : "does not sell this", impl_->options.relay_url,
+                            query.job_type, query.model.empty() ? "" : ", model " + query.model),
+                "assay pylon ls lists who sells what");
+  }
   return fail(ErrorCode::unavailable, fmt::format("no provider on {} sells {}", impl_->options.relay_url, query.job_type),
               "start one with `assay pylon serve`");
 }

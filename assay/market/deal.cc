@@ -157,11 +157,14 @@ Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait
     return failed_check(event.pubkey, {ErrorCode::unavailable, said, {}, "the money is spent: choose another provider"});
   over_ = true;
   ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
-  ASSAY_CHECK(parts_.store.note_silent(event.pubkey, now()));  // others are asked first for a while
-  const bool no = feedback->text.starts_with("unsupported") || feedback->text.starts_with("the price");
   if (feedback->text.starts_with("too much: ")) {  // as a lane of one's own says of a prompt that is too long
     return fail(ErrorCode::limit_exceeded, fmt::format("provider {}: {}", event.pubkey, said), "nothing was paid. Ask for less");
   }
+  ASSAY_CHECK(parts_.store.note_silent(event.pubkey, now()));  // others are asked first for a while
+  const bool dear = feedback->text.starts_with("the price"), no = dear || feedback->text.starts_with("unsupported");
+  if (dear)
+    return fail(ErrorCode::refused, fmt::format("provider {}: {}", event.pubkey, said),
+                "nothing was paid. Bid more (--bid), or name another provider");
   return fail(no ? ErrorCode::refused : ErrorCode::unavailable, fmt::format("provider {}: {}", event.pubkey, said),
               "nothing was paid. Change the job, or ask again: another provider is asked first for ten minutes; --provider names one");
 }

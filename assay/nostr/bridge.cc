@@ -302,7 +302,8 @@ Result<std::vector<EventId>> ids_of_parts(RelayClient& relay, const Json& conten
 }
 
 Result<FetchedTrace> read_trace(RelayClient& relay, VerifiedEvent summary, const Wait& wait) {
-  if (summary->kind != trace_summary_kind) return fail(ErrorCode::malformed, "the event is not a run's summary (kind 30078)");
+  if (summary->kind != trace_summary_kind)
+    return fail(ErrorCode::malformed, "the event is not a run's summary (kind 30078)", "its id is the last that `publish` printed");
   ASSAY_TRY(Json content, read_json(summary->content));
   if (content.at("format") != Json(trace_format) || content.at("role") != Json("summary")) {
     return fail(ErrorCode::malformed, "the event is not a run's summary of " + std::string(trace_format));

@@ -178,6 +178,8 @@ Result<ReplayReport> replay_evaluation(const Program& program, const RunRecord& 
   report.complete = is_ended(pass);
   report.compiled_id = program.id();
   if (start.at("compiled_id").is_string()) report.divergence = difference("", "compiled_id", start.at("compiled_id"), Json(program.id()));
+  if (const Json& named = start.at("settings").at("program"); !report.divergence && named.is_object())
+    report.divergence = difference("", "program", named, program.artifact().json().at("program"));
   if (report.divergence) return report;
   ASSAY_TRY(const CodeRef ref, CodeRef::read(start.at("settings").at("metric")));
   ASSAY_TRY(const Metric metric, metrics.find(ref));

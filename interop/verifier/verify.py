@@ -97,7 +97,7 @@ def module_faults(artifact: Object, manifest: Object, attestations: list[Object]
         "signature_name is not the program's own": program["signature"]["name"] != manifest["signature_name"],
         f"compiled_id is not that of the artifact, {ids[0]}": manifest["compiled_id"] != ids[0],
         "score is not that of primary in truth_metrics": card["score"] != card["truth_metrics"].get(card["primary"]),
-        "gain is not score less baseline": any(card[f"{it}interval"] and card[it.strip("_") or "score"] is None for it in ("", "gain_")) or card["gain"] is not None and (
+        "gain is not score less baseline": (card["gain_interval"] or {}).get("method", "")[:6] == "wilson" or any(card[f"{it}interval"] and card[it.strip("_") or "score"] is None for it in ("", "gain_")) or card["gain"] is not None and (
             None in (card["score"], card["baseline"]) or abs(card["score"] - base["score"] - card["gain"]) > 1e-9),
         "an interval is out of range": any(it and not (0 < it["level"] < 1 and it["low"] <= it["high"] and (it["method"] != "wilson/1"
             or 0 <= it["low"] <= p + 1e-9 and p - 1e-9 <= it["high"] <= 1)) for it, p in ((card["interval"], card["score"]),
