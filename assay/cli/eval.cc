@@ -8,6 +8,7 @@
 #include "assay/cli/open.h"
 #include "assay/optimize/evaluate.h"
 #include "assay/optimize/stats.h"
+#include "assay/program/call.h"
 
 namespace assay {
 namespace {
@@ -91,8 +92,7 @@ void eval(const EvalOptions& options, Cli& cli) {
   const auto evaluation = evaluate(context.at("eval"), opened->program, *rows, *metric, how);
   if (!evaluation) {
     const Error& error = evaluation.error();
-    static_cast<void>(context.record(
-        "error", JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    static_cast<void>(context.record("error", error_data(error)));
     static_cast<void>((*recorder)->finish(std::nullopt));  // the evaluation's own error is the one to tell
     return cli.fail_with(error);
   }

@@ -142,7 +142,8 @@ void run(const RunOptions& options, Cli& cli) {
     ++failed;
     Error error = outcome->prediction.error();
     // What one input is to blame for does not end the list; what the lane, a budget or a person ended would end the next one too.
-    const bool goes_on = error.code == ErrorCode::unreadable || error.code == ErrorCode::limit_exceeded || error.path.starts_with("inputs");
+    const bool goes_on = error.code == ErrorCode::unreadable || error.code == ErrorCode::limit_exceeded || error.path == "inputs" ||
+                         error.path.starts_with("inputs.");
     cli.fail_with(place.empty() ? error : std::move(error).in(place));
     cli.terminal.note("record " + *path);
     if (!goes_on) break;

@@ -9,6 +9,7 @@
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
 #include "assay/market/pylon_sandbox.h"
+#include "assay/program/call.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/sandbox/sandbox.h"
 
@@ -154,9 +155,7 @@ class JobRecord {
 
   Result<void> end(const SandboxRunRequest& request, const Result<Ran>& ran) {
     if (!ran) {
-      const Error& error = ran.error();
-      const Json json = JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
-      ASSAY_CHECK(add("node_end", JsonObject{{"outputs", nullptr}, {"status", "error"}, {"error", json}}));
+      ASSAY_CHECK(add("node_end", JsonObject{{"outputs", nullptr}, {"status", "error"}, {"error", error_data(ran.error())}}));
     } else {
       ASSAY_CHECK(add_job(request, *ran));
     }

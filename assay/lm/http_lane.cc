@@ -64,16 +64,18 @@ struct HttpLane::Impl {
   Lane lane;
   std::string url;
 
-  std::string without_key(std::string text) const {
+  std::string without_key(std::string text) const { return without(std::move(text), options.api_key); }
+
+  static std::string without(std::string text, const std::string& key) {
     constexpr std::string_view mask = "[key]";
-    for (std::size_t at = options.api_key.empty() ? std::string::npos : text.find(options.api_key); at != std::string::npos;
-         at = text.find(options.api_key, at + mask.size())) {  // ends: goes on behind the mask, which a short key may be a part of
-      text.replace(at, options.api_key.size(), mask);
+    for (std::size_t at = key.empty() ? std::string::npos : text.find(key); at != std::string::npos;
+         at = text.find(key, at + mask.size())) {  // ends: goes on behind the mask, which a short key may be a part of
+      text.replace(at, key.size(), mask);
     }
     // A text that was cut may end within the key.
     constexpr std::size_t telling = 8;
-    for (std::size_t size = options.api_key.size(); size > telling;) {  // ends: one byte fewer each time
-      if (!text.ends_with(std::string_view(options.api_key).substr(0, --size))) continue;
+    for (std::size_t size = key.size(); size > telling;) {  // ends: one byte fewer each time
+      if (!text.ends_with(std::string_view(key).substr(0, --size))) continue;
       text.replace(text.size() - size, size, mask);
       break;
     }
@@ -82,13 +84,7 @@ struct HttpLane::Impl {
 
   Error hidden(Error error) const {
     error.message = without_key(std::move(error.message));
-    error.path = without_key(std::move(error.path));
-    if (options.api_key.empty()) return error;
-    const std::string as_token = pointer_token(options.api_key);  // as it stands in a place within JSON
-    for (std::size_t at = error.path.find(as_token); at != std::string::npos; at = error.path.find(as_token)) {  // ends: each goes
-      error.path.replace(at, as_token.size(), "[key]");
-      if (as_token.size() <= 5) break;
-    }
+    error.path = without(without_key(std::move(error.path)), pointer_token(options.api_key));  // so it stands in a place within JSON
     return error;
   }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t day_seconds = 86'400;
 constexpr std::array<std::string_view, 5> names{"requested", "paying", "paid", "done", "failed"};
 
+// What came later has tables of its own, so that an older file is read as it is.
 constexpr const char* tables = R"(
 CREATE TABLE IF NOT EXISTS purchase(request_id TEXT PRIMARY KEY, job TEXT NOT NULL, encrypted INTEGER NOT NULL,
   state TEXT NOT NULL CHECK(state IN ('requested', 'paying', 'paid', 'done', 'failed')), provider TEXT NOT NULL DEFAULT '',

@@ -16,6 +16,7 @@
 #include "assay/base/files.h"
 #include "assay/lm/response_cache.h"
 #include "assay/optimize/stats.h"
+#include "assay/program/call.h"
 #include "assay/program/run.h"
 #include "assay/trace/record_line.h"
 
@@ -365,8 +366,7 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   auto result = run_compile(plan, context, hooks);
   if (!result) {  // the journal stays open: `--resume` goes on from here
     const Error& error = result.error();
-    ASSAY_CHECK(context.record("error",
-                               JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    ASSAY_CHECK(context.record("error", error_data(error)));
     return std::unexpected(error);
   }
   ASSAY_TRY(const std::string root, recorder->finish(std::nullopt));

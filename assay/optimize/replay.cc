@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "assay/lm/recorded_answers.h"
+#include "assay/program/call.h"
 
 namespace assay {
 
@@ -54,16 +55,12 @@ const RecordEntry* stop_of(Pass pass) {
   return nullptr;
 }
 
-Json error_data(const Error& error) {
-  return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
-}
-
 // The replay ended with ERROR. Is that where the pass itself ended?
 void blame(Pass pass, const Error& error, RecordedAnswers& answers, std::optional<Divergence>& divergence) {
   if (error.code != ErrorCode::diverged) {
     const RecordEntry* stop = stop_of(pass);
     if (!divergence && (stop != nullptr || is_ended(pass)))
-      divergence = difference("", "error", stop != nullptr ? stop->data : Json(), error_data(error));
+      divergence = difference("", "error", stop != nullptr ? stop->data : Json(), Json(error_data(error)));
   } else if (const bool ends_here = !is_ended(pass) && (answers.ran_out() || error.path == "test"); !ends_here) {
     // A node that ended because its request was not in the journal shows as other outputs; the request is the reason.
     if (!divergence || divergence->node == error.path) divergence = divergence_of(error);

@@ -131,10 +131,6 @@ Result<void> record_plain_response(const Call& call, const LmResponse& answer) {
   return call.node.record_text("lm_response", text, &usage);
 }
 
-JsonObject error_data(const Error& error) {
-  return {{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
-}
-
 JsonObject with_lost(JsonObject data, const Amount& lost) {
   if (lost.calls > 0) data.set("lost", to_json(lost));
   return data;
@@ -333,6 +329,10 @@ Result<LmResponse> replayed(const Context& node, const LmRequest& request) {
 }
 
 }  // namespace
+
+JsonObject error_data(const Error& error) {
+  return {{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
+}
 
 std::unexpected<Error> not_asked(const Context& node, Error why) {
   if (node.recorded()) static_cast<void>(node.record("error", error_data(why)));

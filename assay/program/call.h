@@ -15,6 +15,8 @@ namespace assay {
 /// Errors: those of LM::complete; `refused` (privacy), `over_budget` (before anything is sent), `diverged` (replay), `usage` (no lane).
 Result<LmResponse> call_lm(const Context& context, const LmRequest& request);
 
+/// An error as a record has it: code, message and path.
+JsonObject error_data(const Error& error);
 /// The error of a call, or of what leads to calls, that comes to no request: it stands in the record, so that a replay comes to the same
 /// end.
 std::unexpected<Error> not_asked(const Context& node, Error why);

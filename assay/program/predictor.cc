@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::size_t data_depth_max = JsonLimits{}.depth_max - 2;  // inside a line and its data
 
-Json error_json(const Error& error) {
-  return JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}};
-}
-
 // The artifact's config, with the run's overrides on top; an override is recorded, for it is not the module's own behaviour.
 Result<SharedJson> effective_config(const Context& node, const SharedJson& config) {
   const Json& override = node.settings().config_override;
@@ -234,7 +230,7 @@ Result<void> record_end(const Context& node, const Result<Prediction>& result) {
   text.reserve(256);
   ObjectText data(text, data_depth_max);
   Json wrapped;
-  data.value("error", result ? Json() : error_json(result.error()));
+  data.value("error", result ? Json() : Json(error_data(result.error())));
   data.value("outputs", result ? recorded_value(result->outputs, wrapped) : wrapped);
   data.text("status", result ? "ok" : result.error().code == ErrorCode::cancelled ? "cancelled" : "error");
   ASSAY_CHECK(data.finish());

@@ -7,6 +7,7 @@
 
 #include "assay/contract/dataset.h"
 #include "assay/lm/recorded_answers.h"
+#include "assay/program/call.h"
 
 namespace assay {
 
@@ -171,9 +172,7 @@ Result<RunOutcome> run_program(const Program& program, const Json& inputs, const
   if (out.prediction) {
     ASSAY_TRY(out.output_hash, output_hash(out.prediction->outputs));
   } else {
-    const Error& error = out.prediction.error();
-    ASSAY_CHECK(context.record("error",
-                               JsonObject{{"code", name(error.code)}, {"message", to_utf8(error.message)}, {"path", to_utf8(error.path)}}));
+    ASSAY_CHECK(context.record("error", error_data(out.prediction.error())));
   }
   ASSAY_TRY(out.root_hash, recorder->finish(out.output_hash));
   out.totals = recorder->totals();
