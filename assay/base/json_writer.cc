@@ -363,6 +363,12 @@ std::string to_utf8(std::string_view bytes, std::size_t* replaced) {
 }
 
 void append_json_string(std::string& out, std::string_view text) {
+  if (const char* const end = text.data() + text.size(); plain_end(text.data(), end) == end) {
+    out += '"';
+    out += text;
+    out += '"';
+    return;
+  }
   Buffer buffer(text.size() * 6 + 2 + block_bytes);
   put_string(buffer, text, false);
   out += buffer.view();

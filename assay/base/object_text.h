@@ -36,11 +36,10 @@ class ObjectText {
   void raw(std::string_view name, std::string_view canonical_text) { member(name) += canonical_text; }
   /// The name of a member whose value the caller writes to what is returned.
   std::string& member(std::string_view name) {
-    if (!first_) out_ += ',';
+    out_ += first_ ? std::string_view("\"") : std::string_view(",\"");
     first_ = false;
-    out_ += '"';
     out_ += name;
-    out_ += "\":";
+    out_ += std::string_view("\":");
     return out_;
   }
   /// Errors: the first of `canonical` and of `text`.

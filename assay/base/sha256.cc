@@ -6,11 +6,23 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
+#include <array>
 #include <cstdio>
+#include <cstring>
 
 #include <fmt/format.h>
 
 namespace assay {
+namespace {
+
+constexpr auto hex_pairs = [] {  // the two digits of each byte
+  constexpr char digits[] = "0123456789abcdef";
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (unsigned byte = 0; byte < 256; ++byte) pairs[byte] = {digits[byte >> 4], digits[byte & 15]};
+  return pairs;
+}();
+
+}  // namespace
 
 struct Sha256::State {
   SHA256_CTX context;
@@ -54,12 +66,11 @@ Result<std::string> sha256_file(const std::string& path) {
 }
 
 std::string hex(std::span<const std::uint8_t> bytes) {
-  constexpr char digits[] = "0123456789abcdef";
   std::string out(bytes.size() * 2, '\0');
   char* to = out.data();
   for (const std::uint8_t byte : bytes) {
-    *to++ = digits[byte >> 4];
-    *to++ = digits[byte & 15];
+    std::memcpy(to, hex_pairs[byte].data(), 2);
+    to += 2;
   }
   return out;
 }

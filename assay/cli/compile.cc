@@ -164,6 +164,7 @@ void compile(const CompileOptions& options, Cli& cli) {
   if (const auto places = check_places(module_path); !places) return cli.fail_with(places.error());
   auto world = open_world(options.common, *opened, cli);
   if (!world) return cli.fail_with(world.error());
+  if (const auto fits = check_module(*opened, **world); !fits) return cli.fail_with(fits.error());
   if (file.proposer) {
     CommonOptions own;
     own.key = options.common.key;

@@ -56,6 +56,7 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
                        .model = options.model.empty() ? spec.model : options.model};
   how.day_msats = options.day_cap;
   how.min_reputation = options.min_reputation;
+  how.note = [&cli](std::string_view line) { cli.terminal.note(line); };
   ASSAY_TRY(how.wallet, open_wallet(options, folder, key, wait, cli));
   ASSAY_TRY(std::shared_ptr<LM> lane, PylonLane::open(how, cli.clock, cli.entropy, wait));
   return lane;

@@ -99,12 +99,21 @@ bool is_stored_name(const std::string& path) {
   return !as_file && ::access(path.c_str(), F_OK) != 0;
 }
 
-Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust) {
-  const Store store(default_store_folder());
-  auto id = store.resolve(name);
+Result<CompiledId> stored_id(const std::string& name) {
+  auto id = Store(default_store_folder()).resolve(name);
   if (!id && id.error().code == ErrorCode::unavailable) id.error().remedy += "; there is no file of that name either";
-  if (!id) return std::unexpected(std::move(id).error());
-  return store.get(*id, trust);
+  return id;
+}
+
+Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust, const std::string& allow_signer) {
+  ASSAY_TRY(const CompiledId id, stored_id(name));
+  return Store(default_store_folder()).find(id, trust, allow_signer);
+}
+
+Result<OpenedProgram> open_stored(const std::string& name, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  ASSAY_TRY(const ModuleFile module, stored_module(name, trust, allow_signer));
+  return open_module(verify_module(module, trust), name, allow_signer, allow_unsigned, cli);
 }
 
 Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
@@ -113,11 +122,8 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
     Program program = file.program;
     return OpenedProgram{std::move(program), std::nullopt, std::move(file)};
   }
+  if (is_stored_name(path)) return open_stored(path, allow_signer, allow_unsigned, cli);
   ASSAY_TRY(const TrustStore trust, open_trust());
-  if (is_stored_name(path)) {
-    ASSAY_TRY(const ModuleFile module, stored_module(path, trust));
-    return open_module(verify_module(module, trust), path, allow_signer, allow_unsigned, cli);
-  }
   ASSAY_TRY(const std::string text, read_file(path));
   if (!path.ends_with(".json") && text.find_first_not_of(" \t\r\n") != text.find('{'))
     return fail(ErrorCode::usage, "this is neither a module (JSON) nor a program file (*.toml)", "assay init writes a program file", path);
@@ -228,14 +234,15 @@ Durability OpenedWorld::durability() const {
 }
 
 Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world) {
-  if (opened.manifest() == nullptr) return {};
+  const CompiledModuleManifest* manifest = opened.manifest();
+  if (manifest == nullptr && !opened.file) return {};
   Offered offered;
   offered.lanes = {"lm:" + world.lane->lane().kind};
   offered.capabilities = world.lane->capabilities();
   offered.privacy_mode = world.effects.privacy;
   // A lane that buys from nobody needs no one's good name.
   offered.provider_reputation = world.lane->lane().kind == "pylon" ? world.lane->provider_reputation() : 1;
-  return require_compatible(opened.manifest()->compatibility, offered);
+  return require_compatible(manifest != nullptr ? manifest->compatibility : opened.file->compatibility, offered);
 }
 
 std::string shell_word(const std::string& word) {

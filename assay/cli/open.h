@@ -42,7 +42,11 @@ Result<OpenedProgram> open_program(const std::string& path, const std::string& a
 
 /// True for what can only be an id or a ref of the store: no such file, and no dot in it.
 bool is_stored_name(const std::string& path);
-Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust);
+Result<CompiledId> stored_id(const std::string& name);
+/// Whoever signed it; a trusted signer's manifest first, then `allow_signer`'s. What may be done with it is for the caller to ask.
+Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust, const std::string& allow_signer = {});
+/// As open_program, of an id or a ref.
+Result<OpenedProgram> open_stored(const std::string& name, const std::string& allow_signer, bool allow_unsigned, Cli& cli);
 
 Result<TrustStore> open_trust();
 /// The lane that options and program file name; the default is the local one with the default model.
@@ -77,7 +81,7 @@ struct OpenedWorld {
 };
 Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli);
 
-/// Is what the module needs here? Errors: `refused`, with all that is missing.
+/// Is what the module, or the program file, needs here? Errors: `refused`, with all that is missing.
 Result<void> check_module(const OpenedProgram& opened, const OpenedWorld& world);
 
 /// A word as a shell reads it back, quoted where it must be.

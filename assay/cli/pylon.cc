@@ -120,6 +120,30 @@ void purchases(Cli& cli) {
   }
 }
 
+// What was paid for and came: one line each, or the receipt of one, to be kept or verified.
+void receipts(const PylonCommand& options, Cli& cli) {
+  const auto store = PurchaseStore::open(buyer_folder());
+  if (!store) return cli.fail_with(store.error());
+  const auto all = (*store)->receipts();
+  if (!all) return cli.fail_with(all.error());
+  bool any = false;
+  for (const Json& receipt : *all) {
+    const std::string& id = receipt.at("request_id").as_string();
+    if (!options.id.empty() && id != options.id) continue;
+    any = true;
+    cli.terminal.out_json(receipt);
+    if (cli.terminal.json) continue;
+    if (!options.id.empty()) cli.terminal.raw(canonical(receipt).value_or("") + "\n");
+    else
+      cli.terminal.out(fmt::format("{}  {} msats to {} for {}", id, receipt.at("amount_msats").as_int(), receipt.at("provider").as_string(),
+                                   receipt.at("job_type").as_string()));
+  }
+  if (!any && !options.id.empty())
+    return cli.fail_with({ErrorCode::usage, "no receipt of that request id here", "",
+                          "assay pylon receipts lists them, assay pylon purchases what has not come"});
+  if (!any) cli.terminal.note("nothing was paid for here yet");
+}
+
 // The key that a purchase was made with, where none is named.
 Result<CommonOptions> with_buyers_key(const PylonCommand& options, bool named) {
   CommonOptions out = options.common;
@@ -194,6 +218,10 @@ void add_pylon(CLI::App& app, Cli& cli) {
   selling->callback([options, &cli] { serve(*options, cli); });
   CLI::App* looking = command->add_subcommand("purchases", "What was paid and brought nothing yet, and how providers behaved");
   looking->callback([&cli] { purchases(cli); });
+  CLI::App* kept = command->add_subcommand("receipts", "What was paid for and came, with preimage and signature");
+  kept->add_option("id", options->id, "request id: its receipt alone, as assay verify takes it");
+  kept->footer("Example:\n  assay pylon receipts REQUEST_ID > receipt.json && assay verify receipt.json");
+  kept->callback([options, &cli] { receipts(*options, cli); });
   CLI::App* fetching = command->add_subcommand("resume", "Fetch the result of a purchase; nothing is paid twice");
   fetching->add_option("id", options->id, "request id, as assay pylon purchases lists it")->required();
   fetching->add_option("--relay", options->common.relay, "Relay, ws://…");

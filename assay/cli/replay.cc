@@ -62,10 +62,10 @@ Result<Program> program_of_run(const ReplayOptions& options, const RunRecord& re
     return fail(ErrorCode::usage, "the record is of an uncompiled program", "name its PROGRAM.toml with --module", options.record);
   const Store store(default_store_folder());
   ASSAY_TRY(const CompiledId compiled, CompiledId::parse(id.as_string()));
-  ASSAY_TRY(const TrustStore trust, open_trust());
-  auto module = store.get(compiled, trust);
-  if (!module) return fail(module.error().code, module.error().message, "name the module file with --module", options.record);
-  return Program::load(module->artifact, Rewards::built_in());
+  if (auto there = store.find(compiled, TrustStore()); !there)
+    return fail(there.error().code, there.error().message, "name the module file with --module", options.record);
+  ASSAY_TRY(OpenedProgram opened, open_stored(compiled.hex(), options.allow_signer, options.allow_unsigned, cli));
+  return std::move(opened.program);
 }
 
 // A replay is given costs as it is given answers; whether they are price times usage is looked at beside it.

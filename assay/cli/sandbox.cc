@@ -93,8 +93,6 @@ Result<Ran> run_here(const SandboxCommandLine& options, const SandboxRunRequest&
 Result<Ran> buy(const SandboxCommandLine& options, const SandboxRunRequest& request, const SandboxProfile& profile,
                 const std::function<bool(const Json&)>& on_paid, Cli& cli) {
   if (options.common.relay.empty()) return fail(ErrorCode::usage, "buying needs a relay", "--relay ws://…", "--lane pylon");
-  if (options.common.issuer.empty())
-    return fail(ErrorCode::usage, "buying needs a ledger to pay from", "--issuer http://…", "--lane pylon");
   ASSAY_TRY(const PrivacyMode privacy, open_privacy(options.common));
   ASSAY_CHECK(check_privacy(privacy, all_privacy_modes(), sorted_privacy({PrivacyMode::PublicOk, PrivacyMode::NoPii}), "the lane pylon"));
   ASSAY_TRY(const SecretKey key, open_key(options.common, cli));

@@ -51,7 +51,10 @@ void list(Cli& cli) {
     }
     const Scorecard card = trusted ? trusted->manifest.scorecard : Scorecard();
     const std::string signature = count > 0 ? manifests->front().signature_name : "no manifest";
-    const std::string score = card.score ? fmt::format("  {:.3f}", *card.score) : count > 0 && !trusted ? "  (no trusted signer)" : "";
+    const std::string score = card.score                                   ? fmt::format("  {:.3f}", *card.score)
+                              : trusted || count == 0                      ? ""
+                              : trusted.error().code == ErrorCode::refused ? "  (no trusted signer)"
+                                                                           : "  (damaged)";
     cli.terminal.out(fmt::format("{}  {}{}{}", id.hex(), signature, score, shown));
     cli.terminal.out_json(JsonObject{{"id", id.hex()},
                                      {"signature_name", count > 0 ? Json(signature) : Json()},
@@ -76,7 +79,9 @@ void put(const StoreOptions& options, Cli& cli) {
 void get(const StoreOptions& options, Cli& cli) {
   const auto trust = open_trust();
   if (!trust) return cli.fail_with(trust.error());
-  const auto module = stored_module(options.name, *trust);
+  const auto id = stored_id(options.name);
+  if (!id) return cli.fail_with(id.error());
+  const auto module = Store(default_store_folder()).get(*id, *trust);
   if (!module) return cli.fail_with(module.error());
   const auto text = write_module(*module);
   if (!text) return cli.fail_with(text.error());

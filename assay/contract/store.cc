@@ -146,18 +146,35 @@ Result<std::string> Store::put(const ModuleFile& module) {
 }
 
 Result<ModuleFile> Store::get(const CompiledId& id, const TrustStore& trust) const {
+  ASSAY_TRY(ModuleFile module, find(id, trust));
+  if (verify_module(module, trust).state == ModuleState::intact_trusted) return module;
+  return fail(ErrorCode::refused, fmt::format("none of the manifests of {} is intact and of a trusted signer", id.hex()),
+              fmt::format("assay trust add {} {}", module.manifest.signer.value_or("SIGNER"), module.artifact.program_name()));
+}
+
+Result<ModuleFile> Store::find(const CompiledId& id, const TrustStore& trust, std::string_view preferred_signer) const {
   const std::string name = id.hex();
   ASSAY_TRY(const std::string text, fetch_text(fmt::format("{}/artifacts/{}.json", folder_, name), name));
   ASSAY_TRY(const Artifact artifact, Artifact::parse(text));
   ASSAY_TRY(const std::vector<StoredManifest> all, manifests_of(folder_ + "/manifests", name));
   if (all.empty()) return fail(ErrorCode::unavailable, fmt::format("the store has no manifest of {}", name), "put the module again");
+  std::optional<ModuleFile> best;
+  int best_rank = 0;  // trusted 4, preferred 3, intact 2, unsigned 1
   for (const StoredManifest& one : all) {
-    Json attestations = attestations_of(folder_ + "/attestations", one.hash);
-    ModuleFile module{artifact, one.manifest, std::move(attestations), {}};
-    if (verify_module(module, trust).state == ModuleState::intact_trusted) return module;
+    ModuleFile module{artifact, one.manifest, attestations_of(folder_ + "/attestations", one.hash), {}};
+    const ModuleVerdict verdict = verify_module(module, trust);
+    const bool preferred = verdict.intact() && verdict.signer == preferred_signer;
+    const int rank = verdict.state == ModuleState::intact_trusted ? 4
+                     : preferred                                  ? 3
+                     : verdict.intact()                           ? 2
+                     : verdict.state == ModuleState::unsigned_    ? 1
+                                                                  : 0;
+    if (rank <= best_rank) continue;
+    best = std::move(module);
+    best_rank = rank;
   }
-  return fail(ErrorCode::refused, fmt::format("none of the {} manifests of {} is intact and of a trusted signer", all.size(), name),
-              fmt::format("assay trust add {} {}", all.front().manifest.signer.value_or("SIGNER"), artifact.program_name()));
+  if (best) return *std::move(best);
+  return fail(ErrorCode::mismatch, fmt::format("none of the {} manifests of {} is intact", all.size(), name), "put the module again");
 }
 
 Result<std::vector<CompiledModuleManifest>> Store::manifests(const CompiledId& id) const {

@@ -40,6 +40,9 @@ class Store {
   /// The artifact with its newest manifest (created_at, then the greater hash) of a trusted signer. Every byte is verified.
   /// Errors: `unavailable` (no such artifact or no manifest), `refused` (manifests, but none of a trusted signer), `mismatch`.
   Result<ModuleFile> get(const CompiledId& id, const TrustStore& trust) const;
+  /// What is there, whoever signed it: as `get`, else the newest manifest of `preferred_signer`, else the newest that is intact, an
+  /// unsigned one last. For looking, and for who says which signer is let run. Errors: `unavailable`, `mismatch` (none is intact).
+  Result<ModuleFile> find(const CompiledId& id, const TrustStore& trust, std::string_view preferred_signer = {}) const;
   /// All manifests of an artifact, newest first, trusted or not.
   Result<std::vector<CompiledModuleManifest>> manifests(const CompiledId& id) const;
   /// Ids of all artifacts, ascending.

@@ -63,6 +63,10 @@ TEST(Store, GivesTheNewestManifestOfATrustedSigner) {
   const auto none = store.get(sample_id, TrustStore());
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::refused);
+  // For looking, and for who lets a signer run by name: whoever signed it.
+  EXPECT_EQ(store.find(sample_id, trusting_sample())->manifest.created_at, 300);
+  EXPECT_EQ(store.find(sample_id, TrustStore())->manifest.created_at, 400);
+  EXPECT_EQ(store.find(sample_id, TrustStore(), made_at(100).manifest.signer.value())->manifest.created_at, 300);
 }
 
 TEST(Store, KeepsAttestations) {

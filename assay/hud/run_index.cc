@@ -86,7 +86,7 @@ std::pair<std::string, Json> event_of_line(const std::string& run_id, const Reco
     return {"lm_end", Json(std::move(event))};
   }
   if (entry.type == "run_start") {
-    event.set("program", text_member(data.at("program").at("program"), "name"));
+    event.set("program", program_name(data));
     event.set("is_compile", !data.at("program").is_null());
     copy({"compiled_id"});
     return {"run_started", Json(std::move(event))};

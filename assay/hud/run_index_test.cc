@@ -50,6 +50,15 @@ TEST_F(RunIndexTest, TellsANewRunLineByLineAndAnOldOneNotAtAll) {
   EXPECT_EQ(index.counts().totals.cost_msats, 14);
 }
 
+TEST_F(RunIndexTest, ARunThatIsNoCompileHasItsProgramsNameToo) {
+  RunIndex index = make();
+  settle(index);
+  TestRecord record(folder_.file("named.run.jsonl"));
+  settle(index);
+  ASSERT_EQ(names().at(0), "run_started");
+  EXPECT_EQ(heard_[0].second.at("program"), Json("triage"));
+}
+
 TEST_F(RunIndexTest, AnAnswerFromTheCacheStartsAndEndsToo) {
   RunIndex index = make();
   settle(index);

@@ -70,6 +70,14 @@ std::string_view candidate_of(std::string_view path) {
   return path.substr(at, path.find('/', at) - at);
 }
 
+std::string program_name(const Json& run_start) {
+  const Json& source = run_start.at("program");
+  for (const Json* program : {&source.at("program"), &source.at("artifact").at("program"), &run_start.at("settings").at("program")}) {
+    if (std::string name = text_member(*program, "name"); !name.empty()) return name;
+  }
+  return {};
+}
+
 void RunSummary::start(const RecordEntry& entry) {
   run_id = text_member(entry.data, "run_id");
   started_unix_ns = decimal(text_member(entry.data, "started_unix_ns"));
@@ -79,10 +87,8 @@ void RunSummary::start(const RecordEntry& entry) {
   if (const Json& value = entry.data.at("seed"); value.is_int()) seed = value.as_int();
   const Json& source = entry.data.at("program");
   is_compile = !source.is_null();
-  program = text_member(source.at("program"), "name");
-  if (program.empty()) program = text_member(source.at("artifact").at("program"), "name");
+  program = program_name(entry.data);
   read_plan(source);
-  if (program.empty()) program = text_member(entry.data.at("settings").at("program"), "name");
   const Json& lanes = entry.data.at("lanes");
   for (const Json& lane : lanes.is_list() ? lanes.as_list() : JsonList{}) models.push_back(text_member(lane, "model"));
 }

@@ -43,6 +43,9 @@ struct CandidateSummary {
   std::int64_t t = 0;
 };
 
+/// Of the program that a run_start is of, wherever it names it; "" if nowhere.
+std::string program_name(const Json& run_start);
+
 struct RunSummary {
   std::string run_id, program, compiled_id, privacy_mode, version, root_hash;
   bool is_compile = false;

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,7 @@ namespace {
 constexpr std::int64_t day_seconds = 86'400;
 constexpr std::int64_t silence_seconds = 600;
 constexpr std::size_t event_bytes_max = 64 * 1024;  // what relays take
+constexpr std::size_t collected_max = 64;           // of the purchases that wait, when a buyer is opened
 
 }  // namespace
 
@@ -50,11 +52,23 @@ struct Buyer::Impl {
     return relay;
   }
 
+  // What a provider that is late, and nothing worse, still owes: going on with that pays nothing.
+  Result<std::vector<Purchase>> owed_by(const std::string& provider) {
+    ASSAY_TRY(const Reputation reputation, store->reputation(provider));
+    ASSAY_TRY(std::vector<Purchase> late, store->late(provider));
+    std::erase_if(late, [&](const Purchase& purchase) { return !may_go_on(purchase); });
+    if (static_cast<std::int64_t>(late.size()) < reputation.failed_checks) late.clear();
+    return late;
+  }
+
   Result<void> check_reputation(const std::string& provider) {
     ASSAY_TRY(const Reputation reputation, store->reputation(provider));
     if (!reputation.trusted()) {
+      ASSAY_TRY(const std::vector<Purchase> owed, owed_by(provider));
+      const std::string fetch =
+          owed.empty() ? "" : fmt::format(", fetch what it owes: assay pylon resume {} --relay {}", owed[0].request_id, options.relay_url);
       return fail(ErrorCode::refused, fmt::format("provider {} failed a check before: {}", provider, reputation.last_reason),
-                  fmt::format("choose another provider, or: assay pylon forgive {}", provider));
+                  fmt::format("choose another provider{}, or: assay pylon forgive {}", fetch, provider));
     }
     if (options.min_reputation && reputation.score().value_or(-1) < *options.min_reputation) {
       return fail(ErrorCode::refused,
@@ -141,14 +155,22 @@ struct Buyer::Impl {
 
   bool is_mine(const Purchase& purchase) const { return purchase.buyer.empty() || purchase.buyer == options.key.public_hex(); }
 
-  // A purchase of the same job from the same provider that was paid, or may have been, and brought nothing; not one in hand here.
-  Result<std::optional<Purchase>> left_over(const Order& order) {
-    if (!order.provider || order.bid_msats == 0) return std::optional<Purchase>();
+  bool may_go_on(const Purchase& purchase) const { return is_mine(purchase) && now() - purchase.at < purchase_pick_up_seconds; }
+
+  // Purchases of the same job that were paid, or may have been, and brought nothing yet.
+  Result<std::vector<Purchase>> same_job(const Order& order) {
     ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
-    ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
+    ASSAY_TRY(std::vector<Purchase> open, store->unfinished());
+    std::erase_if(open, [&](const Purchase& one) { return one.job != job || one.encrypted != order.encrypt || !may_go_on(one); });
+    return open;
+  }
+
+  // One of those, from the order's provider if it names one; not one in hand here.
+  Result<std::optional<Purchase>> left_over(const Order& order) {
+    if (order.bid_msats == 0) return std::optional<Purchase>();
+    ASSAY_TRY(const std::vector<Purchase> open, same_job(order));
     for (const Purchase& purchase : open) {
-      const bool same = purchase.job == job && purchase.provider == *order.provider && purchase.encrypted == order.encrypt;
-      if (!same || !is_mine(purchase) || now() - purchase.at >= purchase_pick_up_seconds) continue;
+      if (order.provider && purchase.provider != *order.provider) continue;
       ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
       if (!mine) continue;
       ASSAY_TRY(const std::optional<Purchase> still,
@@ -161,9 +183,9 @@ struct Buyer::Impl {
 
   // A purchase of the same job that brought its result to nobody: what fetched it is gone.
   Result<std::optional<Bought>> kept(const Order& order) {
-    if (!order.provider || order.bid_msats == 0) return std::optional<Bought>();
+    if (order.bid_msats == 0) return std::optional<Bought>();
     ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
-    ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, *order.provider, now() - result_kept_seconds));
+    ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, order.provider.value_or(""), now() - result_kept_seconds));
     for (const PurchaseStore::Kept& one : all) {
       auto bought = read_kept(one.result);
       if (!bought || !is_mine(one.purchase)) continue;
@@ -200,19 +222,51 @@ struct Buyer::Impl {
     return {};
   }
 
-  // A result stays in hand until it is taken; anything else does not.
-  Result<Bought> request_and_keep(const Order& order, const Wait& wait) {
+  // What an earlier purchase of this job brought, or brings now: nothing is paid. A result stays in hand until it is taken.
+  Result<std::optional<Bought>> bought_before(const Order& order, const Wait& wait) {
     ASSAY_TRY(std::optional<Bought> had, kept(order));
     if (had) {
       if (order.progress) order.progress("an earlier purchase of this job has its result: nothing is paid twice");
-      return std::move(*had);
+      return had;
     }
     ASSAY_TRY(const std::optional<Purchase> earlier, left_over(order));
-    if (earlier) {
-      if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
-      auto out = resume(earlier->request_id, wait, news_of(order), order.keep_result);
-      if (!out) let_go(earlier->request_id);
-      return out;
+    if (!earlier) return std::optional<Bought>();
+    if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
+    auto out = resume(earlier->request_id, wait, news_of(order), order.keep_result);
+    if (out) return std::optional(std::move(*out));
+    let_go(earlier->request_id);
+    return std::unexpected(std::move(out.error()));
+  }
+
+  // Before a provider that is late is paid again, what it owes is fetched, for the order that paid for it. True: it owes nothing.
+  Result<bool> settle(const Order& order, const Wait& wait) {
+    if (!order.provider) return true;
+    ASSAY_TRY(const std::vector<Purchase> owed, owed_by(*order.provider));
+    if (owed.empty()) return true;
+    for (const Purchase& purchase : owed) {
+      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      if (!mine) continue;
+      if (order.progress) order.progress("waiting for what this provider owes from an earlier job");
+      const Wait fair{wait.deadline.sooner(Deadline::after(clock, std::chrono::seconds(options.fair_seconds))), wait.stop};
+      const auto out = resume(purchase.request_id, fair, {}, true);
+      let_go(purchase.request_id);
+      // One whose end another process saw meanwhile is `usage`.
+      if (out || out.error().code == ErrorCode::usage) return false;
+      if (out.error().code == ErrorCode::cancelled) return std::unexpected(out.error());
+      return fail(ErrorCode::refused,
+                  fmt::format("provider {} owes the result of an earlier job: {}", purchase.provider, out.error().message),
+                  fmt::format("choose another provider, {}, or: assay pylon forgive {}", out.error().remedy, purchase.provider));
+    }
+    ASSAY_CHECK(wait.check(clock, "what the provider owes"));  // others wait for it: with them
+    clock.sleep_until(clock.steady_ns() + 100'000'000, wait.stop);
+    return false;
+  }
+
+  Result<Bought> request_and_keep(const Order& order, const Wait& wait) {
+    for (bool settled = false; !settled;) {  // ends: each round ends a purchase that is owed, or waits for one that has a deadline
+      ASSAY_TRY(std::optional<Bought> before, bought_before(order, wait));
+      if (before) return std::move(*before);
+      ASSAY_TRY(settled, settle(order, wait));
     }
     ASSAY_CHECK(check_order(order));
     ASSAY_CHECK(reserve(order.bid_msats));
@@ -266,6 +320,7 @@ struct Buyer::Impl {
       auto turn = trade_on_one_connection(deal, request, first, wait);
       if (turn) return turn;
       if (turn.error().code != ErrorCode::unavailable || deal.over()) return deal.ended(turn.error());
+      deal.listening(false);
       if (auto left = wait.check(clock, "result"); !left) return deal.ended(left.error());
       clock.sleep_until(clock.steady_ns() + 300'000'000, wait.stop);  // the relay went away: dial again
     }
@@ -274,6 +329,7 @@ struct Buyer::Impl {
   Result<Bought> trade_on_one_connection(Deal& deal, const VerifiedEvent* request, const Deadline& first, const Wait& wait) {
     ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
     ASSAY_TRY(const std::unique_ptr<Subscription> answers, client->subscribe({deal.filter()}, wait));
+    deal.listening(true);
     if (request != nullptr) ASSAY_CHECK(client->publish(*request, wait));  // sent again after a lost connection, it is a duplicate
     while (true) {  // ends: with a result or an error
       const bool unheard = request != nullptr && deal.unheard();
@@ -299,11 +355,44 @@ struct Buyer::Impl {
     if (purchase->state != PurchaseState::paying && purchase->state != PurchaseState::paid) {
       return fail(ErrorCode::usage, fmt::format("this purchase is {}: there is nothing to wait for", name(purchase->state)));
     }
-    ASSAY_TRY(const Json job_json, read_json(purchase->job));
-    ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
-    Deal deal(parts(), std::move(job), *purchase, {purchase->amount_msats, std::nullopt, keep_result}, std::move(news));
+    ASSAY_TRY(Deal deal, deal_of(*purchase, std::move(news), keep_result));
     ASSAY_CHECK(deal.pick_up(wait));
     return trade(std::move(deal), nullptr, wait);
+  }
+
+  Result<Deal> deal_of(const Purchase& purchase, DealNews news, bool keep_result) {
+    ASSAY_TRY(const Json job_json, read_json(purchase.job));
+    ASSAY_TRY(JobEnvelope job, read_envelope(job_json));
+    return Deal(parts(), std::move(job), purchase, {purchase.amount_msats, std::nullopt, keep_result}, std::move(news));
+  }
+
+  // Results that came to the relay while nobody here listened: kept for the same order, and no failure of who sent them.
+  Result<void> collect(const Wait& wait) {
+    ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
+    std::size_t asked = 0;
+    for (const Purchase& purchase : open) {
+      if (purchase.state != PurchaseState::paid || !may_go_on(purchase) || asked == collected_max) continue;
+      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      if (!mine) continue;
+      ++asked;
+      const auto done = collect_one(purchase.request_id, wait);
+      let_go(purchase.request_id);
+      ASSAY_CHECK(done);
+    }
+    return {};
+  }
+
+  Result<void> collect_one(const std::string& request_id, const Wait& wait) {
+    ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
+    if (!purchase || purchase->state != PurchaseState::paid) return {};
+    ASSAY_TRY(Deal deal, deal_of(*purchase, {}, true));
+    ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
+    ASSAY_TRY(const std::vector<VerifiedEvent> stored, client->fetch({deal.filter()}, wait));
+    for (const VerifiedEvent& event : stored) {
+      const auto bought = deal.take(*event, wait);
+      if (!bought || *bought) return {};  // what failed a check is noted, and is said to who asks for it
+    }
+    return {};
   }
 };
 
@@ -315,10 +404,23 @@ Result<std::unique_ptr<Buyer>> Buyer::open(const BuyerOptions& options, Clock& c
   auto impl = std::make_unique<Impl>(options, clock, entropy, std::move(store));
   ASSAY_CHECK(impl->tidy());
   ASSAY_CHECK(impl->connected(wait));
+  ASSAY_CHECK(impl->collect(wait));
   return std::unique_ptr<Buyer>(new Buyer(std::move(impl)));
 }
 
 Result<Bought> Buyer::request(const Order& order, const Wait& wait) { return impl_->request(order, wait); }
+Result<std::optional<Bought>> Buyer::bought_before(const Order& order, const Wait& wait) { return impl_->bought_before(order, wait); }
+Result<void> Buyer::tell_waiting(const Order& order) {
+  if (!order.progress) return {};
+  ASSAY_TRY(const std::vector<Purchase> open, impl_->same_job(order));
+  for (const Purchase& purchase : open) {
+    if (purchase.provider == order.provider) continue;
+    order.progress(
+        fmt::format("{} msats went, or may have gone, to {} for this job, and its result has not come: assay pylon resume {} --relay {}",
+                    purchase.amount_msats, purchase.provider, purchase.request_id, impl_->options.relay_url));
+  }
+  return {};
+}
 Result<std::vector<Purchase>> Buyer::unfinished() { return impl_->store->unfinished(); }
 Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) {
   ASSAY_TRY(const bool mine, impl_->take_in_hand(request_id));
@@ -343,16 +445,18 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
     return fail(ErrorCode::usage, "a provider is a public key of 64 hex digits", "assay pylon ls lists them", "provider");
   ASSAY_TRY(std::vector<ProviderInfo> all, providers(query, wait));
   std::optional<ProviderInfo> best;
-  std::int64_t best_price = 0;
-  bool best_silent = false;
-  std::string refused, unpayable;
+  std::tuple<bool, bool, std::int64_t> best_rank;  // late, silent, price
+  std::optional<Error> refused;
+  std::string unpayable;
   for (ProviderInfo& info : all) {
-    if (auto good = impl_->check_reputation(info.pubkey); !good) {
-      refused = good.error().message;
+    ASSAY_TRY(const std::vector<Purchase> owed, impl_->owed_by(info.pubkey));
+    if (auto good = impl_->check_reputation(info.pubkey); !good && owed.empty()) {
+      refused = std::move(good.error());
       continue;
     }
     if (impl_->options.wallet && !info.node_id.empty() && info.node_id != impl_->options.wallet->node_id()) {
-      refused = fmt::format("provider {} is paid through another issuer", info.pubkey);
+      refused = Error{ErrorCode::refused, fmt::format("provider {} is paid through another issuer", info.pubkey), "--issuer",
+                      "choose another provider, or name the issuer that it is paid through: --issuer http://…"};
       continue;
     }
     const auto asked = price(info);
@@ -362,20 +466,18 @@ Result<ProviderInfo> Buyer::choose(const ProviderQuery& query, const std::functi
       continue;
     }
     ASSAY_TRY(const bool silent, impl_->store->silent_since(info.pubkey, impl_->now() - silence_seconds));
-    if (!best || std::pair(silent, *asked) < std::pair(best_silent, best_price)) {
-      best = std::move(info);
-      best_price = *asked;
-      best_silent = silent;
-    }
+    const std::tuple rank(!owed.empty(), silent, *asked);
+    if (best && rank >= best_rank) continue;
+    best = std::move(info);
+    best_rank = rank;
   }
   if (best) return std::move(*best);
   if (!unpayable.empty()) return fail(ErrorCode::usage, unpayable, "--issuer http://…", "--lane pylon");
-  if (!refused.empty() && !query.pubkey.empty())
-    return fail(ErrorCode::refused, refused, fmt::format("choose another provider, or: assay pylon forgive {}", query.pubkey));
-  if (!refused.empty()) {
-    return fail(ErrorCode::refused,
-                fmt::format("no provider on {} that sells {} is taken: {}", impl_->options.relay_url, query.job_type, refused),
-                "wait for another provider, require less of it, or: assay pylon forgive KEY");
+  if (refused) {
+    if (query.pubkey.empty())
+      refused->message =
+          fmt::format("no provider on {} that sells {} is taken: {}", impl_->options.relay_url, query.job_type, refused->message);
+    return std::unexpected(std::move(*refused));
   }
   if (!query.pubkey.empty() || !query.model.empty()) {
     const std::string who = query.pubkey.empty() ? "no provider" : "provider " + query.pubkey;

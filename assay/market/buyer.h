@@ -68,6 +68,7 @@ struct Bought {
 
 class Buyer {
  public:
+  /// Fetches what came to the relay for purchases that wait; it is kept for the next order for the same job.
   static Result<std::unique_ptr<Buyer>> open(const BuyerOptions& options, Clock& clock, Entropy& entropy, const Wait& wait);
   ~Buyer();
   Buyer(const Buyer&) = delete;
@@ -76,8 +77,14 @@ class Buyer {
   /// Errors: `over_budget` (the bid does not fit the budget: nothing is sent), `refused` (the provider says no, or may not be
   /// paid), `mismatch` (a check failed: the provider is noted and not paid again), `unavailable`, `timed_out`, `cancelled`.
   /// After payment the error's message begins with "paid": then `resume` may still fetch the result. Asking for the same job of the same
-  /// provider again within an hour does that by itself, instead of paying twice; a result that is kept is given for a week.
+  /// provider again within an hour does that by itself, instead of paying twice; a result that is kept is given for a week. A provider that
+  /// is late with other jobs is not paid before it brings what it owes: those results are fetched first, and kept for their orders.
   Result<Bought> request(const Order& order, const Wait& wait);
+  /// What an earlier purchase of this job brought, or brings now: as `request`, but nothing is bought. An order without a provider gets
+  /// what anyone was paid for. Nothing: there is no such purchase.
+  Result<std::optional<Bought>> bought_before(const Order& order, const Wait& wait);
+  /// Says (`Order::progress`) what went for this job to others than the order's provider in the last hour and brought nothing yet.
+  Result<void> tell_waiting(const Order& order);
   Result<std::vector<Purchase>> unfinished();
   /// Asks the wallet about the payment again if need be, and waits for the result of that request. It is kept for the next order for the
   /// same job of the same provider, which then pays nothing. Errors: as `request`; `usage` (no such purchase, another key's, or no wallet
@@ -87,8 +94,8 @@ class Buyer {
   Result<void> taken(const std::string& request_id);
 
   Result<std::vector<ProviderInfo>> providers(const ProviderQuery& query, const Wait& wait);
-  /// The cheapest that sells this and may be paid; who did not answer in the last ten minutes comes after all others. `price` gives what
-  /// the job would cost there. Errors: `unavailable`.
+  /// The cheapest that sells this and may be paid; who did not answer in the last ten minutes comes after all others, and last who is late
+  /// with what was paid for in the last hour. `price` gives what the job would cost there. Errors: `unavailable`, `refused`.
   Result<ProviderInfo> choose(const ProviderQuery& query, const std::function<Result<std::int64_t>(const ProviderInfo&)>& price,
                               const Wait& wait);
   /// `refused` if this provider failed a check before, or has less than the minimal reputation.

@@ -1,5 +1,6 @@
 #include "assay/market/deal.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -113,6 +114,11 @@ Result<void> Deal::pick_up(const Wait& wait) {
   if (parts_.options.wallet) return pay(wait);
   return fail(ErrorCode::usage, "whether this purchase was paid is not known, and there is no issuer to ask",
               "name its issuer: --issuer URL", "issuer");
+}
+
+void Deal::listening(bool can_hear) {
+  if (can_hear && !listening_) listening_since_ns_ = parts_.clock.steady_ns();
+  listening_ = can_hear;
 }
 
 Result<std::optional<Bought>> Deal::take(const Event& event, const Wait& wait) {
@@ -351,12 +357,12 @@ std::unexpected<Error> Deal::nobody_there() {
 std::unexpected<Error> Deal::ended(Error error) {
   if (over_) return std::unexpected(std::move(error));
   if (purchase_.state == PurchaseState::paid) {
-    // A stop is ours, and so is a short deadline; a long one is theirs: they had the money and the time.
-    const std::int64_t had_ns = parts_.clock.steady_ns() - paid_ns_;
+    // A stop is ours, and so are a short deadline and a relay that we do not reach; a long one is theirs: they had the money and the time.
+    const std::int64_t had_ns = listening_ ? parts_.clock.steady_ns() - std::max(paid_ns_, listening_since_ns_) : 0;
     if (error.code == ErrorCode::timed_out && !resumed_ && had_ns >= parts_.options.fair_seconds * 1'000'000'000)
       (void)parts_.store.note_failed(purchase_.provider, "took payment and sent no result in time", now(), purchase_.request_id);
     error.message = "paid, and no result yet: " + error.message;
-    error.remedy = "a late result can be fetched: " + resume_command();
+    error.remedy = "ask for the same again, or fetch it once it is there: " + resume_command();
   } else if (purchase_.state == PurchaseState::requested) {
     (void)parts_.store.failed(purchase_.request_id, now());
     if (named_ && error.code == ErrorCode::timed_out) {

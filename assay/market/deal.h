@@ -53,6 +53,8 @@ class Deal {
   Result<void> pick_up(const Wait& wait);
   /// Tells the payment of one that has its result. True: an earlier order's record had it.
   Result<bool> told_before();
+  /// The relay answers, or does not: what passes while the buyer hears nothing is nobody's failure.
+  void listening(bool can_hear);
   /// A result when the event was one that holds. Errors end the deal; an event that proves nothing is passed over.
   Result<std::optional<Bought>> take(const Event& event, const Wait& wait);
   /// True after an error that another connection would not mend.
@@ -87,8 +89,8 @@ class Deal {
   DealTerms terms_;
   bool named_;   // the buyer chose the provider itself
   bool resumed_;
-  bool over_ = false, heard_ = false;
-  std::int64_t paid_ns_ = 0;  // on the steady clock
+  bool over_ = false, heard_ = false, listening_ = false;
+  std::int64_t paid_ns_ = 0, listening_since_ns_ = 0;  // on the steady clock
   DealNews news_;
 };
 

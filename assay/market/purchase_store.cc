@@ -41,6 +41,15 @@ Purchase read_row(const Statement& row) {
   return out;
 }
 
+Result<std::vector<Purchase>> read_rows(Statement& row) {
+  std::vector<Purchase> out;
+  while (true) {  // ends: with the rows
+    ASSAY_TRY(const bool more, row.step());
+    if (!more) return out;
+    out.push_back(read_row(row));
+  }
+}
+
 Reputation read_reputation(const Statement& row) { return {row.text(0), row.integer(1), row.integer(2), row.text(3)}; }
 
 }  // namespace
@@ -133,16 +142,12 @@ Result<bool> PurchaseStore::done(const std::string& request_id, const Json& rece
 
 Result<std::vector<PurchaseStore::Kept>> PurchaseStore::kept(const std::string& job, const std::string& provider, std::int64_t since) {
   const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) +
-                                             "JOIN kept_result USING(request_id) "
-                                             "WHERE state = 'done' AND job = ? AND provider = ? AND at >= ? ORDER BY at, request_id"));
-  row.bind(1, job).bind(2, provider).bind(3, since);
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "JOIN kept_result USING(request_id) WHERE state = 'done' AND job = ? "
+                                                                    "AND (? = '' OR provider = ?) AND at >= ? ORDER BY at, request_id"));
+  row.bind(1, job).bind(2, provider).bind(3, provider).bind(4, since);
+  ASSAY_TRY(std::vector<Purchase> purchases, read_rows(row));
   std::vector<Kept> out;
-  while (true) {  // ends: with the rows
-    ASSAY_TRY(const bool more, row.step());
-    if (!more) break;
-    out.push_back({read_row(row), Json()});
-  }
+  for (Purchase& purchase : purchases) out.push_back({std::move(purchase), Json()});
   for (Kept& one : out) {
     ASSAY_TRY(Statement text, database_.prepare("SELECT result FROM kept_result WHERE request_id = ?"));
     ASSAY_TRY(const bool found, text.bind(1, one.purchase.request_id).step());
@@ -192,12 +197,15 @@ Result<std::optional<Purchase>> PurchaseStore::find(const std::string& request_i
 Result<std::vector<Purchase>> PurchaseStore::unfinished() {
   const std::scoped_lock lock(mutex_);
   ASSAY_TRY(Statement row, database_.prepare(std::string(columns) + "WHERE state IN ('paying', 'paid') ORDER BY at, request_id"));
-  std::vector<Purchase> out;
-  while (true) {  // ends: with the rows
-    ASSAY_TRY(const bool more, row.step());
-    if (!more) return out;
-    out.push_back(read_row(row));
-  }
+  return read_rows(row);
+}
+
+Result<std::vector<Purchase>> PurchaseStore::late(const std::string& provider) {
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Statement row, database_.prepare(std::string(columns) +
+                                             "JOIN late USING(request_id) WHERE provider = ? AND state = 'paid' ORDER BY at, request_id"));
+  row.bind(1, provider);
+  return read_rows(row);
 }
 
 Result<std::vector<Json>> PurchaseStore::receipts() {
@@ -291,7 +299,9 @@ Result<void> PurchaseStore::take_back_failure(const std::string& provider, const
   ASSAY_TRY(Statement late, database_.prepare("DELETE FROM late WHERE request_id = ?"));
   ASSAY_CHECK(late.bind(1, request_id).run());
   if (database_.changes() == 1) {
-    ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = failed - 1 WHERE provider = ? AND failed > 0"));
+    ASSAY_TRY(Statement set,
+              database_.prepare("UPDATE reputation SET reason = CASE failed WHEN 1 THEN '' ELSE reason END, failed = failed - 1 "
+                                "WHERE provider = ? AND failed > 0"));
     ASSAY_CHECK(set.bind(1, provider).run());
   }
   return both.commit();
@@ -299,8 +309,12 @@ Result<void> PurchaseStore::take_back_failure(const std::string& provider, const
 
 Result<void> PurchaseStore::forgive(const std::string& provider) {
   const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction both, Transaction::begin(database_));
+  ASSAY_TRY(Statement late, database_.prepare("DELETE FROM late WHERE request_id IN (SELECT request_id FROM purchase WHERE provider = ?)"));
+  ASSAY_CHECK(late.bind(1, provider).run());
   ASSAY_TRY(Statement set, database_.prepare("UPDATE reputation SET failed = 0, reason = '' WHERE provider = ?"));
-  return set.bind(1, provider).run();
+  ASSAY_CHECK(set.bind(1, provider).run());
+  return both.commit();
 }
 
 }  // namespace assay

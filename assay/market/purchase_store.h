@@ -64,7 +64,7 @@ class PurchaseStore {
   Result<void> paid(const std::string& request_id, const std::string& preimage, std::int64_t now);
   /// With the receipt, null for what cost nothing. `result`, unless null, is kept until it is `taken`. False: it was done before.
   Result<bool> done(const std::string& request_id, const Json& receipt, const Json& result, std::int64_t now);
-  /// A purchase of that job from that provider whose result is kept.
+  /// Purchases of that job whose result is kept; `provider` empty: from anyone.
   struct Kept {
     Purchase purchase;
     Json result;
@@ -94,6 +94,8 @@ class PurchaseStore {
   Result<bool> silent_since(const std::string& provider, std::int64_t since);
   /// A check failed or a paid result did not come: the provider is not paid again. `late_request`: a result of that request takes it back.
   Result<void> note_failed(const std::string& provider, const std::string& reason, std::int64_t now, const std::string& late_request = {});
+  /// Purchases from that provider which were noted as failed for being late, and whose result may still come.
+  Result<std::vector<Purchase>> late(const std::string& provider);
   /// One failure less, if it was noted for this request: its late result did come after all.
   Result<void> take_back_failure(const std::string& provider, const std::string& request_id);
   Result<void> forgive(const std::string& provider);

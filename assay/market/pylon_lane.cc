@@ -68,6 +68,9 @@ Result<LmResponse> PylonLane::complete_with(const LmRequest& request, const Wait
   ASSAY_TRY(const std::optional<std::int64_t> bid, cost_msats_max(request));
   order.bid_msats = bid.value_or(0);
   ASSAY_TRY(order.announced_msats, announced_msats(request));
+  order.progress = options_.note;
+  ASSAY_CHECK(buyer_->tell_waiting(order));
+  order.progress = {};
   const Wait limited{wait.deadline.sooner(Deadline::after(clock_, std::chrono::seconds(options_.call_seconds))), wait.stop};
   ASSAY_TRY(const Bought bought, buyer_->request(order, limited));
   if (options_.on_bought) options_.on_bought(bought);

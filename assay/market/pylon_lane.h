@@ -32,6 +32,7 @@ struct PylonLaneOptions {
   std::optional<double> min_reputation = {};
   std::int64_t call_seconds = 300;                     ///< for one call, if the caller's deadline is later
   std::function<void(const Bought&)> on_bought = {};   ///< e.g. to record the payment; called on the caller's thread
+  std::function<void(std::string_view)> note = {};     ///< what a person should know: money that waits elsewhere; on the caller's thread
 };
 
 class PylonLane final : public LM {

@@ -30,6 +30,18 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
   order.keep_result = keep_result;
   order.sandbox_profile = std::string(profile.name);
   order.progress = progress;
+  const auto brought = [&](const Bought& bought) {
+    if (on_bought) on_bought(bought);
+    if (on_held && keep_result) on_held(buyer);
+    return read_sandbox_response(bought.payload);
+  };
+  if (!provider.empty()) order.provider = provider;
+  order.bid_msats = wallet ? bid_msats : 0;
+  ASSAY_TRY(const std::optional<Bought> before, buyer->bought_before(order, wait));
+  if (before) {
+    if (!keep_result) ASSAY_CHECK(buyer->taken(before->request_id));
+    return brought(*before);
+  }
   std::set<std::string> asked;
   Error last;
   while (true) {  // ends: with a result, an error, or when nobody is left who was not asked
@@ -37,35 +49,18 @@ Result<SandboxRunResponse> PylonSandboxProvider::run(const SandboxRunRequest& re
     if (!asked.insert(seller.pubkey).second) return std::unexpected(std::move(last));
     if (progress && asked.size() > 1) progress(last.message + ": asking the next");
     order.provider = seller.pubkey;
-    if (progress && asked.size() == 1) ASSAY_CHECK(tell_waiting(*buyer, order));
+    if (asked.size() == 1) ASSAY_CHECK(buyer->tell_waiting(order));
     ASSAY_TRY(const std::int64_t announced, price(seller));
     order.announced_msats = announced;
     order.bid_msats = wallet ? std::min(bid_msats, announced) : 0;  // who was chosen by a price is held to it
     const Result<Bought> bought = buyer->request(order, wait);
-    if (bought) {
-      if (on_bought) on_bought(*bought);
-      if (on_held && keep_result) on_held(buyer);
-      return read_sandbox_response(bought->payload);
-    }
+    if (bought) return brought(*bought);
     // Who said nothing, no, or another price than announced was paid nothing: the next in line is asked.
     ASSAY_TRY(const bool silent, buyer->store().silent_since(seller.pubkey, clock->unix_ns() / 1'000'000'000 - wait_seconds));
     last = bought.error();
     const bool next = !money_moved && provider.empty() && (silent || !buyer->check_reputation(seller.pubkey));
     if (!next) return std::unexpected(std::move(last));
   }
-}
-
-// What was bought elsewhere and has not come is not fetched by this order: it is said.
-Result<void> PylonSandboxProvider::tell_waiting(Buyer& buyer, const Order& order) const {
-  ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
-  ASSAY_TRY(const std::vector<Purchase> open, buyer.unfinished());
-  for (const Purchase& purchase : open) {
-    if (purchase.job == job && purchase.provider != order.provider)
-      progress(
-          fmt::format("{} msats went, or may have gone, to {} for this job, and its result has not come: assay pylon resume {} --relay {}",
-                      purchase.amount_msats, purchase.provider, purchase.request_id, relay_url));
-  }
-  return {};
 }
 
 std::string PylonSandboxProvider::buyer_folder() const {

@@ -51,7 +51,6 @@ struct PylonSandboxProvider {
 
  private:
   std::string buyer_folder() const;
-  Result<void> tell_waiting(Buyer& buyer, const Order& order) const;
 };
 
 }  // namespace assay

@@ -70,7 +70,13 @@ bool needs_sync(std::string_view type) {
   return std::find(std::begin(types), std::end(types), type) != std::end(types);
 }
 
+// Of the lines that come as text, those that tell of nothing but what the lines around them let anyone derive: they are written with the
+// line that follows.
+bool may_wait(std::string_view type) { return type == "node_start" || type == "node_end"; }
+
 bool is_recorders_own(std::string_view type) { return type == "run_start" || type == "run_end" || type == "head" || type == "resume"; }
+
+constexpr std::size_t waiting_bytes_max = std::size_t{1} << 16, kept_bytes_max = std::size_t{1} << 20;
 
 Json or_null(const std::optional<std::string>& value) { return value ? Json(*value) : Json(); }
 
@@ -122,7 +128,7 @@ struct RunRecorder::State {
     std::string data_text;
   };
   std::vector<Kept> entries;
-  std::string line;  // written into again and again
+  std::string lines;  // not written yet: those that wait, then the newest; written into again and again
   std::optional<Error> failed;  // a line could not be written or synced: nothing is written after it
   bool finished = false;
   GroupSync group{[this] { return options.sync ? options.sync(file.get()) : ::fdatasync(file.get()) == 0 ? 0 : errno; }};
@@ -138,15 +144,21 @@ struct RunRecorder::State {
     return last_t = std::max(last_t, t);
   }
 
-  Result<void> write_out(std::string_view text) {
-    if (!file.open()) return {};
-    if (auto written = write_all(file.get(), text, options.path); !written) {
-      // The record ends here, as after a kill: a shorter line that still fits would tell of what nobody can derive. Half a line is taken
-      // back; where that fails, a resume does it.
-      static_cast<void>(::ftruncate(file.get(), bytes));
-      failed = written.error();
-      return written;
+  // Writes the lines that wait.
+  Result<void> write_out() {
+    if (file.open()) {
+      if (auto written = write_all(file.get(), lines, options.path); !written) {
+        // The record ends here, as after a kill: a shorter line that still fits would tell of what nobody can derive. Half a line is taken
+        // back; where that fails, a resume does it.
+        static_cast<void>(::ftruncate(file.get(), bytes));
+        failed = written.error();
+        return written;
+      }
     }
+    bytes += static_cast<std::int64_t>(lines.size());
+    group.wrote(bytes);
+    if (lines.capacity() > kept_bytes_max) lines = {};  // one huge line does not hold its memory for ever
+    lines.clear();
     return {};
   }
 
@@ -169,17 +181,17 @@ struct RunRecorder::State {
 
   // `data`, or its canonical text where there is one.
   Result<void> write_line(std::string_view type, std::string_view node, std::int64_t t, Json data, const Ready& ready = {}) {
-    constexpr std::size_t kept_bytes_max = std::size_t{1} << 20;  // one huge line does not hold its memory for ever
-    if (line.capacity() > kept_bytes_max) line = {};
-    line.clear();
+    const std::size_t begin = lines.size();
     const Json* const value = ready.text.empty() ? &data : nullptr;
-    ASSAY_CHECK(append_record_line(
-        line, {.seq = next_seq, .t = t, .type = type, .node = node, .prev = prev, .data = value, .data_text = ready.text}));
-    std::string line_hash = sha256_hex(line);
-    line += '\n';
-    ASSAY_CHECK(write_out(line));
-    bytes += static_cast<std::int64_t>(line.size());
-    group.wrote(bytes);
+    if (auto made = append_record_line(
+            lines, {.seq = next_seq, .t = t, .type = type, .node = node, .prev = prev, .data = value, .data_text = ready.text});
+        !made) {
+      lines.resize(begin);
+      return made;
+    }
+    std::string line_hash = sha256_hex(std::string_view(lines).substr(begin));
+    lines += '\n';
+    if (ready.text.empty() || !may_wait(type) || lines.size() > waiting_bytes_max) ASSAY_CHECK(write_out());
     count(type, node, t, data);
     if (ready.usage != nullptr) fold.add_answer(node, *ready.usage);
     if (options.keep_entries) {
@@ -249,7 +261,9 @@ struct RunRecorder::State {
 };
 
 RunRecorder::RunRecorder(std::unique_ptr<State> state) : state_(std::move(state)) {}
-RunRecorder::~RunRecorder() = default;
+RunRecorder::~RunRecorder() {
+  if (!state_->failed && !state_->lines.empty()) static_cast<void>(state_->write_out());  // what cannot be written anyone derives
+}
 
 Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options, RunStart start, Clock& clock, Entropy& entropy) {
   auto state = std::make_unique<State>(std::move(options), clock, entropy);

@@ -95,6 +95,8 @@ class RunRecorder {
   Result<void> append(std::string_view type, std::string_view node, Json data);
   /// As `append`, for lines of which there are many: `data` is the canonical text of an object that the reader takes, of a type that adds
   /// nothing to the totals, or an lm_response whose figures are `usage`. It is not looked at again; tests hold the callers to it.
+  /// A node_start or node_end that is given so, and that the lines around it let anyone derive, is written with the line that follows, or
+  /// with the recorder's end.
   Result<void> append_text(std::string_view type, std::string_view node, std::string_view data, const LmUsage* usage = nullptr);
   /// Writes a last head (if signed) and run_end, and closes the file. Returns the root hash. More lines: `usage`.
   Result<std::string> finish(const std::optional<std::string>& output_hash);

@@ -75,6 +75,28 @@ TEST_F(RecordFile, LinesAreOnDiskBeforeAppendReturns) {
   EXPECT_EQ(verify_record(text()).state, RecordState::open);
 }
 
+TEST_F(RecordFile, StartsAndEndsOfNodesThatComeAsTextWaitForTheNextLineOrTheRecordersEnd) {
+  auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_).value();
+  constexpr std::string_view start = R"({"inputs":{},"name":"again","node_type":"Predict"})";
+  constexpr std::string_view end = R"({"error":null,"outputs":{},"status":"ok"})";
+  ASSERT_TRUE(recorder->append_text("node_start", "again", start));
+  EXPECT_EQ(types_of(text()), (std::vector<std::string>{"run_start"}));
+  ASSERT_TRUE(recorder->append("decision", "", decision(1)));
+  EXPECT_EQ(types_of(text()), (std::vector<std::string>{"run_start", "node_start", "decision"}));
+  ASSERT_TRUE(recorder->append_text("node_end", "again", end));
+  EXPECT_EQ(types_of(text()).back(), "decision");
+  recorder.reset();
+  EXPECT_EQ(types_of(text()).back(), "node_end");
+  EXPECT_EQ(verify_record(text()).state, RecordState::open);
+}
+
+TEST_F(RecordFile, ManyWaitingBytesAreWritten) {
+  const auto recorder = RunRecorder::create(options(), worked::start(), clock_, entropy_).value();
+  const std::string start = R"({"inputs":{"text":")" + std::string(100'000, 'x') + R"("},"name":"long","node_type":"Predict"})";
+  ASSERT_TRUE(recorder->append_text("node_start", "long", start));
+  EXPECT_EQ(types_of(text()).back(), "node_start");
+}
+
 TEST_F(RecordFile, WritesAHeadAfter256LinesAndAfterASecond) {
   const auto recorder = RunRecorder::create(options(&key_), worked::start(), clock_, entropy_).value();
   for (int i = 1; i < 256; ++i) ASSERT_TRUE(recorder->append("decision", "", decision(i)));
