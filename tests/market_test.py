@@ -226,10 +226,7 @@ def story(root, relay, issuer, pylon, buyer, program):
     check(sum(held.values()) == supply, "the sum of balances changed")
 
     # Receipts: each preimage proves its payment, and the ledger knows it.
-    receipts = []
-    for path in (root / "buyer").rglob("purchases.sqlite"):
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
-            receipts += [json.loads(row[0]) for row in store.execute("SELECT receipt FROM purchase WHERE receipt IS NOT NULL")]
+    receipts = [json.loads(line) for line in buyer.run("--json", "pylon", "receipts").stdout.splitlines()]
     check(len(receipts) == (3 if model_is_here() else 2), f"expected a receipt for each purchase, found {len(receipts)}")
     with sqlite3.connect(f"file:{ledger}/ledger.sqlite?mode=ro", uri=True) as file:
         paid = dict(file.execute("SELECT payment_hash, msats FROM movement WHERE kind = 'payment'"))
@@ -238,6 +235,11 @@ def story(root, relay, issuer, pylon, buyer, program):
         check(hashlib.sha256(bytes.fromhex(receipt["preimage"])).hexdigest() == receipt["payment_hash"], "a receipt's preimage proves nothing")
         check(paid.get(receipt["payment_hash"]) == receipt["amount_msats"], "a receipt is not on the ledger")
         check(receipt["provider"] == provider, "a receipt names another provider")
+    kept = buyer.home / "receipt.json"
+    kept.write_text(buyer.run("pylon", "receipts", receipts[0]["request_id"]).stdout)
+    check(json.loads(kept.read_text()) == receipts[0], "a receipt by its id is another")
+    check(buyer.run("verify", str(kept)).returncode == 0, "a receipt does not verify")
+    check(buyer.run("pylon", "receipts", "0" * 64).returncode == 2, "a receipt that is not there was found")
 
     # Without the issuer nothing can be bought, and the error says what is away.
     issuer.stop()

@@ -224,6 +224,14 @@ class Misuse(Home):
         error = self.error_of("run", "m.module.json", "--allow-signer", golden["manifest"]["signer"], "x=1", want=6)
         self.assertTrue(error["remedy"], error)
 
+    def test_a_program_file_that_asks_for_what_is_not_there_is_not_run_either(self):
+        server, before = ChatServer(lambda text: "Answer: yes"), self.records()
+        self.addCleanup(server.close)
+        for needs, what in (('privacy_modes_allowed = ["private_repo_allowed"]', "privacy_mode"), ('required_tools = ["search"]', "search")):
+            self.write("needs.toml", PROGRAM + "[requires]\n" + needs + "\n")
+            for command in (["run", "needs.toml", "q=x", "kind=a"], ["eval", "needs.toml"], ["compile", "needs.toml"]):
+                self.assertIn(what, self.error_of(*command, *server.lane, want=6)["message"])
+        self.assertEqual((server.asked, self.records()), ([], before))
 
     def test_a_fallback_that_is_not_there_is_said_before_anything_is_asked(self):
         program = PROGRAM.replace('signature = "T"\n', 'signature = "T"\nrefine = { attempts = 1, threshold = 1.0, fallback = ["lm:elsewhere"] }\n')

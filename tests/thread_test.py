@@ -80,7 +80,17 @@ class Thread(Home):
         self.assertEqual(report["files"][0]["state"], "intact-unknown-signer")
         signer = report["files"][0]["signer"]
         self.assay("run", self.module, TICKET, want=6, environment=stranger)
-        self.assay("run", self.module, TICKET, "--allow-signer", signer, environment=stranger)
+        self.assay("run", self.module, TICKET, "--allow-signer", signer, "--record", "let.run.jsonl", environment=stranger)
+        # An id of the store is the same module as its file: intact, looked at, and run when its signer is let.
+        self.assay("store", "put", self.module, environment=stranger)
+        identity = json.loads(self.module.read_text())["manifest"]["compiled_id"]
+        self.assertEqual(self.json("verify", identity, environment=stranger)["files"][0]["state"], "intact-unknown-signer")
+        self.assertIn("Decide how urgent", self.assay("show", identity, environment=stranger).stdout)
+        self.assertIn(signer, self.json("run", identity, TICKET, want=6, environment=stranger)["error"]["remedy"])
+        self.assay("run", identity, TICKET, "--allow-signer", signer, environment=stranger)
+        self.assay("replay", "let.run.jsonl", want=6, environment=stranger)
+        self.assay("replay", "let.run.jsonl", "--allow-signer", signer, environment=stranger)
+        self.assay("store", "get", identity, want=6, environment=stranger)
         self.assay("trust", "add", signer, "ticket-triage", environment=stranger)
         self.assertEqual(self.json("verify", self.module, environment=stranger)["files"][0]["state"], "intact-trusted")
         self.assay("run", self.module, TICKET, environment=stranger)

@@ -15,6 +15,8 @@
 
 namespace assay {
 
+constexpr const char* lone_remedy = "write the other half of the pair too, or leave the character out";
+
 class JsonReader {
  public:
   JsonReader(std::string_view text, const JsonLimits& limits, bool watch_form) : text_(text), limits_(limits), canonical_(watch_form) {}
@@ -189,7 +191,7 @@ class JsonReader {
         return error(place, fmt::format("control character 0x{:02x} in a string", c), "write it as an escape");
       } else {
         const std::size_t length = utf8_sequence(text_.substr(at_, 4));
-        if (length == 0) return error(place, "invalid UTF-8");
+        if (length == 0) return error(place, "invalid UTF-8", "save the text as UTF-8");
         at_ += length;
       }
     }
@@ -230,13 +232,13 @@ class JsonReader {
     }
     unsigned code = 0;
     if (!read_hex4(code, place)) return false;
-    if (code >= 0xDC00 && code <= 0xDFFF) return error(place, "a lone low surrogate");
+    if (code >= 0xDC00 && code <= 0xDFFF) return error(place, "a lone low surrogate", lone_remedy);
     if (code >= 0xD800 && code <= 0xDBFF) {
-      if (text_.substr(at_, 2) != "\\u") return error(place, "a lone high surrogate");
+      if (text_.substr(at_, 2) != "\\u") return error(place, "a lone high surrogate", lone_remedy);
       at_ += 2;
       unsigned low = 0;
       if (!read_hex4(low, place)) return false;
-      if (low < 0xDC00 || low > 0xDFFF) return error(place, "a lone high surrogate");
+      if (low < 0xDC00 || low > 0xDFFF) return error(place, "a lone high surrogate", lone_remedy);
       code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
     // Only controls that have no letter of their own are written with \u.
@@ -324,7 +326,7 @@ class JsonReader {
     const auto [end, ec] = std::from_chars(token.data(), token.data() + token.size(), value);
     if (ec == std::errc{}) return true;
     value = 0;
-    return decimal_exponent(token, whole_size) < 0 || error(place, "the number overflows a double");
+    return decimal_exponent(token, whole_size) < 0 || error(place, "the number overflows a double", "write it as a string");
   }
 
   // Decimal exponent of the leading non-zero digit; from_chars says only "out of range" for both ends.

@@ -78,6 +78,9 @@ Result<std::vector<Input>> all_inputs(const RunOptions& options, const Signature
   return out;
 }
 
+// Null where a call had no price: 0 would be one.
+Json cost_json(const Totals& totals) { return totals.unpriced_calls == 0 ? Json(totals.cost_msats) : Json(); }
+
 void show(const RunOutcome& outcome, const std::string& record, Cli& cli) {
   const Prediction& prediction = *outcome.prediction;
   for (const auto& [field, value] : prediction.outputs.as_object()) {
@@ -88,7 +91,7 @@ void show(const RunOutcome& outcome, const std::string& record, Cli& cli) {
                                 outcome.totals.completion_tokens, priced ? msats_text(outcome.totals.cost_msats) : "unpriced", record));
   cli.terminal.out_json(JsonObject{{"output", prediction.outputs},
                                    {"usage", outcome.totals.usage_json()},
-                                   {"cost_msats", priced ? Json(outcome.totals.cost_msats) : Json()},
+                                   {"cost_msats", cost_json(outcome.totals)},
                                    {"record", record},
                                    {"root_hash", outcome.root_hash}});
 }
@@ -113,7 +116,8 @@ void run(const RunOptions& options, Cli& cli) {
   // Also where the list ends early.
   const auto summarise = [&] {
     if (options.inputs_file.empty()) return;
-    cli.terminal.out_json(JsonObject{{"summary", JsonObject{{"runs", runs}, {"failed", failed}, {"totals", totals.totals_json()}}}});
+    cli.terminal.out_json(JsonObject{
+        {"summary", JsonObject{{"runs", runs}, {"failed", failed}, {"totals", totals.totals_json()}, {"cost_msats", cost_json(totals)}}}});
   };
   for (const auto& [input, place] : *inputs) {
     if (cli.terminal.output_lost()) break;  // nobody hears of the rest

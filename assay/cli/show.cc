@@ -7,6 +7,7 @@
 
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
+#include "assay/optimize/unanswered.h"
 #include "assay/trace/graph.h"
 
 namespace assay {
@@ -73,14 +74,12 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
   }
 }
 
-// What was sent and brought no whole answer, as far as the record says.
+// What was sent and brought no whole answer. Prices are those of the built-in book, if the record is of that.
 Amount lost_in(const RunRecord& record) {
-  Amount sum;
-  for (const RecordEntry& entry : record.entries) {
-    const bool is_event = entry.type == "event" && entry.data.at("name") == Json("lm_lost");
-    if (const auto lost = read_amount((is_event ? entry.data.at("data") : entry.data).at("lost"))) add_amount(sum, *lost);
-  }
-  return sum;
+  const PriceBook book = PriceBook::built_in();
+  const auto id = book.id();
+  const bool known = id && !record.entries.empty() && record.entries.front().data.at("price_book") == Json(*id);
+  return unanswered_calls(record.entries, known ? &book : nullptr).all;
 }
 
 void show_record(const RunRecord& record, Cli& cli) {

@@ -51,8 +51,9 @@ Result<TrustStore> TrustStore::load(const std::string& path) {
   const auto json = read_json(text);
   auto store = json ? read(*json) : Result<TrustStore>(std::unexpected(json.error()));
   // A trust file that cannot be read must not pass for an empty one, nor be overwritten by the next `trust add`.
-  if (!store) return std::unexpected(std::move(store.error()).in(path));
-  return store;
+  if (store) return store;
+  if (store.error().remedy.empty()) store.error().remedy = "mend the file, or move it away and give trust anew: assay trust add";
+  return std::unexpected(std::move(store.error()).in(path));
 }
 
 Json TrustStore::json() const {

@@ -12,6 +12,8 @@
 namespace assay {
 namespace {
 
+constexpr const char* too_long_remedy = "this server sends more than is asked for (max_tokens): use another";
+
 constexpr std::size_t error_text_max = 300;
 
 bool is_sent(std::string_view key) {
@@ -134,7 +136,8 @@ Result<void> ChatAnswerReader::take(std::string_view bytes) {
     is_stream_ = buffer_[begin] != '{';
   }
   if (!is_stream_) {
-    if (buffer_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer");
+    if (buffer_.size() > limits_.content_bytes_max)
+      return fail(ErrorCode::limit_exceeded, "the answer is too long", too_long_remedy, "answer");
     return {};
   }
   std::size_t from = 0;
@@ -143,7 +146,8 @@ Result<void> ChatAnswerReader::take(std::string_view bytes) {
     from = end + 1;
   }
   buffer_.erase(0, from);
-  if (buffer_.size() > limits_.event_bytes_max) return fail(ErrorCode::malformed, "one event of the answer is too long", "", "answer");
+  if (buffer_.size() > limits_.event_bytes_max)
+    return fail(ErrorCode::malformed, "one event of the answer is too long", too_long_remedy, "answer");
   return {};
 }
 
@@ -171,7 +175,7 @@ Result<void> ChatAnswerReader::event(const Json& json) {
     ASSAY_TRY(usage_.prompt_tokens, int_member(usage, "prompt_tokens"));
     ASSAY_TRY(usage_.completion_tokens, int_member(usage, "completion_tokens"));
     if (usage_.prompt_tokens < 0 || usage_.completion_tokens < 0)
-      return fail(ErrorCode::malformed, "usage is negative", "", "answer.usage");
+      return fail(ErrorCode::malformed, "usage is negative", "use a server that counts its tokens, or the local lane", "answer.usage");
     if (const Json& cached = usage.at("prompt_tokens_details").at("cached_tokens"); cached.is_int() && cached.as_int() >= 0)
       usage_.more.set("cached_tokens", cached.as_int());
     has_usage_ = true;
@@ -186,7 +190,8 @@ Result<void> ChatAnswerReader::choice(const Json& choice) {
   for (const char* where : {"delta", "message"}) {
     if (const Json& text = choice.at(where).at("content"); text.is_string()) content_ += text.as_string();
   }
-  if (content_.size() > limits_.content_bytes_max) return fail(ErrorCode::limit_exceeded, "the answer is too long", "", "answer.content");
+  if (content_.size() > limits_.content_bytes_max)
+    return fail(ErrorCode::limit_exceeded, "the answer is too long", too_long_remedy, "answer.content");
   if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = to_utf8(reason.as_string().substr(0, 64));
   if (const Json& tokens = choice.at("logprobs").at("content"); tokens.is_list()) return take_logprobs(tokens);
   return {};
@@ -222,7 +227,9 @@ Result<LmResponse> ChatAnswerReader::finish() {
   }
   if (!has_choice_)
     return fail(ErrorCode::malformed, "the server's answer holds no choice", "is this an OpenAI-compatible endpoint?", "answer");
-  if (finish_reason_.empty()) return fail(ErrorCode::malformed, "the answer was cut off: no finish_reason came", "", "answer");
+  if (finish_reason_.empty())
+    return fail(ErrorCode::malformed, "the answer was cut off: no finish_reason came",
+                "ask again; if it happens again, the server's log may say why", "answer");
   if (!has_usage_) {
     return fail(ErrorCode::malformed, "the server does not say how many tokens it used, so that the call has no price",
                 "use a server that reports usage (stream_options.include_usage)", "answer.usage");

@@ -52,7 +52,7 @@ Error peer_error(const Url& url, std::string_view doing, AsioError error) {
       error == beast::http::error::buffer_overflow || error == beast::websocket::error::message_too_big ||
       error == beast::websocket::error::buffer_overflow) {
     code = ErrorCode::limit_exceeded;
-    remedy = "raise the limit if this peer is trusted";
+    remedy = "the peer sends more than is read from anyone: ask for less, or use another";
   } else if (error == beast::http::error::partial_message || error == beast::http::error::end_of_stream || error == asio::error::eof) {
     remedy = "the peer closed the connection early: try again";
   } else if (error.category() == make_error_code(beast::http::error::bad_version).category()) {

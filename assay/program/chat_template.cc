@@ -232,7 +232,9 @@ Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_v
       } else if (signature.outputs.size() == 1) {
         if (repairs != nullptr && outputs.empty()) repairs->push_back({"label", std::string(marker)});
       } else {
-        return fail(ErrorCode::unreadable, fmt::format("expected '{}'", marker), "", "answer");
+        return fail(ErrorCode::unreadable, fmt::format("expected '{}'", marker),
+                    "more attempts (Refine), demos or a larger model make this rarer; constrain = true rules it out on the local lane",
+                    "answer");
       }
       continue;
     }

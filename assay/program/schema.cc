@@ -127,7 +127,7 @@ std::string_view type_of(const Json& schema) {
   return type.is_string() ? std::string_view(type.as_string()) : std::string_view();
 }
 
-std::unexpected<Error> mismatch(std::string expected, const Json& value) {
+std::unexpected<Error> mismatch(std::string expected, const Json& value, std::string remedy = "the signature says what each field is") {
   const auto text = canonical(value);
   std::string found = text ? *text : "an unprintable value";
   if (text && value.is_number() && !value.is_int() && found.find_first_of(".eE") == std::string::npos)
@@ -137,7 +137,7 @@ std::unexpected<Error> mismatch(std::string expected, const Json& value) {
     while (cut > 0 && (static_cast<unsigned char>(found[cut]) & 0xC0) == 0x80) --cut;
     found = found.substr(0, cut) + "…";
   }
-  return fail(ErrorCode::mismatch, fmt::format("expected {}, found {}", expected, found));
+  return fail(ErrorCode::mismatch, fmt::format("expected {}, found {}", expected, found), std::move(remedy));
 }
 
 Result<void> check_record(const Json& value, const Json& schema) {
@@ -191,6 +191,14 @@ bool contains(const JsonList& values, std::string_view text) {
   return std::any_of(values.begin(), values.end(), [&](const Json& value) { return value.is_string() && value.as_string() == text; });
 }
 
+// As many as a person reads.
+std::string first_few(const std::vector<std::string>& values) {
+  constexpr std::size_t most = 8;
+  const std::size_t shown = std::min(values.size(), most);
+  return fmt::format("'{}'{}", fmt::join(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(shown), "', '"),
+                     values.size() > most ? ", …" : "");
+}
+
 Result<Json> literal_from_text(std::string_view text, const Json& schema, std::vector<Repair>* repairs) {
   if (contains(*literals(schema), text)) return Json(text);
   const auto values = literal_values(schema);
@@ -203,14 +211,15 @@ Result<Json> literal_from_text(std::string_view text, const Json& schema, std::v
   } else {
     for (const std::string& value : values) {
       if (lower(value) != lower(bare)) continue;
-      if (!found.empty()) return fail(ErrorCode::unreadable, fmt::format("'{}' fits two values", found));
+      if (!found.empty())
+        return fail(ErrorCode::unreadable, fmt::format("'{}' fits two values", found), "write it in the case of the value that is meant");
       found = value;
     }
     if (!found.empty()) needed.push_back({"case", std::string(bare)});
   }
   if (found.empty()) {
     return fail(ErrorCode::unreadable, fmt::format("'{}' is not one of the {} values", std::string(bare.substr(0, 40)), values.size()),
-                "constrain the answer (config constrain = true) or list the values in the instructions");
+                fmt::format("expected {}; of an answer: config constrain = true keeps to them on a lane that can", first_few(values)));
   }
   if (repairs != nullptr) repairs->insert(repairs->end(), needed.begin(), needed.end());
   return Json(found);
@@ -282,7 +291,8 @@ Result<void> check_value(const Json& value, const Json& schema) {
     if (!value.is_string()) return mismatch("a string", value);
     const JsonList* const values = literals(schema);
     if (values != nullptr && !contains(*values, value.as_string())) {
-      return mismatch(fmt::format("one of {} values", literal_values(schema).size()), value);
+      return mismatch(fmt::format("one of {} values", literal_values(schema).size()), value,
+                      "expected " + first_few(literal_values(schema)));
     }
     return {};
   }

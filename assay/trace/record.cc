@@ -24,7 +24,8 @@ namespace assay {
 namespace {
 
 std::unexpected<Error> io_error(std::string_view what, const std::string& path, int number) {
-  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(number)), "check the disk and the folder's permissions", path);
+  return fail(ErrorCode::io, fmt::format("{}: {}", what, std::strerror(number)),
+              number == ENOENT ? "check the path" : "check the disk and the folder's permissions", path);
 }
 
 Result<Fd> open_locked(const std::string& path, int flags) {
