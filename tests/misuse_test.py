@@ -2,6 +2,7 @@
 
     python3 tests/misuse_test.py --assay build/assay --source .
 """
+import hashlib
 import json
 import os
 import stat
@@ -232,6 +233,34 @@ class Misuse(Home):
             for command in (["run", "needs.toml", "q=x", "kind=a"], ["eval", "needs.toml"], ["compile", "needs.toml"]):
                 self.assertIn(what, self.error_of(*command, *server.lane, want=6)["message"])
         self.assertEqual((server.asked, self.records()), ([], before))
+
+    def test_a_budget_that_would_do_is_not_spent_by_asking_much_at_once(self):
+        server = ChatServer(lambda text: "Answer: yes")
+        self.addCleanup(server.close)
+        # Each call uses 23 tokens and may use over 300: 60 rows fit in 2,000 only if what comes back is waited for.
+        for threads in ("1", "16"):
+            self.json("eval", "PROGRAM.toml", "--data", "rows.jsonl", "--threads", threads, "--budget", "tokens=2000", *server.lane)
+        self.assertEqual(len(server.asked), 120)
+        error = self.error_of("eval", "PROGRAM.toml", "--data", "rows.jsonl", "--threads", "16", "--budget", "tokens=1000", *server.lane, want=5)
+        self.assertIn("reserved by calls in flight 0", error["message"])
+
+    def test_the_store_shows_what_is_intact_beside_what_is_not(self):
+        golden = assay_home.options.source / "tests/golden/pipeline.module.json"
+        self.write("m.module.json", golden.read_text())
+        identity = json.loads(golden.read_text())["manifest"]["compiled_id"]
+        self.assay("store", "put", "m.module.json")
+        self.assay("store", "ref", "a/b", identity)
+        folder = self.home / ".local/share/assay/store/manifests"
+        manifest = json.loads(next(folder.iterdir()).read_text())
+        manifest["scorecard"].update(score=0.99, interval=[0.1, 0.2])
+        text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        (folder / (hashlib.sha256(text.encode()).hexdigest() + ".json")).write_text(text)
+        self.assertIn("intact", self.json("verify", "a/b")["files"][0]["state"])
+        self.assertEqual(self.json("diff", "a/b", "m.module.json")["summary"]["differences"], 0)
+        self.assay("attest", "a/b", "--statement", "seen")
+        self.assertIn("seen", [one["statement"] for one in self.json("show", identity)["attestations"]])
+        self.write("bad.module.json", json.dumps({**json.loads(golden.read_text()), "manifest": manifest}))
+        self.error_of("show", "bad.module.json", want=3)
 
     def test_a_fallback_that_is_not_there_is_said_before_anything_is_asked(self):
         program = PROGRAM.replace('signature = "T"\n', 'signature = "T"\nrefine = { attempts = 1, threshold = 1.0, fallback = ["lm:elsewhere"] }\n')

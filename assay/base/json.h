@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -130,6 +131,9 @@ constexpr std::int64_t json_integer_max = 9007199254740991;  // 2^53 − 1
 struct JsonLimits {
   std::size_t bytes_max = std::size_t{64} << 20;
   std::size_t depth_max = 128;  ///< open containers; an artifact: 96
+  /// Reading: containers deeper than that are checked and come back empty. A member that occurs twice in one of them is no error there, but
+  /// the text is not canonical then.
+  std::size_t depth_kept = std::numeric_limits<std::size_t>::max();
 };
 
 /// Strict reader. Refuses duplicate keys, lone surrogates, invalid UTF-8, a BOM, trailing text, too much depth, integers

@@ -56,8 +56,14 @@ class JsonReader {
     skip_space();
     if (at_ == text_.size()) return error(place, "expected a value, found the end");
     switch (text_[at_]) {
-      case '{': return read_object(out, place);
-      case '[': return read_list(out, place);
+      case '{':
+        if (depth_ < limits_.depth_kept) return read_object(out, place);
+        out = Json(JsonObject());
+        return skip_object(place);
+      case '[':
+        if (depth_ < limits_.depth_kept) return read_list(out, place);
+        out = Json(JsonList());
+        return skip_list(place);
       case '"': {
         std::string s;
         if (!read_string(s, place)) return false;
@@ -148,13 +154,67 @@ class JsonReader {
     return true;
   }
 
-  bool read_member(JsonObject::Member& member, const JsonPlace* place) {
+  // --- containers that nobody keeps: checked like the others, and nothing is made of them ---
+
+  bool skip_value(const JsonPlace* place) {
+    skip_space();
+    const char c = peek(at_);
+    if (c == '{') return skip_object(place);
+    if (c == '[') return skip_list(place);
+    if (c == '"') return scratch_.clear(), read_string(scratch_, place);
+    Json ignored;
+    return read_value(ignored, place);
+  }
+
+  bool skip_list(const JsonPlace* place) {
+    if (!open(place)) return false;
+    JsonPlace here{place};
+    for (bool more = peek(at_) != ']'; more; ++here.index) {  // ends: every round consumes a value or returns
+      if (!skip_value(&here)) return false;
+      skip_space();
+      if (at_ == text_.size()) return error(place, "the list is not closed");
+      if (text_[at_] == ']') break;
+      if (text_[at_++] != ',') return --at_, error(place, "expected ',' or ']'");
+    }
+    ++at_;
+    --depth_;
+    return true;
+  }
+
+  bool skip_object(const JsonPlace* place) {
+    if (!open(place)) return false;
+    std::string last, key;
+    bool first = true;
+    for (bool more = peek(at_) != '}'; more; first = false) {  // ends: every round consumes a member or returns
+      key.clear();
+      if (!read_name(key, place)) return false;
+      if (!first && compare_utf16(last, key) >= 0) canonical_ = false;
+      last.swap(key);
+      const JsonPlace here{place, &last};
+      if (!skip_value(&here)) return false;
+      skip_space();
+      if (at_ == text_.size()) return error(place, "the object is not closed");
+      if (text_[at_] == '}') break;
+      if (text_[at_++] != ',') return --at_, error(place, "expected ',' or '}'");
+    }
+    ++at_;
+    --depth_;
+    return true;
+  }
+
+  // A member's name and the colon behind it.
+  bool read_name(std::string& name, const JsonPlace* place) {
     skip_space();
     if (at_ == text_.size() || text_[at_] != '"') return error(place, "expected a member name in quotes");
-    if (!read_string(member.first, place)) return false;
+    if (!read_string(name, place)) return false;
     skip_space();
     if (at_ == text_.size() || text_[at_] != ':') return error(place, "expected ':'");
     ++at_;
+    return true;
+  }
+
+  bool read_member(JsonObject::Member& member, const JsonPlace* place) {
+    if (!read_name(member.first, place)) return false;
     const JsonPlace here{place, &member.first};
     return read_value(member.second, &here);
   }
@@ -351,6 +411,7 @@ class JsonReader {
   bool canonical_;  // so far; false from the start when nobody asks
   std::vector<Json> items_;  // of the lists that are open
   std::vector<JsonObject::Member> members_;
+  std::string scratch_;  // of strings that nobody keeps
   std::optional<Error> failed_;
 };
 

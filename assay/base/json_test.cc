@@ -292,6 +292,53 @@ RC_GTEST_PROP(JsonProperty, CanonicalTextIsOneForAllSpellings, ()) {
   RC_ASSERT(canonical(*again).value() == *text);
 }
 
+// What is read with containers below `kept` left out.
+Json pruned(const Json& value, std::size_t kept) {
+  if (value.is_list()) {
+    JsonList out;
+    if (kept > 0)
+      std::transform(value.as_list().begin(), value.as_list().end(), std::back_inserter(out),
+                     [&](const Json& item) { return pruned(item, kept - 1); });
+    return out;
+  }
+  if (value.is_object()) {
+    JsonObject out;
+    if (kept == 0) return out;
+    for (const auto& [key, item] : value.as_object()) out.set(key, pruned(item, kept - 1));
+    return out;
+  }
+  return value;
+}
+
+// A shallow reader takes and refuses what the whole one does, except that it knows no member that occurs twice in what it leaves out: it
+// calls such a text not canonical.
+RC_GTEST_PROP(JsonProperty, AShallowReaderChecksAllAndKeepsLess, ()) {
+  const Json value = make_json(4);
+  std::string text = pick(0, 2) == 0 ? canonical(value).value() : spelled_backwards(value);
+  for (int i = pick(0, 3); i > 0 && !text.empty(); --i) {
+    const std::size_t at = pick<std::size_t>(0, text.size());
+    switch (pick(0, 3)) {
+      case 0: text.erase(at, 1); break;
+      case 1: text[at] = static_cast<char>(pick(0, 256)); break;
+      default: text.insert(at, 1, "{}[]\",:1"[pick(0, 8)]);
+    }
+  }
+  const std::size_t kept = pick<std::size_t>(0, 4);
+  bool whole_canonical = false, canonical_too = false;
+  const auto whole = read_json(text, {}, &whole_canonical);
+  const auto shallow = read_json(text, {.depth_kept = kept}, &canonical_too);
+  if (whole) {
+    RC_ASSERT(shallow.has_value());
+    RC_ASSERT(*shallow == pruned(*whole, kept));
+    RC_ASSERT(canonical_too == whole_canonical);
+  } else {
+    const bool twice = whole.error().message.starts_with("the member occurs twice");
+    RC_ASSERT(twice || !shallow.has_value());
+    RC_ASSERT(!canonical_too);
+    if (!twice) RC_ASSERT(shallow.error().message == whole.error().message && shallow.error().path == whole.error().path);
+  }
+}
+
 // The reader's word on whether a text is canonical is what writing it again says.
 RC_GTEST_PROP(JsonProperty, TheReaderKnowsCanonicalText, ()) {
   const Json value = make_json(4);

@@ -95,6 +95,7 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
     if (!value->empty()) out += fmt::format(" {} {}", option, shell_word(*value));
   }
   if (!common.ledger.empty()) out += " --ledger " + shell_word(common.ledger);
+  if (common.threads > 0) out += fmt::format(" --threads {}", common.threads);
   if (common.day_cap) out += fmt::format(" --day-cap {}", *common.day_cap);
   if (common.key != "default") out += " --key " + shell_word(common.key);
   if (!cli.passphrase_file.empty()) out += " --passphrase-file " + shell_word(cli.passphrase_file);

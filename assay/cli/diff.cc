@@ -46,6 +46,12 @@ Result<Json> load(const std::string& path) {
       lines.push_back(JsonObject{{"type", entry.type}, {"node", entry.node}, {"data", entry.data}});
     return Json(std::move(lines));
   }
+  if (is_stored_name(path)) {
+    ASSAY_TRY(const TrustStore trust, open_trust());
+    ASSAY_TRY(const ModuleFile module, stored_module(path, trust));
+    ASSAY_TRY(const std::string stored, write_module(module));
+    return read_json(stored);
+  }
   ASSAY_TRY(const std::string text, read_file(path));
   auto value = read_json(text);
   if (!value) return std::unexpected(std::move(value.error()).in(path));
@@ -80,7 +86,7 @@ void diff(const std::string& a, const std::string& b, Cli& cli) {
 void add_diff(CLI::App& app, Cli& cli) {
   const auto files = std::make_shared<std::pair<std::string, std::string>>();
   CLI::App* command = app.add_subcommand("diff", "Show what differs between two modules, programs or records");
-  command->add_option("before", files->first, "a module, program file or record")->required();
+  command->add_option("before", files->first, "a module (file, id or ref), program file or record")->required();
   command->add_option("after", files->second, "another one")->required();
   command->footer("Examples:\n  assay diff PROGRAM.toml triage.module.json\n  assay diff old.module.json new.module.json --json");
   command->callback([files, &cli] { diff(files->first, files->second, cli); });

@@ -185,6 +185,12 @@ void forgive(const PylonCommand& options, Cli& cli) {
     return cli.fail_with({ErrorCode::usage, "a provider is a public key of 64 hex digits", "", "assay pylon purchases"});
   const auto store = PurchaseStore::open(buyer_folder());
   if (!store) return cli.fail_with(store.error());
+  const auto before = (*store)->reputation(options.id);
+  if (!before) return cli.fail_with(before.error());
+  if (before->completed + before->failed_checks == 0)
+    return cli.fail_with(
+        {ErrorCode::usage, fmt::format("nothing is known of a provider {}", options.id), "", "assay pylon purchases lists them"});
+  if (before->failed_checks == 0) cli.terminal.note("it has failed nothing");
   if (const auto done = (*store)->forgive(options.id); !done) return cli.fail_with(done.error());
   cli.terminal.out_json(JsonObject{{"forgiven", options.id}});
 }

@@ -6,6 +6,7 @@
 #include "assay/base/files.h"
 #include "assay/cli/open.h"
 #include "assay/contract/store.h"
+#include "assay/lm/recorded_answers.h"
 #include "assay/optimize/replay.h"
 #include "assay/trace/record_costs.h"
 
@@ -64,8 +65,10 @@ Result<Program> program_of_run(const ReplayOptions& options, const RunRecord& re
   ASSAY_TRY(const CompiledId compiled, CompiledId::parse(id.as_string()));
   if (auto there = store.find(compiled, TrustStore()); !there)
     return fail(there.error().code, there.error().message, "name the module file with --module", options.record);
-  ASSAY_TRY(OpenedProgram opened, open_stored(compiled.hex(), options.allow_signer, options.allow_unsigned, cli));
-  return std::move(opened.program);
+  auto opened = open_stored(compiled.hex(), options.allow_signer, options.allow_unsigned, cli);
+  if (opened) return std::move(opened->program);
+  opened.error().path.clear();  // the record's path is the place
+  return std::unexpected(std::move(opened.error()));
 }
 
 // A replay is given costs as it is given answers; whether they are price times usage is looked at beside it.
@@ -107,6 +110,7 @@ void replay(const ReplayOptions& options, Cli& cli) {
     if (is_evaluation(*record)) return replay_evaluation(program, *record, Metrics::built_in());
     return replay_run(program, *record);
   }();
+  if (!report && !RecordedAnswers::check(*record)) report.error().code = ErrorCode::mismatch;  // it does not hold: as verify says
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));
   if (report->identical && !costs->problems.empty()) {
     report->identical = false;

@@ -74,15 +74,14 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
   }
 }
 
-// What was sent and brought no whole answer. Prices are those of the built-in book, if the record is of that.
-Amount lost_in(const RunRecord& record) {
-  const PriceBook book = PriceBook::built_in();
+// What was sent and brought no whole answer, at the prices of the record's own book, if that is the one at hand.
+Amount lost_in(const RunRecord& record, const PriceBook& book) {
   const auto id = book.id();
   const bool known = id && !record.entries.empty() && record.entries.front().data.at("price_book") == Json(*id);
   return unanswered_calls(record.entries, known ? &book : nullptr).all;
 }
 
-void show_record(const RunRecord& record, Cli& cli) {
+void show_record(const RunRecord& record, const PriceBook& book, Cli& cli) {
   const Graph graph = graph_of(record.entries);
   cli.terminal.out(
       fmt::format("{}  {}  {} lines", cli.terminal.bold("run " + graph.run_id), name(record.verdict.state), record.entries.size()));
@@ -97,7 +96,7 @@ void show_record(const RunRecord& record, Cli& cli) {
   cli.terminal.out(fmt::format("  {} calls ({} cached), {} + {} tokens, {}", graph.totals.calls, graph.totals.cached_calls,
                                graph.totals.prompt_tokens, graph.totals.completion_tokens,
                                graph.totals.unpriced_calls == 0 ? msats_text(graph.totals.cost_msats) : "unpriced"));
-  if (const Amount lost = lost_in(record); lost.calls > 0)
+  if (const Amount lost = lost_in(record, book); lost.calls > 0)
     cli.terminal.out(fmt::format("  {} more sent that brought no whole answer: up to {} tokens and {} may have been used", lost.calls,
                                  lost.tokens, lost.msats > 0 ? msats_text(lost.msats) : "msats that are not known"));
 }
@@ -133,8 +132,12 @@ Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   const ModuleVerdict verdict = verify_module(text, trust);
   if (!verdict.module) {
     auto module = read_module(text);
-    if (!module) return std::unexpected(std::move(module.error()).in(path));
-    return module;
+    if (module) return module;
+    if (read_json(text)) {  // JSON, and no module that holds together: as verify says it
+      module.error().code = ErrorCode::mismatch;
+      if (module.error().remedy.empty()) module.error().remedy = "assay verify says what is wrong; get it again from where it came";
+    }
+    return std::unexpected(std::move(module.error()).in(path));
   }
   if (verdict.state == ModuleState::bad) {
     for (const Error& problem : verdict.problems)
@@ -155,11 +158,13 @@ bool holds_record(const std::string& path) {
   return text && is_record_text(*text);
 }
 
-void show(const std::string& path, Cli& cli) {
+void show(const std::string& path, const CommonOptions& options, Cli& cli) {
   if (holds_record(path)) {
+    const auto book = open_prices(options);
+    if (!book) return cli.fail_with(book.error());
     const auto record = read_record_file(path);
     if (!record) return cli.fail_with(record.error());
-    show_record(*record, cli);
+    show_record(*record, *book, cli);
     if (cli.terminal.json) {
       for (const RecordEntry& entry : record->entries) {
         cli.terminal.out_json(JsonObject{
@@ -190,7 +195,10 @@ void add_show(CLI::App& app, Cli& cli) {
   CLI::App* command = app.add_subcommand("show", "Show what a module, a record, a receipt or a program file holds");
   command->add_option("file", *path, "*.module.json, *.run.jsonl, receipts, PROGRAM.toml, or an id of the store")->required();
   command->footer("Examples:\n  assay show triage.module.json\n  assay show triage.run.jsonl\n  assay show PROGRAM.toml --json");
-  command->callback([path, &cli] { show(*path, cli); });
+  const auto options = std::make_shared<CommonOptions>();
+  command->add_option("--prices", options->prices,
+                      "Price book of the record, for what was asked and not answered (default: the built-in one)");
+  command->callback([path, options, &cli] { show(*path, *options, cli); });
 }
 
 }  // namespace assay

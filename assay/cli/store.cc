@@ -97,7 +97,7 @@ void ref(const StoreOptions& options, Cli& cli) {
   if (!id) return cli.fail_with(id.error());
   const auto trust = open_trust();
   if (!trust) return cli.fail_with(trust.error());
-  if (const auto there = store.get(*id, *trust); !there) return cli.fail_with(there.error());
+  if (const auto there = store.find(*id, *trust); !there) return cli.fail_with(there.error());  // a name gives no trust
   if (const auto set = store.set_ref(options.name, *id); !set) return cli.fail_with(set.error());
   cli.terminal.out(fmt::format("{}  {}", options.name, id->hex()));
   cli.terminal.out_json(JsonObject{{"ref", options.name}, {"id", id->hex()}});
@@ -175,12 +175,16 @@ void gc(const StoreOptions& options, Cli& cli) {
 void attest_module(const AttestOptions& options, Cli& cli) {
   const auto trust = open_trust();
   if (!trust) return cli.fail_with(trust.error());
+  const bool stored = is_stored_name(options.module), into_store = stored && options.out.empty();
   const std::string& path = options.out.empty() ? options.module : options.out;
   const auto key = open_key({.key = options.key}, cli);  // before the lock: it may ask for a passphrase
   if (!key) return cli.fail_with(key.error());
-  const auto held = lock_folder_of(path);  // of two statements at once, none is lost
+  const auto held =
+      into_store ? Result<Fd>(Fd()) : lock_folder_of(path);  // of two statements at once, none is lost: the store sees to its own
   if (!held) return cli.fail_with(held.error());
-  const auto text = read_file(options.module);
+  const auto read = stored ? stored_module(options.module, *trust) : Result<ModuleFile>(fail(ErrorCode::usage, ""));
+  if (stored && !read) return cli.fail_with(read.error());
+  const auto text = stored ? write_module(*read) : read_file(options.module);
   if (!text) return cli.fail_with(text.error());
   ModuleVerdict verdict = verify_module(*text, *trust);
   if (!verdict.intact())
@@ -190,9 +194,13 @@ void attest_module(const AttestOptions& options, Cli& cli) {
   if (!statement) return cli.fail_with(statement.error());
   if (!verdict.module->attestations.is_list()) verdict.module->attestations = JsonList{};
   verdict.module->attestations.as_list().push_back(*statement);
-  const auto written = write_module(*verdict.module);
-  if (!written) return cli.fail_with(written.error());
-  if (const auto saved = write_file(path, *written); !saved) return cli.fail_with(saved.error());
+  if (into_store) {
+    if (const auto put = Store(default_store_folder()).put(*verdict.module); !put) return cli.fail_with(put.error());
+  } else {
+    const auto written = write_module(*verdict.module);
+    if (!written) return cli.fail_with(written.error());
+    if (const auto saved = write_file(path, *written); !saved) return cli.fail_with(saved.error());
+  }
   cli.terminal.out(fmt::format("{} now has {} attestations", path, verdict.module->attestations.as_list().size()));
   cli.terminal.out_json(*statement);
 }

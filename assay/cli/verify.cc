@@ -170,7 +170,7 @@ FileReport verify_as_signed(const VerifyOptions& options, const std::string& fil
 
 Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const Against& against) {
   if (is_stored_name(file)) {
-    ASSAY_TRY(const ModuleFile module, stored_module(file, against.trust));
+    ASSAY_TRY(const ModuleFile module, stored_module(file, against.trust, options.signer));
     ASSAY_TRY(const std::string text, write_module(module));
     return verify_as_module(options, file, text, against.trust);
   }
@@ -233,7 +233,8 @@ void verify(const VerifyOptions& options, Cli& cli) {
     auto report = verify_file(options, file, *against);
     if (!report) {  // the other files are looked at all the same
       unreadable = unreadable ? unreadable : std::optional(report.error());
-      report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {problem_text(report.error())}};
+      const std::string remedy = report.error().remedy.empty() ? "" : "; " + report.error().remedy;
+      report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {problem_text(report.error()) + remedy}};
     }
     any_record = any_record || report->kind == "record" || report->kind == "unknown";
     ok = ok && report->ok;

@@ -87,8 +87,7 @@ Result<std::vector<StoredManifest>> manifests_of(const std::string& folder, cons
     const auto text = fetch_text(fmt::format("{}/{}.json", folder, name), name);
     const auto json = text ? read_json(*text) : Result<Json>(std::unexpected(text.error()));
     if (!json || json->at("compiled_id") != Json(id)) continue;  // a damaged neighbour does not hide this module
-    ASSAY_TRY(CompiledModuleManifest manifest, read_manifest(*json));
-    out.push_back({name, std::move(manifest)});
+    if (auto manifest = read_manifest(*json)) out.push_back({name, *std::move(manifest)});  // nor does one that this build does not take
   }
   std::sort(out.begin(), out.end(), [](const StoredManifest& a, const StoredManifest& b) {
     return std::tie(a.manifest.created_at, a.hash) > std::tie(b.manifest.created_at, b.hash);
@@ -157,7 +156,8 @@ Result<ModuleFile> Store::find(const CompiledId& id, const TrustStore& trust, st
   ASSAY_TRY(const std::string text, fetch_text(fmt::format("{}/artifacts/{}.json", folder_, name), name));
   ASSAY_TRY(const Artifact artifact, Artifact::parse(text));
   ASSAY_TRY(const std::vector<StoredManifest> all, manifests_of(folder_ + "/manifests", name));
-  if (all.empty()) return fail(ErrorCode::unavailable, fmt::format("the store has no manifest of {}", name), "put the module again");
+  if (all.empty())
+    return fail(ErrorCode::unavailable, fmt::format("the store has no manifest of {} that can be read", name), "put the module again");
   std::optional<ModuleFile> best;
   int best_rank = 0;  // trusted 4, preferred 3, intact 2, unsigned 1
   for (const StoredManifest& one : all) {

@@ -1,15 +1,12 @@
 #include "assay/market/buyer.h"
 
-#include <sys/stat.h>
-
-#include <filesystem>
-#include <map>
 #include <tuple>
 
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
 #include "assay/market/deal.h"
+#include "assay/market/held_purchases.h"
 #include "assay/market/receipt.h"
 
 namespace assay {
@@ -18,17 +15,14 @@ namespace {
 constexpr std::int64_t day_seconds = 86'400;
 constexpr std::int64_t silence_seconds = 600;
 constexpr std::size_t event_bytes_max = 64 * 1024;  // what relays take
+constexpr std::int64_t look_again_ns = 50'000'000;  // at what others hold
 constexpr std::size_t collected_max = 64;           // of the purchases that wait, when a buyer is opened
 
 }  // namespace
 
 struct Buyer::Impl {
   Impl(const BuyerOptions& o, Clock& c, Entropy& e, std::unique_ptr<PurchaseStore> s)
-      : options(o), clock(c), entropy(e), store(std::move(s)) {}
-
-  ~Impl() {
-    while (!in_hand.empty()) let_go(std::string(in_hand.begin()->first));  // ends: each takes one away
-  }
+      : options(o), clock(c), entropy(e), store(std::move(s)), held(o.folder + "/held") {}
 
   const BuyerOptions options;
   Clock& clock;
@@ -39,7 +33,7 @@ struct Buyer::Impl {
   std::shared_ptr<RelayClient> relay;
   std::mutex budget_mutex;
   std::int64_t reserved = 0;  // bids of requests that have not paid yet
-  std::map<std::string, Fd> in_hand;  // request ids that this buyer waits for, each with its lock
+  HeldPurchases held;
 
   std::int64_t now() const { return clock.unix_ns() / 1'000'000'000; }
 
@@ -115,34 +109,9 @@ struct Buyer::Impl {
     reserved -= bid;
   }
 
-  std::string held_path(const std::string& request_id) const { return options.folder + "/held/" + request_id; }
-
-  // One order at a time, of all processes on this folder, goes on with a purchase. A killed one holds nothing.
-  Result<bool> take_in_hand(const std::string& request_id) {
-    const std::scoped_lock lock(budget_mutex);
-    if (in_hand.contains(request_id)) return false;
-    ASSAY_TRY(std::optional<Fd> held, try_lock_file(held_path(request_id)));
-    if (!held) return false;
-    in_hand.emplace(request_id, std::move(*held));
-    return true;
-  }
-
-  void let_go(const std::string& request_id) {
-    const std::scoped_lock lock(budget_mutex);
-    std::error_code ignored;
-    if (in_hand.contains(request_id)) std::filesystem::remove(held_path(request_id), ignored);
-    in_hand.erase(request_id);
-  }
-
   // What others have left behind: old locks, and payments that the wallet knows to have come to nothing.
   Result<void> tidy() {
-    ASSAY_CHECK(make_folders(options.folder + "/held", 0700));
-    std::error_code ignored;
-    for (const auto& file : std::filesystem::directory_iterator(options.folder + "/held", ignored)) {
-      struct stat info{};  // only what nobody can want any more: to look at a lock is to hold it
-      if (::stat(file.path().c_str(), &info) == 0 && info.st_mtim.tv_sec < now() - result_kept_seconds)
-        std::filesystem::remove(file.path(), ignored);
-    }
+    ASSAY_CHECK(held.tidy(now() - result_kept_seconds));
     if (!options.wallet) return {};
     ASSAY_TRY(const std::vector<Purchase> open, store->unfinished());
     for (const Purchase& purchase : open) {
@@ -165,42 +134,51 @@ struct Buyer::Impl {
     return open;
   }
 
+  // One that is not to be had: does somebody fetch it, for whoever orders it?
+  Result<bool> take_or_see(const std::string& request_id, bool& fetched) {
+    ASSAY_TRY(const bool mine, held.take(request_id, HeldPurchases::For::order));
+    if (mine) return true;
+    ASSAY_TRY(const bool seen, held.is_being_fetched(request_id));
+    fetched = fetched || seen;
+    return false;
+  }
+
   // One of those, from the order's provider if it names one; not one in hand here.
-  Result<std::optional<Purchase>> left_over(const Order& order) {
+  Result<std::optional<Purchase>> left_over(const Order& order, bool& fetched) {
     if (order.bid_msats == 0) return std::optional<Purchase>();
     ASSAY_TRY(const std::vector<Purchase> open, same_job(order));
     for (const Purchase& purchase : open) {
       if (order.provider && purchase.provider != *order.provider) continue;
-      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      ASSAY_TRY(const bool mine, take_or_see(purchase.request_id, fetched));
       if (!mine) continue;
       ASSAY_TRY(const std::optional<Purchase> still,
                 store->find(purchase.request_id));  // who held it until now may have brought it to an end
       if (still && (still->state == PurchaseState::paying || still->state == PurchaseState::paid)) return still;
-      let_go(purchase.request_id);
+      held.let_go(purchase.request_id);
     }
     return std::optional<Purchase>();
   }
 
   // A purchase of the same job that brought its result to nobody: what fetched it is gone.
-  Result<std::optional<Bought>> kept(const Order& order) {
+  Result<std::optional<Bought>> kept(const Order& order, bool& fetched) {
     if (order.bid_msats == 0) return std::optional<Bought>();
     ASSAY_TRY(const std::string job, canonical(to_json(order.job)));
     ASSAY_TRY(const std::vector<PurchaseStore::Kept> all, store->kept(job, order.provider.value_or(""), now() - result_kept_seconds));
     for (const PurchaseStore::Kept& one : all) {
       auto bought = read_kept(one.result);
       if (!bought || !is_mine(one.purchase)) continue;
-      ASSAY_TRY(const bool mine, take_in_hand(one.purchase.request_id));
+      ASSAY_TRY(const bool mine, take_or_see(one.purchase.request_id, fetched));
       if (!mine) continue;
       ASSAY_TRY(const bool still, store->is_kept(one.purchase.request_id));  // who held it until now may have taken it
       ASSAY_TRY(const std::optional<Purchase> purchase, store->find(one.purchase.request_id));
       if (!still || !purchase) {
-        let_go(one.purchase.request_id);
+        held.let_go(one.purchase.request_id);
         continue;
       }
       Deal deal(parts(), order.job, *purchase, {order.bid_msats, std::nullopt}, news_of(order));
       auto told = deal.told_before();
       if (!told) {
-        let_go(purchase->request_id);
+        held.let_go(purchase->request_id);
         return std::unexpected(std::move(told.error()));
       }
       bought->resumed = *told;
@@ -218,23 +196,30 @@ struct Buyer::Impl {
 
   Result<void> taken(const std::string& request_id) {
     ASSAY_CHECK(store->taken(request_id));
-    let_go(request_id);
+    held.let_go(request_id);
     return {};
   }
 
   // What an earlier purchase of this job brought, or brings now: nothing is paid. A result stays in hand until it is taken.
   Result<std::optional<Bought>> bought_before(const Order& order, const Wait& wait) {
-    ASSAY_TRY(std::optional<Bought> had, kept(order));
-    if (had) {
-      if (order.progress) order.progress("an earlier purchase of this job has its result: nothing is paid twice");
-      return had;
+    std::optional<Purchase> earlier;
+    while (!earlier) {  // ends: with what there is, or when nobody fetches it any more, who has a deadline
+      bool fetched = false;
+      ASSAY_TRY(std::optional<Bought> had, kept(order, fetched));
+      if (had) {
+        if (order.progress) order.progress("an earlier purchase of this job has its result: nothing is paid twice");
+        return had;
+      }
+      ASSAY_TRY(earlier, left_over(order, fetched));
+      if (earlier) break;
+      if (!fetched) return std::optional<Bought>();
+      ASSAY_CHECK(wait.check(clock, "a result that another process fetches"));
+      clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
     }
-    ASSAY_TRY(const std::optional<Purchase> earlier, left_over(order));
-    if (!earlier) return std::optional<Bought>();
     if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
     auto out = resume(earlier->request_id, wait, news_of(order), order.keep_result);
     if (out) return std::optional(std::move(*out));
-    let_go(earlier->request_id);
+    held.let_go(earlier->request_id);
     return std::unexpected(std::move(out.error()));
   }
 
@@ -244,12 +229,12 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::vector<Purchase> owed, owed_by(*order.provider));
     if (owed.empty()) return true;
     for (const Purchase& purchase : owed) {
-      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      ASSAY_TRY(const bool mine, held.take(purchase.request_id, HeldPurchases::For::fetch));
       if (!mine) continue;
       if (order.progress) order.progress("waiting for what this provider owes from an earlier job");
       const Wait fair{wait.deadline.sooner(Deadline::after(clock, std::chrono::seconds(options.fair_seconds))), wait.stop};
       const auto out = resume(purchase.request_id, fair, {}, true);
-      let_go(purchase.request_id);
+      held.let_go(purchase.request_id);
       // One whose end another process saw meanwhile is `usage`.
       if (out || out.error().code == ErrorCode::usage) return false;
       if (out.error().code == ErrorCode::cancelled) return std::unexpected(out.error());
@@ -258,7 +243,7 @@ struct Buyer::Impl {
                   fmt::format("choose another provider, {}, or: assay pylon forgive {}", out.error().remedy, purchase.provider));
     }
     ASSAY_CHECK(wait.check(clock, "what the provider owes"));  // others wait for it: with them
-    clock.sleep_until(clock.steady_ns() + 100'000'000, wait.stop);
+    clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
     return false;
   }
 
@@ -295,15 +280,15 @@ struct Buyer::Impl {
     purchase.provider = order.provider.value_or("");
     purchase.at = now();
     purchase.buyer = options.key.public_hex();
-    ASSAY_TRY(const bool held, take_in_hand(purchase.request_id));
-    if (!held) return fail(ErrorCode::internal, "a new request is held by another process");
+    ASSAY_TRY(const bool mine, held.take(purchase.request_id, HeldPurchases::For::order));
+    if (!mine) return fail(ErrorCode::internal, "a new request is held by another process");
     if (auto added = store->add(purchase); !added) {
-      let_go(purchase.request_id);
+      held.let_go(purchase.request_id);
       return std::unexpected(std::move(added.error()));
     }
     auto out = trade(Deal(parts(), order.job, purchase, {order.bid_msats, order.announced_msats, order.keep_result}, news_of(order)),
                      &event, wait);
-    if (!out) let_go(purchase.request_id);
+    if (!out) held.let_go(purchase.request_id);
     return out;
   }
 
@@ -319,11 +304,31 @@ struct Buyer::Impl {
     while (true) {  // ends: with a result, an error of the deal, at the deadline or on a stop
       auto turn = trade_on_one_connection(deal, request, first, wait);
       if (turn) return turn;
-      if (turn.error().code != ErrorCode::unavailable || deal.over()) return deal.ended(turn.error());
+      if (turn.error().code != ErrorCode::unavailable || deal.over()) return last_look(deal, std::move(turn.error()), wait);
       deal.listening(false);
-      if (auto left = wait.check(clock, "result"); !left) return deal.ended(left.error());
+      if (auto left = wait.check(clock, "result"); !left) return last_look(deal, std::move(left.error()), wait);
       clock.sleep_until(clock.steady_ns() + 300'000'000, wait.stop);  // the relay went away: dial again
     }
+  }
+
+  // Late is what has not come when this process looks, not when its deadline was: it may have been stopped in between.
+  Result<Bought> last_look(Deal& deal, Error why, const Wait& wait) {
+    if (why.code != ErrorCode::timed_out || deal.over() || !deal.is_paid()) return deal.ended(std::move(why));
+    const auto found = stored_result(deal, {Deadline::after(clock, std::chrono::seconds(2)), wait.stop});
+    if (found && *found) return **found;
+    if (!found && deal.over()) return std::unexpected(found.error());
+    return deal.ended(std::move(why));
+  }
+
+  // What the relay has for this deal, if a result is among it.
+  Result<std::optional<Bought>> stored_result(Deal& deal, const Wait& wait) {
+    ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
+    ASSAY_TRY(const std::vector<VerifiedEvent> stored, client->fetch({deal.filter()}, wait));
+    for (const VerifiedEvent& event : stored) {
+      ASSAY_TRY(std::optional<Bought> bought, deal.take(*event, wait));
+      if (bought) return bought;
+    }
+    return std::optional<Bought>();
   }
 
   Result<Bought> trade_on_one_connection(Deal& deal, const VerifiedEvent* request, const Deadline& first, const Wait& wait) {
@@ -372,11 +377,11 @@ struct Buyer::Impl {
     std::size_t asked = 0;
     for (const Purchase& purchase : open) {
       if (purchase.state != PurchaseState::paid || !may_go_on(purchase) || asked == collected_max) continue;
-      ASSAY_TRY(const bool mine, take_in_hand(purchase.request_id));
+      ASSAY_TRY(const bool mine, held.take(purchase.request_id, HeldPurchases::For::fetch));
       if (!mine) continue;
       ++asked;
       const auto done = collect_one(purchase.request_id, wait);
-      let_go(purchase.request_id);
+      held.let_go(purchase.request_id);
       ASSAY_CHECK(done);
     }
     return {};
@@ -386,13 +391,8 @@ struct Buyer::Impl {
     ASSAY_TRY(const std::optional<Purchase> purchase, store->find(request_id));
     if (!purchase || purchase->state != PurchaseState::paid) return {};
     ASSAY_TRY(Deal deal, deal_of(*purchase, {}, true));
-    ASSAY_TRY(const std::shared_ptr<RelayClient> client, connected(wait));
-    ASSAY_TRY(const std::vector<VerifiedEvent> stored, client->fetch({deal.filter()}, wait));
-    for (const VerifiedEvent& event : stored) {
-      const auto bought = deal.take(*event, wait);
-      if (!bought || *bought) return {};  // what failed a check is noted, and is said to who asks for it
-    }
-    return {};
+    const auto found = stored_result(deal, wait);
+    return found || deal.over() ? Result<void>() : std::unexpected(found.error());  // what failed a check is noted
   }
 };
 
@@ -423,10 +423,10 @@ Result<void> Buyer::tell_waiting(const Order& order) {
 }
 Result<std::vector<Purchase>> Buyer::unfinished() { return impl_->store->unfinished(); }
 Result<Bought> Buyer::resume(const std::string& request_id, const Wait& wait) {
-  ASSAY_TRY(const bool mine, impl_->take_in_hand(request_id));
+  ASSAY_TRY(const bool mine, impl_->held.take(request_id, HeldPurchases::For::fetch));
   if (!mine) return fail(ErrorCode::unavailable, "another process waits for this purchase's result", "let it, or end it", request_id);
   auto out = impl_->resume(request_id, wait, {}, true);
-  impl_->let_go(request_id);
+  impl_->held.let_go(request_id);
   return out;
 }
 Result<void> Buyer::taken(const std::string& request_id) { return impl_->taken(request_id); }

@@ -59,6 +59,7 @@ class Deal {
   Result<std::optional<Bought>> take(const Event& event, const Wait& wait);
   /// True after an error that another connection would not mend.
   bool over() const { return over_; }
+  bool is_paid() const { return purchase_.state == PurchaseState::paid; }
   /// True while the provider that was chosen has not said anything to this request.
   bool unheard() const { return named_ && !heard_ && purchase_.state == PurchaseState::requested; }
   /// Ends a request that nobody answered: nothing was paid, and the provider is passed over for a while.

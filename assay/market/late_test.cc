@@ -133,6 +133,97 @@ TEST_F(LateTest, TimeInWhichTheRelayWasGoneIsNobodysFailure) {
   EXPECT_EQ(shop->unfinished()->size(), 1U);
 }
 
+// Who only fetches a result does so for whoever orders it: the same order waits, and buys nothing.
+TEST_F(LateTest, AnOrderWaitsForAFetchOfItsOwnPurchase) {
+  const auto money = wallet(buyer_key_, "buyer");
+  const auto shop = buyer(money), other = buyer(money);
+  {
+    const RunningPylon silent = start(pylon_options(silent_lane()));
+    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(500))));
+  }
+  ASSERT_EQ(shop->unfinished()->size(), 1U);
+  const std::string request_id = shop->unfinished().value()[0].request_id;
+  const std::int64_t left = held(buyer_key_);
+  Result<Bought> fetched = fail(ErrorCode::internal, "not asked"), ordered = fetched;
+  std::jthread fetch([&] { fetched = shop->resume(request_id, wait()); });
+  clock_.sleep_until(clock_.steady_ns() + 100'000'000, {});
+  std::jthread order([&] { ordered = other->request(hello_order(), wait()); });
+  clock_.sleep_until(clock_.steady_ns() + 200'000'000, {});
+  const RunningPylon again = start(pylon_options(says("late")));
+  fetch.join();
+  order.join();
+  ASSERT_TRUE(fetched) << fetched.error().text();
+  ASSERT_TRUE(ordered) << ordered.error().text();
+  EXPECT_EQ(ordered->request_id, request_id);
+  EXPECT_EQ(held(buyer_key_), left);
+}
+
+TEST_F(LateTest, ABuyerThatOpensTakesNoPurchaseFromItsOrder) {
+  const auto money = wallet(buyer_key_, "buyer");
+  {
+    const RunningPylon silent = start(pylon_options(silent_lane()));
+    ASSERT_FALSE(buyer(money)->request(hello_order(), wait(milliseconds(500))));
+  }
+  const std::int64_t left = held(buyer_key_);
+  const RunningPylon again = start(pylon_options(says("late")));
+  const auto shop = buyer(money);
+  Result<Bought> got = fail(ErrorCode::internal, "not asked");
+  {
+    std::vector<std::jthread> openers;
+    for (int i = 0; i < 4; ++i) {
+      openers.emplace_back([&](const std::stop_token& stop) {
+        while (!stop.stop_requested()) (void)buyer(money);
+      });
+    }
+    got = shop->request(hello_order(), wait());
+  }
+  ASSERT_TRUE(got) << got.error().text();
+  EXPECT_EQ(said(got), "late");
+  EXPECT_EQ(held(buyer_key_), left);
+}
+
+// A run's own time went by while the seller's process was stopped: what was paid for is run again, and once more only.
+TEST_F(LateTest, APaidJobThatRanOutOfTimeIsRunOnceMore) {
+  std::atomic<int> asked = 0;
+  class Slow final : public LM {
+   public:
+    explicit Slow(std::atomic<int>& asked) : asked_(asked) { lane_.kind = "scripted", lane_.model = "slow"; }
+    const Lane& lane() const override { return lane_; }
+    Result<LmResponse> complete(const LmRequest&, const Wait&) override {
+      if (++asked_ == 1) return fail(ErrorCode::timed_out, "the local model took longer than its deadline");
+      return ScriptedLM::answer("at last", 1, 1).value();
+    }
+
+   private:
+    std::atomic<int>& asked_;
+    Lane lane_;
+  };
+  const RunningPylon running = start(pylon_options(std::make_shared<Slow>(asked)));
+  const auto got = buyer(wallet(buyer_key_, "buyer"))->request(hello_order(), wait());
+  ASSERT_TRUE(got) << got.error().text();
+  EXPECT_EQ(said(got), "at last");
+  EXPECT_EQ(asked, 2);
+}
+
+TEST_F(LateTest, ASellerThatCameBackWithOtherGoodsKeepsWhatWasPaidFor) {
+  const auto money = wallet(buyer_key_, "buyer");
+  const auto shop = buyer(money);
+  {
+    const RunningPylon silent = start(pylon_options(silent_lane()));
+    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(500))));
+  }
+  {
+    const RunningPylon other = start(pylon_options(nullptr, true));  // sells sandbox runs only
+    clock_.sleep_until(clock_.steady_ns() + 500'000'000, {});
+  }
+  EXPECT_EQ(shop->unfinished()->size(), 1U);
+  const RunningPylon again = start(pylon_options(says("kept")));
+  const auto got = shop->request(hello_order(), wait());
+  ASSERT_TRUE(got) << got.error().text();
+  EXPECT_EQ(said(got), "kept");
+  EXPECT_EQ(shop->store().receipts()->size(), 1U);
+}
+
 TEST_F(LateTest, ForgivingForgetsWhatWasLate) {
   const auto store = PurchaseStore::open(folder("buy")).value();
   const Purchase purchase{.request_id = std::string(64, 'a'), .job = "{}", .at = 1};

@@ -252,7 +252,16 @@ struct Pylon::Impl {
     ASSAY_TRY(const JobRequest request, read_job_request(*event, options.key, options.work.limits));
     tell_processing(request, stop);
     auto content = runner.run(request, {Deadline::never(), stop});
+    // Where this process was stopped or the machine slept, a run's own time went by without it: what was paid for gets another.
+    if (!content && content.error().code == ErrorCode::timed_out && job->amount_msats > 0 && !stop.stop_requested()) {
+      log(fmt::format("{} again: {}", request_id, content.error().message));
+      content = runner.run(request, {Deadline::never(), stop});
+    }
     if (!content && stop.stop_requested()) return {};  // it stays paid, and runs after the restart
+    if (!content && job->amount_msats > 0 && content.error().message.starts_with("unsupported")) {  // it was sold by a start that could
+      log(fmt::format("{} stays paid: {}; start with what was sold", request_id, content.error().message));
+      return {};
+    }
     if (!content) {
       refuse(request_id, request.buyer, content.error(), {}, JobState::failed, stop);
       return {};

@@ -72,7 +72,9 @@ std::string column_of(const JsonObject& fields, const std::string& field) {
 Result<Json> typed_cell(const std::string& cell, const Field& field) {
   if (is_string_schema(field.schema)) return Json(cell);
   auto value = value_from_text(cell, field.schema, nullptr);
-  if (!value) return fail(ErrorCode::malformed, fmt::format("the field '{}': {}", field.name, value.error().message), "", field.name);
+  if (!value)
+    return fail(ErrorCode::malformed, fmt::format("the field '{}': {}", field.name, value.error().message), value.error().remedy,
+                field.name);
   return value;
 }
 

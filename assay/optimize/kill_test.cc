@@ -310,7 +310,7 @@ TEST(KilledCompile, GoesOnWhenTheResumesAreKilledToo) {
   const CompilePlan plan = small_plan();
   const Ended whole = undisturbed(plan);
   int scenes = 0;
-  for (long n = 40; n < 100000 && !HasFailure(); n += 37 * (stride > 1 ? 7 : 1)) {
+  for (long n = 40; n < 100000 && !HasFailure(); n += 37 * (stride > 1 ? 3 : 1)) {
     Scene scene(plan);
     if (!scene.dies_at(n, false, 3)) break;
     long kills = 1;

@@ -238,7 +238,7 @@ void tell_kept(LmResponse& answer) {
 Result<LmResponse> ask(const Call& call, LM& lm, bool& told) {
   const Effects& effects = call.node.effects();
   CallAccount account(call.node, lm, call.request);
-  ASSAY_CHECK(account.reserve());
+  if (auto reserved = account.reserve(); !reserved) return std::unexpected(lane_error(effects, std::move(reserved.error()), false));
   ASSAY_CHECK(record_request(call));
   told = true;
   const std::int64_t begin = effects.clock->steady_ns();

@@ -63,7 +63,8 @@ Result<void> CallAccount::reserve() {
     ASSAY_TRY(worst_, worst_case());
   }
   if (!priced_ && budget->limits().msats) return no_price(lm_.lane());
-  ASSAY_TRY(Budget::Reservation reserved, budget->reserve(*worst_));
+  const Effects& effects = node_.effects();
+  ASSAY_TRY(Budget::Reservation reserved, budget->reserve_in_turn(*worst_, effects.wait, *effects.clock));
   reservation_.emplace(std::move(reserved));
   return {};
 }

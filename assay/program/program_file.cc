@@ -65,7 +65,8 @@ Result<void> read_config(const TomlTable& config, Json& out) {
   for (const char* key : {"constrain", "logprobs"}) ASSAY_CHECK(config.boolean(key, yes));
   ASSAY_TRY(const Json given, config.as_json());
   for (const auto& [key, value] : given.as_object()) out.set(key, value);
-  if (config.has("max_tokens") && out.at("max_tokens").as_int() < 1) return config.error("max_tokens", "max_tokens is at least 1");
+  if (config.has("max_tokens") && out.at("max_tokens").as_int() < 1)
+    return config.error("max_tokens", "max_tokens is at least 1", "give as many as the longest answer needs, e.g. 16");
   if (config.has("n") && (out.at("n").as_int() < 1 || out.at("n").as_int() > answers_max))
     return config.error("n", fmt::format("n lies between 1 and {}", answers_max));
   if (config.has("temperature") && out.at("temperature").as_double() < 0)
@@ -314,7 +315,8 @@ Result<ProgramFile> parse_program_file(std::string_view text, const std::string&
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) {
     const auto& at = parsed.error().source().begin;
-    return fail(ErrorCode::malformed, std::string(parsed.error().description()), "see docs/reference/program-file.md",
+    const std::string_view said = parsed.error().description();  // it may end with the name of the parser's own constant
+    return fail(ErrorCode::malformed, std::string(said.substr(0, said.find(" (TOML_"))), "see docs/reference/program-file.md",
                 fmt::format("{}:{}:{}", name, at.line, at.column));
   }
   const TomlTable root(parsed.table(), name, "the file");

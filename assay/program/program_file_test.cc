@@ -55,7 +55,7 @@ struct Wrong {
 TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
   const Wrong rows[] = {
       {"max_tokens = 8", "max_tokens = \"8\"", "P.toml:10:1", "'max_tokens' is an integer", ""},
-      {"max_tokens = 8", "max_tokens = 0", "P.toml:10:1", "max_tokens is at least 1", ""},
+      {"max_tokens = 8", "max_tokens = 0", "P.toml:10:1", "max_tokens is at least 1", "give as many as the longest answer needs, e.g. 16"},
       {"max_tokens = 8", "max_token = 8", "P.toml:10:1", "unknown key 'max_token' in [config]", "did you mean 'max_tokens'?"},
       {"max_tokens = 8", "temperature = -1", "P.toml:10:1", "a temperature is not negative", ""},
       {"max_tokens = 8", "seed_policy = \"fix\"", "P.toml:10:1", "unknown seed_policy 'fix'", "fixed, per_rollout or none"},

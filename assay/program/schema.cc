@@ -335,9 +335,11 @@ Result<Json> value_from_text(std::string_view text, const Json& schema, std::vec
     if (repairs != nullptr) repairs->push_back({"case", std::string(text)});
   }
   auto value = read_json(spelled, {.bytes_max = std::size_t{1} << 20, .depth_max = 64});
-  if (!value) return fail(ErrorCode::unreadable, "the text is not a JSON value: " + value.error().message);
+  if (!value)
+    return fail(ErrorCode::unreadable, "the text is not a JSON value: " + value.error().message,
+                R"(it is read as JSON: a number as 3, a list as [1, 2], a record as {"a": 1})");
   if (auto fits = check_value(*value, schema); !fits) {
-    return fail(ErrorCode::unreadable, fits.error().message, "", fits.error().path);
+    return fail(ErrorCode::unreadable, fits.error().message, fits.error().remedy, fits.error().path);
   }
   return value;
 }

@@ -135,15 +135,53 @@ Result<void> check_fits(const BudgetLimits& limits, const Amount& spent, const A
   return check_line({"msats", limits.msats, spent.msats, reserved.msats, asked.msats});
 }
 
+Budget::Reservation::Reservation(Budget* budget, std::int64_t id, Amount amount)
+    : budget_(budget), id_(id), amount_(amount), owner_(std::this_thread::get_id()) {
+  const std::scoped_lock lock(budget_->flight_mutex_);
+  budget_->in_flight_.push_back(owner_);
+  ++budget_->changes_;
+}
+
 Budget::Reservation::Reservation(Reservation&& other) noexcept
-    : budget_(std::exchange(other.budget_, nullptr)), id_(other.id_), amount_(other.amount_) {}
+    : budget_(std::exchange(other.budget_, nullptr)), id_(other.id_), amount_(other.amount_), owner_(other.owner_) {}
 
 Budget::Reservation::~Reservation() {
-  if (budget_ != nullptr) budget_->release(id_, amount_, {});
+  if (budget_ != nullptr) budget_->finish(*this, {});
 }
 
 void Budget::Reservation::settle(const Amount& used) {
-  if (budget_ != nullptr) std::exchange(budget_, nullptr)->release(id_, amount_, used);
+  if (budget_ != nullptr) std::exchange(budget_, nullptr)->finish(*this, used);
+}
+
+// What is given back can be had before its owner counts as gone: who looks in this order misses nothing.
+void Budget::finish(const Reservation& reservation, const Amount& used) {
+  release(reservation.id_, reservation.amount_, used);
+  const std::scoped_lock lock(flight_mutex_);
+  ++changes_;
+  const auto at = std::find(in_flight_.begin(), in_flight_.end(), reservation.owner_);
+  *at = in_flight_.back();
+  in_flight_.pop_back();
+}
+
+Budget::Flight Budget::flight() const {
+  const std::scoped_lock lock(flight_mutex_);
+  const auto own = std::count(in_flight_.begin(), in_flight_.end(), std::this_thread::get_id());
+  return {own > 0, std::cmp_greater(in_flight_.size(), own), changes_};
+}
+
+Result<Budget::Reservation> Budget::reserve_in_turn(const Amount& worst_case, const Wait& wait, Clock& clock) {
+  constexpr std::int64_t look_again_ns = 1'000'000;
+  while (true) {  // ends: with a reservation, when what is spent leaves too little, when nobody here stands in the way, at the deadline
+    const Flight before = flight();
+    auto reserved = reserve(worst_case);
+    if (reserved || reserved.error().code != ErrorCode::over_budget) return reserved;
+    ASSAY_CHECK(check_fits(limits(), spent(), {}, worst_case));
+    const Flight after = flight();
+    const bool nobody_here = !before.others && !after.others && before.changes == after.changes;  // other processes share a ledger
+    if (after.own || nobody_here) return reserved;  // a call within a call would wait for itself
+    ASSAY_CHECK(wait.check(clock, "what calls in flight give back to the budget"));
+    clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
+  }
 }
 
 Result<Budget::Reservation> Budget::reserve(const Amount& worst_case) {

@@ -13,8 +13,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
+#include <vector>
 
+#include "assay/base/clock.h"
 #include "assay/base/json.h"
 
 namespace assay {
@@ -60,14 +63,18 @@ class Budget {
 
    private:
     friend class Budget;
-    Reservation(Budget* budget, std::int64_t id, Amount amount) : budget_(budget), id_(id), amount_(amount) {}
+    Reservation(Budget* budget, std::int64_t id, Amount amount);
     Budget* budget_;
     std::int64_t id_;
     Amount amount_;
+    std::thread::id owner_;  // who reserved
   };
 
   /// Errors: `over_budget` with limit, spent, reserved and asked.
   virtual Result<Reservation> reserve(const Amount& worst_case);
+  /// As `reserve`, but where only what other threads here have reserved stands in the way, what they give back is waited for: a budget that
+  /// would do is not spent by asking for much at once. Errors: as `reserve`, `timed_out`, `cancelled`.
+  Result<Reservation> reserve_in_turn(const Amount& worst_case, const Wait& wait, Clock& clock);
   /// Counts what was spent before this process: a resumed compile stays under the limits it began with.
   virtual void charge(const Amount& spent_before);
   virtual Amount spent() const;
@@ -82,8 +89,18 @@ class Budget {
   BudgetLimits limits_;
 
  private:
+  struct Flight {
+    bool own = false, others = false;  // what this thread has reserved, what others have
+    std::uint64_t changes = 0;  // reservations begun and ended so far
+  };
+  void finish(const Reservation& reservation, const Amount& used);
+  Flight flight() const;
+
   mutable std::mutex mutex_;
   Amount spent_, reserved_;
+  mutable std::mutex flight_mutex_;
+  std::vector<std::thread::id> in_flight_;  // owners of what is reserved and not settled
+  std::uint64_t changes_ = 0;
 };
 
 }  // namespace assay

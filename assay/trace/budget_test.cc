@@ -69,6 +69,45 @@ TEST(Budget, RefusesAnImpossibleReservation) {
   EXPECT_EQ(budget.reserve({.calls = 1, .tokens = INT64_MAX, .msats = 0}).error().code, ErrorCode::limit_exceeded);
 }
 
+// 16 calls at once that reserve much and use little: a budget that holds what they use holds them all.
+TEST(BudgetConcurrent, WaitsForWhatIsGivenBack) {
+  Budget budget({.calls = {}, .tokens = 16 * 10 + 90, .msats = {}, .seconds = {}});
+  Clock& clock = system_clock();
+  const Wait wait{Deadline::after(clock, std::chrono::seconds(30)), {}};
+  std::atomic<int> granted = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 16; ++thread) {
+      threads.emplace_back([&] {
+        auto reserved = budget.reserve_in_turn({.calls = 1, .tokens = 100, .msats = 0}, wait, clock);
+        if (!reserved) return;
+        ++granted;
+        clock.sleep_until(clock.steady_ns() + 2'000'000, {});
+        reserved->settle({.calls = 1, .tokens = 10, .msats = 0});
+      });
+    }
+  }
+  EXPECT_EQ(granted, 16);
+  EXPECT_EQ(budget.spent().tokens, 160);
+  EXPECT_EQ(budget.reserve_in_turn({.calls = 1, .tokens = 100, .msats = 0}, wait, clock).error().code, ErrorCode::over_budget);
+}
+
+TEST(BudgetConcurrent, WaitsForNobodyForEver) {
+  Budget budget({.calls = 1, .tokens = {}, .msats = {}, .seconds = {}});
+  Clock& clock = system_clock();
+  const Amount one{.calls = 1};
+  const Wait never{Deadline::never(), {}};
+  const auto own = budget.reserve_in_turn(one, never, clock).value();
+  EXPECT_EQ(budget.reserve_in_turn(one, never, clock).error().code, ErrorCode::over_budget);  // it would wait for itself
+  const std::jthread other([&] {
+    const Wait soon{Deadline::after(clock, std::chrono::milliseconds(20)), {}};
+    EXPECT_EQ(budget.reserve_in_turn(one, soon, clock).error().code, ErrorCode::timed_out);
+    std::stop_source stopped;
+    stopped.request_stop();
+    EXPECT_EQ(budget.reserve_in_turn(one, {Deadline::never(), stopped.get_token()}, clock).error().code, ErrorCode::cancelled);
+  });
+}
+
 // Selected by the thread sanitizer's run: whatever the threads do, spent + reserved never passes the limit.
 TEST(BudgetConcurrent, NeverGrantsMoreThanTheLimit) {
   constexpr std::int64_t limit = 1000;

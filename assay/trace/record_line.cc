@@ -274,6 +274,28 @@ Result<void> append_record_line(std::string& out, const LineParts& line) {
   return {};
 }
 
+namespace {
+
+Result<RecordEntry> entry_of(Json value);
+
+// What is looked at of these lies in the line, its data, and what stands in that.
+bool may_be_shallow(std::string_view line) {
+  constexpr std::string_view ends[] = {R"(,"type":"lm_request"})", R"(,"type":"node_start"})", R"(,"type":"node_end"})",
+                                       R"(,"type":"cache_hit"})"};
+  return std::any_of(std::begin(ends), std::end(ends), [&](std::string_view end) { return line.ends_with(end); });
+}
+
+}  // namespace
+
+Result<RecordEntry> check_record_line(std::string_view line, std::size_t bytes_max) {
+  if (line.size() <= bytes_max && may_be_shallow(line)) {
+    bool as_written = false;
+    auto value = read_json(line, {.bytes_max = bytes_max, .depth_kept = 3}, &as_written);
+    if (value && value->is_object() && as_written) return entry_of(*std::move(value));
+  }
+  return read_record_line(line, bytes_max);  // also for what is wrong, to be named in full
+}
+
 Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max) {
   if (line.size() > bytes_max) {
     return fail(ErrorCode::limit_exceeded, fmt::format("it has {} bytes, at most {} are read", line.size(), bytes_max));
@@ -288,6 +310,12 @@ Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_ma
     const auto [a, b] = std::mismatch(line.begin(), line.end(), text_again.begin(), text_again.end());
     return fail(ErrorCode::malformed, fmt::format("it is not canonical JSON from byte {} on", a - line.begin() + 1));
   }
+  return entry_of(std::move(value));
+}
+
+namespace {
+
+Result<RecordEntry> entry_of(Json value) {
   ASSAY_CHECK(check_members(value, line_members, "the line"));
   RecordEntry entry;
   entry.seq = value.at("seq").as_int();
@@ -305,6 +333,8 @@ Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_ma
   ASSAY_CHECK(check_record_data(entry.type, entry.data));
   return entry;
 }
+
+}  // namespace
 
 Result<Bytes32> run_end_signing_hash(std::string_view line) {
   JsonLimits limits;

@@ -40,6 +40,8 @@ Result<void> append_record_line(std::string& out, const LineParts& line);
 /// Reads a line: canonical, all six members with their types, data as its type demands. Chain and signatures are not looked at.
 /// Errors: `malformed`, `limit_exceeded`; the message says what is wrong.
 Result<RecordEntry> read_record_line(std::string_view line, std::size_t bytes_max);
+/// The same, but what lies deep within a request, inputs or outputs is checked and not kept: for who only verifies.
+Result<RecordEntry> check_record_line(std::string_view line, std::size_t bytes_max);
 
 /// Members of `data` as formats.md §4 fixes them; types that it does not know pass.
 Result<void> check_record_data(std::string_view type, const Json& data);

@@ -33,6 +33,12 @@ std::string joined(const std::vector<std::string>& lines) {
 
 std::string first_problem(std::string_view text, const RecordChecks& checks = {}) {
   const RecordVerdict verdict = verify_record(text, checks);
+  // Who reads sees what who only verifies sees.
+  const auto record = read_record(text, checks);
+  EXPECT_EQ(record.has_value(), verdict.problems.empty());
+  if (!record && !verdict.problems.empty()) {
+    EXPECT_TRUE(record.error().message.starts_with(verdict.problems[0].message)) << record.error().message;
+  }
   return verdict.problems.empty() ? std::string(name(verdict.state)) : verdict.problems[0].message;
 }
 
