@@ -134,6 +134,7 @@ struct JsonLimits {
   /// Reading: containers deeper than that are checked and come back empty. A member that occurs twice in one of them is no error there, but
   /// the text is not canonical then.
   std::size_t depth_kept = std::numeric_limits<std::size_t>::max();
+  std::size_t depth_texts = std::numeric_limits<std::size_t>::max();  ///< the same for the texts in containers deeper than that
 };
 
 /// Strict reader. Refuses duplicate keys, lone surrogates, invalid UTF-8, a BOM, trailing text, too much depth, integers

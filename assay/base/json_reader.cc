@@ -65,6 +65,10 @@ class JsonReader {
         out = Json(JsonList());
         return skip_list(place);
       case '"': {
+        if (depth_ > limits_.depth_texts) {
+          out = Json(std::string());
+          return scratch_.clear(), read_string(scratch_, place);
+        }
         std::string s;
         if (!read_string(s, place)) return false;
         out = Json(std::move(s));

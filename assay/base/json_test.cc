@@ -292,19 +292,20 @@ RC_GTEST_PROP(JsonProperty, CanonicalTextIsOneForAllSpellings, ()) {
   RC_ASSERT(canonical(*again).value() == *text);
 }
 
-// What is read with containers below `kept` left out.
-Json pruned(const Json& value, std::size_t kept) {
+// What is read with containers deeper than `kept` and texts deeper than `texts` left out.
+Json pruned(const Json& value, std::size_t kept, std::size_t texts, std::size_t depth = 0) {
+  if (value.is_string() && depth > texts) return "";
+  const bool leave_out = depth == kept;
   if (value.is_list()) {
     JsonList out;
-    if (kept > 0)
-      std::transform(value.as_list().begin(), value.as_list().end(), std::back_inserter(out),
-                     [&](const Json& item) { return pruned(item, kept - 1); });
+    if (leave_out) return out;
+    for (const Json& item : value.as_list()) out.push_back(pruned(item, kept, texts, depth + 1));
     return out;
   }
   if (value.is_object()) {
     JsonObject out;
-    if (kept == 0) return out;
-    for (const auto& [key, item] : value.as_object()) out.set(key, pruned(item, kept - 1));
+    if (leave_out) return out;
+    for (const auto& [key, item] : value.as_object()) out.set(key, pruned(item, kept, texts, depth + 1));
     return out;
   }
   return value;
@@ -323,13 +324,13 @@ RC_GTEST_PROP(JsonProperty, AShallowReaderChecksAllAndKeepsLess, ()) {
       default: text.insert(at, 1, "{}[]\",:1"[pick(0, 8)]);
     }
   }
-  const std::size_t kept = pick<std::size_t>(0, 4);
+  const std::size_t kept = pick<std::size_t>(0, 4), texts = pick<std::size_t>(0, 4);
   bool whole_canonical = false, canonical_too = false;
   const auto whole = read_json(text, {}, &whole_canonical);
-  const auto shallow = read_json(text, {.depth_kept = kept}, &canonical_too);
+  const auto shallow = read_json(text, {.depth_kept = kept, .depth_texts = texts}, &canonical_too);
   if (whole) {
     RC_ASSERT(shallow.has_value());
-    RC_ASSERT(*shallow == pruned(*whole, kept));
+    RC_ASSERT(*shallow == pruned(*whole, kept, texts));
     RC_ASSERT(canonical_too == whole_canonical);
   } else {
     const bool twice = whole.error().message.starts_with("the member occurs twice");

@@ -125,7 +125,9 @@ void add_eval(CLI::App& app, Cli& cli) {
   CLI::App* command = app.add_subcommand("eval", "Score a module or program on rows");
   command->add_option("program", options->program, "*.module.json, PROGRAM.toml, or an id of the store")->required();
   command->add_option("--data", options->data, "CSV or JSONL rows (default: the program file's validation set)");
-  command->add_option("--map", options->map, "FIELD=COLUMN where --data names a field of the program otherwise")->allow_extra_args(false);
+  command->add_option("--map", options->map, "FIELD=COLUMN where --data names a field of the program otherwise; may be repeated")
+      ->type_name("FIELD=COLUMN")
+      ->allow_extra_args(false);
   command->add_option("--set", options->set, "Set of the program file: val (default) or train");
   command->add_option("--metric", options->metric, "accuracy or token_f1 (default: the program file's, else accuracy)");
   command->add_option("--at-least", options->at_least, "Gate: exit 3 when the score lies below");

@@ -88,7 +88,10 @@ void list(const PylonCommand& options, Cli& cli) {
     }
     if (provider.profile) sells += " sandbox:" + *provider.profile;
     cli.terminal.out(provider.pubkey + " " + sells);
-    cli.terminal.out_json(JsonObject{{"pubkey", provider.pubkey}, {"models", models}, {"prices", provider.prices.to_json()}});
+    cli.terminal.out_json(JsonObject{{"pubkey", provider.pubkey},
+                                     {"models", models},
+                                     {"sandbox", provider.profile ? Json(*provider.profile) : Json()},
+                                     {"prices", provider.prices.to_json()}});
   }
 }
 

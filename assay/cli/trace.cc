@@ -25,6 +25,7 @@ struct TraceOptions {
 struct OpenedTrace {
   Graph graph;
   std::optional<CompiledModuleManifest> manifest;
+  RecordState state = RecordState::complete;
 };
 
 Result<CompiledModuleManifest> named_manifest(const std::string& name) {
@@ -42,7 +43,7 @@ Result<CompiledModuleManifest> named_manifest(const std::string& name) {
 // The manifest is looked for in the store when no module is named; without one dsrs.compiled_id comes from the record alone.
 Result<OpenedTrace> open_trace(const TraceOptions& options) {
   ASSAY_TRY(const RunRecord record, read_record_file(options.record));
-  OpenedTrace out{graph_of(record.entries), std::nullopt};
+  OpenedTrace out{graph_of(record.entries), std::nullopt, record.verdict.state};
   if (options.module.ends_with(".toml")) {
     ASSAY_CHECK(read_program_file(options.module, Rewards::built_in()));  // uncompiled: it has no manifest
   } else if (!options.module.empty()) {
@@ -104,6 +105,7 @@ void publish_trace(const TraceOptions& options, Cli& cli) {
   bridge.entropy = &cli.entropy;
   const auto ids = bridge.publish_trace(trace->graph, trace->manifest ? &*trace->manifest : nullptr);
   if (!ids) return cli.fail_with(ids.error());
+  if (trace->state == RecordState::torn) cli.terminal.note("the record is torn: what its whole lines say was published");
   JsonList list;
   for (const auto& id : *ids) {
     list.push_back(Json(id));

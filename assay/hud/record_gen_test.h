@@ -53,14 +53,19 @@ class TestRecord {
     const auto appended = recorder_->append(type, node, std::move(data));
     EXPECT_TRUE(appended.has_value()) << (appended ? "" : appended.error().text());
   }
+  static Json request(const std::string& text) {
+    return JsonObject{{"messages", JsonList{Json(JsonObject{{"role", "user"}, {"content", text}})}},
+                      {"config", JsonObject()},
+                      {"seed", 7},
+                      {"schema", Json()},
+                      {"tools", JsonObject()},
+                      {"model", JsonObject{{"id", "tiny"}, {"digest", Json()}}},
+                      {"rollout", 0}};
+  }
   void call(const std::string& node, const std::string& answer, std::int64_t cost_msats = 7) {
     append("node_start", node, JsonObject{{"node_type", "Predict"}, {"name", "Triage"}, {"inputs", JsonObject{{"text", "imap client"}}}});
     const std::string hash = repeated('b', 64);
-    append("lm_request", node,
-           JsonObject{{"lane_id", repeated('c', 64)},
-                      {"request_hash", hash},
-                      {"request", JsonObject{{"messages", JsonList{Json(JsonObject{{"role", "user"}, {"content", "imap client"}})}},
-                                             {"model", JsonObject{{"id", "tiny"}}}}}});
+    append("lm_request", node, JsonObject{{"lane_id", repeated('c', 64)}, {"request_hash", hash}, {"request", request("imap client")}});
     append("lm_response", node,
            JsonObject{{"request_hash", hash},
                       {"content", answer},

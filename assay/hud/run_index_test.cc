@@ -66,7 +66,7 @@ TEST_F(RunIndexTest, AnAnswerFromTheCacheStartsAndEndsToo) {
   record.append("cache_hit", "classify",
                 JsonObject{{"lane_id", repeated('c', 64)},
                            {"request_hash", repeated('b', 64)},
-                           {"request", JsonObject{{"messages", JsonList{}}, {"model", JsonObject{{"id", "tiny"}}}}},
+                           {"request", TestRecord::request("imap client")},
                            {"content", "mail"},
                            {"finish_reason", "stop"},
                            {"usage", JsonObject{{"prompt_tokens", 50}, {"completion_tokens", 3}}}});

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t first_pause_ns = 500'000'000;
 constexpr std::int64_t longest_pause_ns = 30'000'000'000;
+constexpr std::int64_t longest_asked_ns = 120'000'000'000;  // a server that asks for more is not to be had now
 
 // A gateway that lost its server does not know what that server did.
 bool leaves_open(int status) { return status / 100 == 1 || status == 502 || status == 504 || (status >= 520 && status <= 524); }
@@ -190,6 +191,12 @@ struct HttpLane::Impl {
     if (until >= wait.deadline.at_ns) {
       Error error = why;
       error.message += fmt::format("; the next try would come in {:.1f} s, after the deadline", static_cast<double>(ns) / 1e9);
+      return std::unexpected(std::move(error));
+    }
+    if (ns > longest_asked_ns) {
+      Error error = why;
+      error.message += fmt::format("; it asks to be left alone for {:.0f} s", static_cast<double>(ns) / 1e9);
+      error.remedy = "ask again then, or use another server";
       return std::unexpected(std::move(error));
     }
     if (clock.sleep_until(until, wait.stop)) return {};

@@ -212,6 +212,15 @@ TEST_F(HttpLaneTest, ReadsRetryAfterAsADateToo) {
   }
 }
 
+TEST_F(HttpLaneTest, DoesNotWaitForAServerThatWantsToBeLeftAloneForLong) {
+  script_ = {{.status = 429, .body = "{}", .headers = {{"Retry-After", "1000"}}}};
+  const auto answer = call(ask(), std::chrono::hours(9));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::unavailable);
+  EXPECT_NE(answer.error().message.find("asks to be left alone"), std::string::npos) << answer.error().message;
+  EXPECT_EQ(requests_, 1);
+}
+
 TEST_F(HttpLaneTest, DoesNotWaitBeyondTheDeadline) {
   script_ = {{.status = 429, .body = R"({"error":{"message":"slow down"}})", .headers = {{"Retry-After", "90"}}}};
   const auto answer = call();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "assay/base/sha256.h"
+#include "assay/trace/record_line.h"
 
 namespace assay {
 namespace {
@@ -114,26 +115,27 @@ TEST(RecordedAnswers, WhatWasNotSentHasNoAnswerAndLostNothing) {
 }
 
 TEST(RecordedAnswers, GivesLogProbabilitiesBackAndRefusesThoseThatAreNone) {
-  const auto with = [](Json tokens) {
+  const auto line = [](Json tokens) {
+    return JsonObject{{"request_hash", hash(request_json(asking("x"), lane())).value()},
+                      {"content", "y"},
+                      {"finish_reason", "stop"},
+                      {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}},
+                      {"cost_msats", 4},
+                      {"latency_ns", 9},
+                      {"logprobs", std::move(tokens)}};
+  };
+  const auto with = [&](Json tokens) {
     Recorded recorded;
-    recorded.request("a", asking("x"));
-    recorded.add("lm_response", "a",
-                 JsonObject{{"request_hash", hash(request_json(asking("x"), lane())).value()},
-                            {"content", "y"},
-                            {"finish_reason", "stop"},
-                            {"usage", JsonObject{{"prompt_tokens", 1}, {"completion_tokens", 1}}},
-                            {"cost_msats", 4},
-                            {"latency_ns", 9},
-                            {"logprobs", std::move(tokens)}});
+    recorded.request("a", asking("x")).add("lm_response", "a", line(std::move(tokens)));
     return RecordedAnswers::of(recorded.record());
   };
   const Json tokens = logprobs_json({{{"y", -0.125}, {{"y", -0.125}}}});
   const auto answer = with(tokens).value()->next("a", asking("x"));
   ASSERT_TRUE(answer) << answer.error().text();
   EXPECT_EQ(logprobs_json(*answer->response.logprobs), tokens);
-  for (const char* bad : {R"("y")", R"([{"token":"y","logprob":0.5,"top":[]}])", R"([{"token":"y","logprob":-1}])", "[1]"}) {
-    EXPECT_EQ(with(read_json(bad).value()).error().code, ErrorCode::malformed) << bad;
-  }
+  EXPECT_EQ(with(read_json(R"([{"token":"y","logprob":0.5,"top":[]}])").value()).error().code, ErrorCode::malformed);
+  for (const char* bad : {R"("y")", R"([{"token":"y","logprob":-1}])", "[1]", "null", R"([{"token":"y","logprob":-1,"top":[1]}])"})
+    EXPECT_FALSE(check_record_data("lm_response", line(read_json(bad).value()))) << bad << " makes no line of a record";
 }
 
 TEST(RecordedAnswers, TakesOccurrencesInOrderAndEachOnce) {

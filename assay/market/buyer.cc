@@ -203,15 +203,18 @@ struct Buyer::Impl {
   // What an earlier purchase of this job brought, or brings now: nothing is paid. A result stays in hand until it is taken.
   Result<std::optional<Bought>> bought_before(const Order& order, const Wait& wait) {
     std::optional<Purchase> earlier;
-    while (!earlier) {  // ends: with what there is, or when nobody fetches it any more, who has a deadline
+    while (true) {  // ends: with what there is, or when nobody fetches it any more, who has a deadline
       bool fetched = false;
       ASSAY_TRY(std::optional<Bought> had, kept(order, fetched));
+      if (!had) {
+        ASSAY_TRY(earlier, left_over(order, fetched));
+        if (earlier) break;
+        ASSAY_TRY(had, kept(order, fetched));  // one that had no result then and waits for none now got it in between
+      }
       if (had) {
         if (order.progress) order.progress("an earlier purchase of this job has its result: nothing is paid twice");
         return had;
       }
-      ASSAY_TRY(earlier, left_over(order, fetched));
-      if (earlier) break;
       if (!fetched) return std::optional<Bought>();
       ASSAY_CHECK(wait.check(clock, "a result that another process fetches"));
       clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);

@@ -251,6 +251,9 @@ Result<void> Deal::pay(const Wait& wait) {
     Error error = std::move(paid).error();
     if (nothing_moved) {
       ASSAY_CHECK(parts_.store.failed(purchase_.request_id, now()));
+      // An invoice that cannot be paid, such as one that somebody else has paid: anyone can do that to a seller, so others come first, no
+      // more.
+      if (error.code == ErrorCode::refused) ASSAY_CHECK(parts_.store.note_silent(purchase_.provider, now()));
     } else {
       ASSAY_CHECK(tell_payment("unknown"));
       error.message = "the payment may still be made: " + error.message;

@@ -28,6 +28,21 @@ class LateTest : public Town {
   static std::string said(const Result<Bought>& bought) { return read_text_answer(bought.value().payload).value().content; }
 };
 
+// Has money, and pays nothing.
+class TightWallet final : public Wallet {
+ public:
+  explicit TightWallet(std::shared_ptr<Wallet> real) : real_(std::move(real)) {}
+  Bolt11Network network() const override { return real_->network(); }
+  std::string node_id() const override { return real_->node_id(); }
+  Result<Payment> pay(const std::string&, std::int64_t, const Wait&) override { return fail(ErrorCode::cancelled, "not now"); }
+  Result<IssuedInvoice> make_invoice(const InvoiceTerms& terms, const Wait& wait) override { return real_->make_invoice(terms, wait); }
+  Result<InvoiceStatus> lookup(const std::string& payment_hash, const Wait& wait) override { return real_->lookup(payment_hash, wait); }
+  Result<std::int64_t> balance(const Wait& wait) override { return real_->balance(wait); }
+
+ private:
+  std::shared_ptr<Wallet> real_;
+};
+
 TEST_F(LateTest, TheSameOrderGoesOnThoughTheSellerFailedAndItsFailureIsTakenBack) {
   const auto money = wallet(buyer_key_, "buyer");
   const auto shop = buyer(money);
@@ -222,6 +237,31 @@ TEST_F(LateTest, ASellerThatCameBackWithOtherGoodsKeepsWhatWasPaidFor) {
   ASSERT_TRUE(got) << got.error().text();
   EXPECT_EQ(said(got), "kept");
   EXPECT_EQ(shop->store().receipts()->size(), 1U);
+}
+
+// A start without an issuer cannot know whether an earlier start's quotes were paid: they wait, and everything else is served.
+TEST_F(LateTest, AFreeStartLeavesTheQuotesOfAPaidOneAlone) {
+  {
+    const RunningPylon paid = start(pylon_options(says("never")));
+    EXPECT_FALSE(buyer(std::make_shared<TightWallet>(wallet(buyer_key_, "buyer")))->request(hello_order(), wait()));
+  }
+  auto options = pylon_options(says("free"));
+  options.wallet = nullptr;
+  options.work.prices = {0, 0, 0, 0, 0, 0};
+  std::string logged;
+  std::mutex mutex;
+  options.log = [&](std::string_view line) {
+    const std::scoped_lock lock(mutex);
+    logged += line;
+  };
+  const RunningPylon free = start(options);
+  Order order = other_order();
+  order.bid_msats = 0;
+  const auto got = buyer(nullptr)->request(order, wait());
+  ASSERT_TRUE(got) << got.error().text();
+  EXPECT_EQ(said(got), "free");
+  const std::scoped_lock lock(mutex);
+  EXPECT_NE(logged.find("start with --issuer"), std::string::npos) << logged;
 }
 
 TEST_F(LateTest, ForgivingForgetsWhatWasLate) {

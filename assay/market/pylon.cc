@@ -5,6 +5,7 @@
 #include <deque>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -46,6 +47,7 @@ struct Pylon::Impl {
   std::mutex relay_mutex;
   std::shared_ptr<RelayClient> relay;  // replaced when the connection is lost
 
+  bool told_unpaid = false;  // of the watcher's thread
   std::mutex queue_mutex;
   std::condition_variable_any queue_filled;
   std::deque<std::string> queue;   // request ids that are paid
@@ -197,7 +199,13 @@ struct Pylon::Impl {
   // --- watcher: invoices, and answers that still have to go out ---
 
   Result<void> watch_once(const std::stop_token& stop) {
-    ASSAY_TRY(const std::vector<StoredJob> quoted, store->in_state(JobState::quoted));
+    ASSAY_TRY(std::vector<StoredJob> quoted, store->in_state(JobState::quoted));
+    if (!options.wallet && !quoted.empty()) {  // of a start with an issuer: perhaps paid, which only that issuer can tell
+      if (!std::exchange(told_unpaid, true))
+        log(fmt::format("{} quotes of an earlier start wait for the issuer that they are paid through: start with --issuer",
+                        quoted.size()));
+      quoted.clear();
+    }
     for (const StoredJob& job : quoted) {
       if (stop.stop_requested()) return {};
       const auto status = options.wallet->lookup(job.payment_hash, brief(stop, seconds(5)));

@@ -139,7 +139,6 @@ Budget::Reservation::Reservation(Budget* budget, std::int64_t id, Amount amount)
     : budget_(budget), id_(id), amount_(amount), owner_(std::this_thread::get_id()) {
   const std::scoped_lock lock(budget_->flight_mutex_);
   budget_->in_flight_.push_back(owner_);
-  ++budget_->changes_;
 }
 
 Budget::Reservation::Reservation(Reservation&& other) noexcept
@@ -157,30 +156,31 @@ void Budget::Reservation::settle(const Amount& used) {
 void Budget::finish(const Reservation& reservation, const Amount& used) {
   release(reservation.id_, reservation.amount_, used);
   const std::scoped_lock lock(flight_mutex_);
-  ++changes_;
   const auto at = std::find(in_flight_.begin(), in_flight_.end(), reservation.owner_);
   *at = in_flight_.back();
   in_flight_.pop_back();
 }
 
-Budget::Flight Budget::flight() const {
+bool Budget::has_own_in_flight() const {
   const std::scoped_lock lock(flight_mutex_);
-  const auto own = std::count(in_flight_.begin(), in_flight_.end(), std::this_thread::get_id());
-  return {own > 0, std::cmp_greater(in_flight_.size(), own), changes_};
+  return std::find(in_flight_.begin(), in_flight_.end(), std::this_thread::get_id()) != in_flight_.end();
 }
 
 Result<Budget::Reservation> Budget::reserve_in_turn(const Amount& worst_case, const Wait& wait, Clock& clock) {
-  constexpr std::int64_t look_again_ns = 1'000'000;
-  while (true) {  // ends: with a reservation, when what is spent leaves too little, when nobody here stands in the way, at the deadline
-    const Flight before = flight();
+  constexpr std::int64_t longest_look_ns = 20'000'000, patience_ns = 600'000'000'000;
+  std::int64_t look_again_ns = 1'000'000, changed_ns = clock.steady_ns();
+  std::string last;
+  while (true) {  // ends: with a reservation, when what is spent leaves too little, when nothing changes any more, at the deadline
     auto reserved = reserve(worst_case);
     if (reserved || reserved.error().code != ErrorCode::over_budget) return reserved;
-    ASSAY_CHECK(check_fits(limits(), spent(), {}, worst_case));
-    const Flight after = flight();
-    const bool nobody_here = !before.others && !after.others && before.changes == after.changes;  // other processes share a ledger
-    if (after.own || nobody_here) return reserved;  // a call within a call would wait for itself
+    if (!check_fits(limits(), spent(), {}, worst_case) || has_own_in_flight())
+      return reserved;  // within its own call it would wait for itself
+    if (reserved.error().message != last) changed_ns = clock.steady_ns();  // it names what is spent and reserved
+    last = reserved.error().message;
+    if (clock.steady_ns() - changed_ns > patience_ns) return reserved;
     ASSAY_CHECK(wait.check(clock, "what calls in flight give back to the budget"));
     clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
+    look_again_ns = std::min(2 * look_again_ns, longest_look_ns);
   }
 }
 

@@ -72,8 +72,9 @@ class Budget {
 
   /// Errors: `over_budget` with limit, spent, reserved and asked.
   virtual Result<Reservation> reserve(const Amount& worst_case);
-  /// As `reserve`, but where only what other threads here have reserved stands in the way, what they give back is waited for: a budget that
-  /// would do is not spent by asking for much at once. Errors: as `reserve`, `timed_out`, `cancelled`.
+  /// As `reserve`, but where only what others have reserved stands in the way, what they give back is waited for: a budget that would do is
+  /// not spent by asking for much at once. Of a ledger these are other processes too; ten minutes without any change are enough.
+  /// Errors: as `reserve`, `timed_out`, `cancelled`.
   Result<Reservation> reserve_in_turn(const Amount& worst_case, const Wait& wait, Clock& clock);
   /// Counts what was spent before this process: a resumed compile stays under the limits it began with.
   virtual void charge(const Amount& spent_before);
@@ -89,18 +90,13 @@ class Budget {
   BudgetLimits limits_;
 
  private:
-  struct Flight {
-    bool own = false, others = false;  // what this thread has reserved, what others have
-    std::uint64_t changes = 0;  // reservations begun and ended so far
-  };
   void finish(const Reservation& reservation, const Amount& used);
-  Flight flight() const;
+  bool has_own_in_flight() const;
 
   mutable std::mutex mutex_;
   Amount spent_, reserved_;
   mutable std::mutex flight_mutex_;
   std::vector<std::thread::id> in_flight_;  // owners of what is reserved and not settled
-  std::uint64_t changes_ = 0;
 };
 
 }  // namespace assay

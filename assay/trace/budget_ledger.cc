@@ -198,7 +198,11 @@ Result<Budget::Reservation> BudgetLedger::reserve(const Amount& worst_case) {
   ASSAY_TRY(LedgerState state, impl_->read());
   Amount used = state.spent;
   add_amount(used, state.lost);
-  ASSAY_CHECK(check_fits(state.limits, used, state.reserved, worst_case));
+  if (auto fits = check_fits(state.limits, used, state.reserved, worst_case); !fits) {
+    if (fits.error().code == ErrorCode::over_budget)
+      fits.error().remedy = "the limits of a ledger stay as they are: name another one (--ledger)";
+    return std::unexpected(std::move(fits.error()));
+  }
   ASSAY_TRY(Statement add, impl_->database.prepare("INSERT INTO reservation(holder, calls, tokens, msats) VALUES(?, ?, ?, ?)"));
   ASSAY_CHECK(add.bind(1, impl_->holder).bind(2, worst_case.calls).bind(3, worst_case.tokens).bind(4, worst_case.msats).run());
   const std::int64_t id = impl_->database.last_row();

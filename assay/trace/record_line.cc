@@ -84,6 +84,11 @@ constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_call
                                          {"cost_msats", whole},    {"unpriced_calls", whole}};
 constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
 constexpr MemberRule amount_members[] = {{"calls", count}, {"msats", count}, {"tokens", count}};
+constexpr MemberRule request_members[] = {{"messages", list}, {"config", anything}, {"seed", whole | null_}, {"schema", anything},
+                                          {"tools", object},  {"model", object},    {"rollout", count}};
+constexpr MemberRule message_members[] = {{"role", text}, {"content", anything}};
+constexpr MemberRule model_members[] = {{"id", text}, {"digest", hex64 | null_}};
+constexpr MemberRule token_members[] = {{"token", anything}, {"logprob", number}, {"top", list, true}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
 constexpr DataRule data_rules[] = {{"run_start", run_start_members},
@@ -144,6 +149,31 @@ bool is_decimal(std::string_view digits) {
   return problem == std::errc{} && end == digits.data() + digits.size() && fmt::format("{}", value) == digits && value >= 0;
 }
 
+Result<void> check_request(const Json& request) {
+  ASSAY_CHECK(check_members(request, request_members, "request"));
+  ASSAY_CHECK(check_members(request.at("model"), model_members, "request.model"));
+  for (const Json& message : request.at("messages").as_list()) {
+    if (!message.is_object()) return fail(ErrorCode::malformed, "a message of the request is no object");
+    ASSAY_CHECK(check_members(message, message_members, "a message"));
+  }
+  return {};
+}
+
+Result<void> check_logprobs(const Json& data) {
+  if (!data.as_object().contains("logprobs")) return {};
+  const Json& tokens = data.at("logprobs");
+  if (!tokens.is_list()) return fail(ErrorCode::malformed, "logprobs is no list");
+  for (const Json& token : tokens.as_list()) {
+    if (!token.is_object() || !token.at("top").is_list()) return fail(ErrorCode::malformed, "an entry of logprobs has no alternatives");
+    ASSAY_CHECK(check_members(token, token_members, "logprobs"));
+    for (const Json& other : token.at("top").as_list()) {
+      if (!other.is_object()) return fail(ErrorCode::malformed, "an alternative in logprobs is no object");
+      ASSAY_CHECK(check_members(other, token_members, "logprobs"));
+    }
+  }
+  return {};
+}
+
 // What the member tables cannot say.
 Result<void> check_values(std::string_view type, const Json& data) {
   const auto bad = [&](std::string_view what) {
@@ -166,7 +196,9 @@ Result<void> check_values(std::string_view type, const Json& data) {
   if (type == "node_end" && !is_one_of(data.at("status"), {"ok", "error", "cancelled"})) return bad("status");
   if ((type == "lm_response" || type == "error") && data.at("lost").is_object())
     ASSAY_CHECK(check_members(data.at("lost"), amount_members, "lost"));
+  if (type == "lm_request" || type == "cache_hit") ASSAY_CHECK(check_request(data.at("request")));
   if (type == "lm_response" || type == "cache_hit") {
+    ASSAY_CHECK(check_logprobs(data));
     ASSAY_CHECK(check_members(data.at("usage"), usage_members, "usage"));
     for (const auto& [name, value] : {std::pair<std::string_view, const Json*>{"prompt_tokens", &data.at("usage").at("prompt_tokens")},
                                       {"completion_tokens", &data.at("usage").at("completion_tokens")},
@@ -278,10 +310,9 @@ namespace {
 
 Result<RecordEntry> entry_of(Json value);
 
-// What is looked at of these lies in the line, its data, and what stands in that.
+// What is looked at of these lies no deeper than a message of a request, and of its texts only that they are texts.
 bool may_be_shallow(std::string_view line) {
-  constexpr std::string_view ends[] = {R"(,"type":"lm_request"})", R"(,"type":"node_start"})", R"(,"type":"node_end"})",
-                                       R"(,"type":"cache_hit"})"};
+  constexpr std::string_view ends[] = {R"(,"type":"lm_request"})", R"(,"type":"node_start"})", R"(,"type":"node_end"})"};
   return std::any_of(std::begin(ends), std::end(ends), [&](std::string_view end) { return line.ends_with(end); });
 }
 
@@ -290,7 +321,7 @@ bool may_be_shallow(std::string_view line) {
 Result<RecordEntry> check_record_line(std::string_view line, std::size_t bytes_max) {
   if (line.size() <= bytes_max && may_be_shallow(line)) {
     bool as_written = false;
-    auto value = read_json(line, {.bytes_max = bytes_max, .depth_kept = 3}, &as_written);
+    auto value = read_json(line, {.bytes_max = bytes_max, .depth_kept = 5, .depth_texts = 4}, &as_written);
     if (value && value->is_object() && as_written) return entry_of(*std::move(value));
   }
   return read_record_line(line, bytes_max);  // also for what is wrong, to be named in full

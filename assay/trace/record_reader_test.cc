@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -411,6 +412,27 @@ RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt,
   }
   RC_ASSERT(!may_become_line(line + '}', 3, std::string(64, 'b'), record_line_bytes_max));
   RC_ASSERT(!may_become_line(line, 4, std::string(64, 'b'), record_line_bytes_max));
+}
+
+// A request lies deep in its line, where a reader that only verifies keeps little.
+TEST(RecordReader, HoldsARequestToItsMembers) {
+  const std::vector<RecordEntry> good = entries();
+  const auto with = [&](const std::function<void(Json&)>& change) {
+    std::vector<RecordEntry> bad = good;
+    for (RecordEntry& entry : bad) {
+      if (entry.type == "lm_request") change(*entry.data.as_object().find("request"));
+    }
+    return first_problem(worked::reseal(bad));
+  };
+  for (const char* member : {"messages", "config", "seed", "schema", "tools", "model", "rollout"})
+    EXPECT_NE(with([&](Json& request) { request.as_object().erase(member); }).find(member), std::string::npos) << member;
+  const auto message = [](Json& request) -> Json& { return request.as_object().find("messages")->as_list().at(2); };
+  EXPECT_NE(with([&](Json& request) { message(request).as_object().erase("role"); }).find("role"), std::string::npos);
+  EXPECT_NE(with([&](Json& request) { message(request).set("role", 5); }).find("role"), std::string::npos);
+  EXPECT_NE(with([&](Json& request) { message(request) = "hello"; }).find("message"), std::string::npos);
+  EXPECT_NE(with([&](Json& request) { request.as_object().find("model")->set("digest", "aa"); }).find("digest"), std::string::npos);
+  EXPECT_NE(with([&](Json& request) { request.set("seed", "x"); }).find("seed"), std::string::npos);
+  EXPECT_NE(with([&](Json& request) { request.set("rollout", Json()); }).find("rollout"), std::string::npos);
 }
 
 // schemas/run.schema.json, type by type: what is missing or of another kind is no line of a record.
