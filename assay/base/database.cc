@@ -20,7 +20,10 @@ std::unexpected<Error> sqlite_error(sqlite3* handle, std::string_view doing) {
   const std::string message = std::string(doing) + ": " + sqlite3_errmsg(handle);
   if (code == SQLITE_INTERRUPT) return fail(ErrorCode::timed_out, message, "ask for less");
   if (code == SQLITE_FULL) return fail(ErrorCode::io, message, "make room on the disk");
-  return fail(ErrorCode::io, message);
+  if (code == SQLITE_BUSY || code == SQLITE_LOCKED) return fail(ErrorCode::io, message, "another process holds it: wait for it, or end it");
+  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
+    return fail(ErrorCode::io, message, "it was not made here, or is damaged: name another file, or move this one away");
+  return fail(ErrorCode::io, message, "check the disk and the file's permissions");
 }
 
 int out_of_time(void* until) { return system_clock().steady_ns() > *static_cast<const std::int64_t*>(until) ? 1 : 0; }

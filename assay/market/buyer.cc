@@ -216,7 +216,7 @@ struct Buyer::Impl {
         return had;
       }
       if (!fetched) return std::optional<Bought>();
-      ASSAY_CHECK(wait.check(clock, "a result that another process fetches"));
+      ASSAY_CHECK(wait.check(clock, "the wait for a result that another process fetches"));
       clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
     }
     if (order.progress) order.progress("going on with an earlier purchase of this job: nothing is paid twice");
@@ -245,7 +245,7 @@ struct Buyer::Impl {
                   fmt::format("provider {} owes the result of an earlier job: {}", purchase.provider, out.error().message),
                   fmt::format("choose another provider, {}, or: assay pylon forgive {}", out.error().remedy, purchase.provider));
     }
-    ASSAY_CHECK(wait.check(clock, "what the provider owes"));  // others wait for it: with them
+    ASSAY_CHECK(wait.check(clock, "the wait for what the provider owes"));  // others wait for it: with them
     clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
     return false;
   }

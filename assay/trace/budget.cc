@@ -173,12 +173,12 @@ Result<Budget::Reservation> Budget::reserve_in_turn(const Amount& worst_case, co
   while (true) {  // ends: with a reservation, when what is spent leaves too little, when nothing changes any more, at the deadline
     auto reserved = reserve(worst_case);
     if (reserved || reserved.error().code != ErrorCode::over_budget) return reserved;
-    if (!check_fits(limits(), spent(), {}, worst_case) || has_own_in_flight())
-      return reserved;  // within its own call it would wait for itself
+    if (!check_fits(limits(), spent(), {}, worst_case)) return reserve(worst_case);  // anew: the dead may have been found just now
+    if (has_own_in_flight()) return reserved;  // within its own call it would wait for itself
     if (reserved.error().message != last) changed_ns = clock.steady_ns();  // it names what is spent and reserved
     last = reserved.error().message;
     if (clock.steady_ns() - changed_ns > patience_ns) return reserved;
-    ASSAY_CHECK(wait.check(clock, "what calls in flight give back to the budget"));
+    ASSAY_CHECK(wait.check(clock, "the wait for what calls in flight give back to the budget"));
     clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
     look_again_ns = std::min(2 * look_again_ns, longest_look_ns);
   }
