@@ -154,7 +154,7 @@ TEST_F(LateTest, AnOrderWaitsForAFetchOfItsOwnPurchase) {
   const auto shop = buyer(money), other = buyer(money);
   {
     const RunningPylon silent = start(pylon_options(silent_lane()));
-    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(500))));
+    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(1500))));
   }
   ASSERT_EQ(shop->unfinished()->size(), 1U);
   const std::string request_id = shop->unfinished().value()[0].request_id;
@@ -177,7 +177,7 @@ TEST_F(LateTest, ABuyerThatOpensTakesNoPurchaseFromItsOrder) {
   const auto money = wallet(buyer_key_, "buyer");
   {
     const RunningPylon silent = start(pylon_options(silent_lane()));
-    ASSERT_FALSE(buyer(money)->request(hello_order(), wait(milliseconds(500))));
+    ASSERT_FALSE(buyer(money)->request(hello_order(), wait(milliseconds(1500))));
   }
   const std::int64_t left = held(buyer_key_);
   const RunningPylon again = start(pylon_options(says("late")));
@@ -225,7 +225,7 @@ TEST_F(LateTest, ASellerThatCameBackWithOtherGoodsKeepsWhatWasPaidFor) {
   const auto shop = buyer(money);
   {
     const RunningPylon silent = start(pylon_options(silent_lane()));
-    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(500))));
+    ASSERT_FALSE(shop->request(hello_order(), wait(milliseconds(1500))));
   }
   {
     const RunningPylon other = start(pylon_options(nullptr, true));  // sells sandbox runs only
