@@ -48,8 +48,7 @@ Result<Json> load(const std::string& path) {
   }
   if (is_stored_name(path)) {
     ASSAY_TRY(const TrustStore trust, open_trust());
-    ASSAY_TRY(const ModuleFile module, stored_module(path, trust));
-    ASSAY_TRY(const std::string stored, write_module(module));
+    ASSAY_TRY(const std::string stored, stored_text(path, trust));
     return read_json(stored);
   }
   ASSAY_TRY(const std::string text, read_file(path));

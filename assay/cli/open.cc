@@ -110,6 +110,11 @@ Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trus
   return Store(default_store_folder()).find(id, trust, allow_signer);
 }
 
+Result<std::string> stored_text(const std::string& name, const TrustStore& trust, const std::string& allow_signer) {
+  ASSAY_TRY(const ModuleFile module, stored_module(name, trust, allow_signer));
+  return write_module(module);
+}
+
 Result<OpenedProgram> open_stored(const std::string& name, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
   ASSAY_TRY(const TrustStore trust, open_trust());
   ASSAY_TRY(const ModuleFile module, stored_module(name, trust, allow_signer));

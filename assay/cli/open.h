@@ -45,6 +45,8 @@ bool is_stored_name(const std::string& path);
 Result<CompiledId> stored_id(const std::string& name);
 /// Whoever signed it; a trusted signer's manifest first, then `allow_signer`'s. What may be done with it is for the caller to ask.
 Result<ModuleFile> stored_module(const std::string& name, const TrustStore& trust, const std::string& allow_signer = {});
+/// Its text, as a module's file has it.
+Result<std::string> stored_text(const std::string& name, const TrustStore& trust, const std::string& allow_signer = {});
 /// As open_program, of an id or a ref.
 Result<OpenedProgram> open_stored(const std::string& name, const std::string& allow_signer, bool allow_unsigned, Cli& cli);
 

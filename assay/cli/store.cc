@@ -182,9 +182,7 @@ void attest_module(const AttestOptions& options, Cli& cli) {
   const auto held =
       into_store ? Result<Fd>(Fd()) : lock_folder_of(path);  // of two statements at once, none is lost: the store sees to its own
   if (!held) return cli.fail_with(held.error());
-  const auto read = stored ? stored_module(options.module, *trust) : Result<ModuleFile>(fail(ErrorCode::usage, ""));
-  if (stored && !read) return cli.fail_with(read.error());
-  const auto text = stored ? write_module(*read) : read_file(options.module);
+  const auto text = stored ? stored_text(options.module, *trust) : read_file(options.module);
   if (!text) return cli.fail_with(text.error());
   ModuleVerdict verdict = verify_module(*text, *trust);
   if (!verdict.intact())

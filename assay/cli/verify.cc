@@ -45,6 +45,8 @@ struct FileReport {
 };
 
 std::string problem_text(const Error& error) { return error.path.empty() ? error.message : error.path + ": " + error.message; }
+// Where it is for who asked to mend.
+std::string with_remedy(const Error& error) { return problem_text(error) + (error.remedy.empty() ? "" : "; " + error.remedy); }
 
 void demand_signer(const VerifyOptions& options, FileReport& report) {
   if (options.signer.empty() || options.signer == report.signer) return;
@@ -145,8 +147,7 @@ FileReport verify_as_program(const VerifyOptions& options, const std::string& fi
   if (const auto program = read_program_file(file, Rewards::built_in()); !program) {
     report.ok = false;
     report.state = "bad";
-    const Error& error = program.error();
-    report.problems.push_back(problem_text(error) + (error.remedy.empty() ? "" : "; " + error.remedy));
+    report.problems.push_back(with_remedy(program.error()));
   } else if (options.trusted || !options.signer.empty() || options.complete) {
     report.ok = false;
     report.problems.emplace_back("a program file is not signed");
@@ -170,8 +171,7 @@ FileReport verify_as_signed(const VerifyOptions& options, const std::string& fil
 
 Result<FileReport> verify_file(const VerifyOptions& options, const std::string& file, const Against& against) {
   if (is_stored_name(file)) {
-    ASSAY_TRY(const ModuleFile module, stored_module(file, against.trust, options.signer));
-    ASSAY_TRY(const std::string text, write_module(module));
+    ASSAY_TRY(const std::string text, stored_text(file, against.trust, options.signer));
     return verify_as_module(options, file, text, against.trust);
   }
   if (file.ends_with(".jsonl")) {
@@ -233,8 +233,7 @@ void verify(const VerifyOptions& options, Cli& cli) {
     auto report = verify_file(options, file, *against);
     if (!report) {  // the other files are looked at all the same
       unreadable = unreadable ? unreadable : std::optional(report.error());
-      const std::string remedy = report.error().remedy.empty() ? "" : "; " + report.error().remedy;
-      report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {problem_text(report.error()) + remedy}};
+      report = FileReport{.file = file, .kind = "unknown", .state = "unreadable", .problems = {with_remedy(report.error())}};
     }
     any_record = any_record || report->kind == "record" || report->kind == "unknown";
     ok = ok && report->ok;

@@ -152,7 +152,6 @@ void Budget::Reservation::settle(const Amount& used) {
   if (budget_ != nullptr) std::exchange(budget_, nullptr)->finish(*this, used);
 }
 
-// What is given back can be had before its owner counts as gone: who looks in this order misses nothing.
 void Budget::finish(const Reservation& reservation, const Amount& used) {
   release(reservation.id_, reservation.amount_, used);
   const std::scoped_lock lock(flight_mutex_);
