@@ -167,7 +167,7 @@ class Misuse(Home):
             os.mknod(self.home / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
             self.assay("sandbox", "run", "--receipt", "null", "--", "true")
             self.assertTrue((self.home / "null").is_char_device())
-        self.write("target.json", "old")
+        self.write("target.json", "")
         os.symlink("target.json", self.home / "link.json")
         self.assay("sandbox", "run", "--receipt", "link.json", "--", "true")
         self.assertTrue((self.home / "link.json").is_symlink())

@@ -50,7 +50,7 @@ std::string short_place(std::string place) {
 }
 
 std::string Error::text() const {
-  std::string out = message + " (" + std::string(name(code)) + ")";
+  std::string out = short_place(message) + " (" + std::string(name(code)) + ")";
   if (!path.empty()) out += "\n  at   " + path;
   if (!remedy.empty()) out += "\n  try  " + remedy;
   return out;

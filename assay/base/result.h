@@ -51,7 +51,7 @@ struct Error {
   std::string text() const;
 };
 
-/// A place that is longer than 1,024 bytes loses its middle, which an ellipsis stands for; whole UTF-8 sequences are kept.
+/// A place or message that is longer than 1,024 bytes loses its middle, which an ellipsis stands for; whole UTF-8 sequences are kept.
 std::string short_place(std::string place);
 
 template <class T>

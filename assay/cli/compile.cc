@@ -88,6 +88,7 @@ std::string resume_line(const CompileOptions& options, const std::string& journa
                                                               {"--provider", &common.provider},
                                                               {"--privacy", &common.privacy},
                                                               {"--prices", &common.prices},
+                                                              {"--cache", &common.cache},
                                                               {"--endpoint", &common.endpoint},
                                                               {"--dialect", &common.dialect},
                                                               {"--key-env", &common.key_env}};
@@ -138,12 +139,7 @@ Error with_remedy(Error error, const std::string& more) {
 // A compile may take hours: what it needs to write at its end is tried at its beginning.
 Result<void> check_places(const std::string& module_path) {
   const std::string beside = std::filesystem::path(module_path).parent_path().string();
-  std::error_code ignored;
-  if (std::filesystem::exists(module_path, ignored)) {  // an earlier module gives way to a new one, nothing else does
-    const auto text = read_file(module_path);
-    if (!text || !read_module(*text))
-      return fail(ErrorCode::refused, "a file stands there that is no module", "name another one with --out", module_path);
-  }
+  ASSAY_CHECK(check_gives_way(module_path, "module", is_module_text));
   ASSAY_CHECK(check_writable_folder(data_folder() + "/looks"));
   ASSAY_CHECK(Store(default_store_folder()).check_writable());
   return check_writable_folder(beside.empty() ? "." : beside);
@@ -208,10 +204,13 @@ void compile(const CompileOptions& options, Cli& cli) {
   std::unique_ptr<HudServer> hud;
   if (options.hud) {
     auto server = HudServer::start(
-        {.port = *options.hud, .runs_folders = {}, .version = std::string(assay_version), .build = assay_build()}, cli.clock);
+        {.port = *options.hud, .runs_folders = {}, .records = {*journal}, .version = std::string(assay_version), .build = assay_build()},
+        cli.clock);
     if (!server) return cli.fail_with(server.error());
     hud = std::move(*server);
-    where.settings.set_callback(std::make_shared<HudCallback>(hud->hub()));
+    const auto callback = std::make_shared<HudCallback>(hud->hub());
+    where.settings.set_callback(callback);
+    where.hooks.begun = [callback](const std::string& run_id) { callback->begin(run_id); };
     cli.terminal.note("HUD " + hud->url());
   }
   where.hooks.open_test = [](const std::string& id, const std::string& run_id) {

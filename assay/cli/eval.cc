@@ -32,6 +32,8 @@ Result<JsonObject> columns_of(const EvalOptions& options, const OpenedProgram& o
       return fail(ErrorCode::usage, fmt::format("'{}' is not FIELD=COLUMN", pair), "e.g. --map section=label", "--map");
     if (signature.input(field) == nullptr && signature.output(field) == nullptr)
       return fail(ErrorCode::usage, fmt::format("the program has no field '{}'", field), "assay show lists its fields", "--map");
+    if (columns.contains(field))
+      return fail(ErrorCode::usage, fmt::format("the field '{}' is named twice", field), "keep one of them", "--map");
     columns.set(field, pair.substr(equals + 1));
   }
   return columns;
@@ -39,6 +41,10 @@ Result<JsonObject> columns_of(const EvalOptions& options, const OpenedProgram& o
 
 Result<std::vector<Row>> rows_of(const EvalOptions& options, const OpenedProgram& opened) {
   const Signature& signature = opened.program.signature();
+  if (!options.data.empty() && !options.set.empty())
+    return fail(ErrorCode::usage, "--set names rows of the program file, --data other ones", "leave one of them out", "--set");
+  if (options.data.empty() && !options.map.empty())
+    return fail(ErrorCode::usage, "--map says how the columns of --data are named", "give --data, or leave --map out", "--map");
   if (!options.data.empty()) {
     ASSAY_TRY(const JsonObject columns, columns_of(options, opened));
     ASSAY_TRY(std::vector<Row> rows, read_rows(options.data, signature, columns));

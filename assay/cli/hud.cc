@@ -1,5 +1,7 @@
 // assay hud: the page that shows runs and compiles, live. Serves until it is stopped.
-// Exit: 0 stopped · 1 the port is taken.
+// Exit: 0 stopped · 1 the port is taken · 2 no such folder.
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -16,6 +18,11 @@ struct HudCommand {
 };
 
 void hud(const HudCommand& options, Cli& cli) {
+  for (const std::string& folder : options.folders) {  // the default one may come with the first run
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(folder, ignored))
+      return cli.fail_with({ErrorCode::usage, "there is no such folder", folder, "name folders with *.run.jsonl, or leave --runs out"});
+  }
   HudOptions how;
   how.port = options.port;
   how.runs_folders = options.folders;

@@ -3,6 +3,8 @@
 // that others may read · 130 interrupted at the question for a passphrase.
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -138,6 +140,9 @@ Result<void> export_key(const KeyOptions& options, Cli& cli) {
     ASSAY_TRY(text, sealed(key, options.name, cli));
   }
   if (!options.out.empty()) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(options.out, ignored))
+      return fail(ErrorCode::usage, "a file stands there, and an export replaces none", "name another one, or remove it", options.out);
     ASSAY_CHECK(write_file(options.out, text + "\n", 0600));
     cli.terminal.out("wrote " + options.out);
     cli.terminal.out_json(JsonObject{{"name", options.name}, {"file", options.out}});

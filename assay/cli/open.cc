@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -11,6 +13,7 @@
 #include "assay/contract/compatibility.h"
 #include "assay/contract/key_file.h"
 #include "assay/contract/store.h"
+#include "assay/lm/response_cache.h"
 #include "assay/trace/budget_ledger.h"
 
 namespace assay {
@@ -38,6 +41,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
   command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");
   command.add_option("--prices", options.prices, "Price book (JSON) instead of the built-in one");
+  command.add_option("--cache", options.cache, "Folder that keeps answers: the same request to the same lane is not asked again");
   command.add_option("--relay", options.relay, "Relay of a pylon lane, ws://…");
   command.add_option("--issuer", options.issuer, "Ledger that pays for a pylon lane, http://…");
   command.add_option("--issuer-node", options.issuer_node, "The issuer's node id (default: the one that answered there first)");
@@ -170,12 +174,27 @@ Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimit
   return out;
 }
 
+Result<void> check_gives_way(const std::string& path, std::string_view what, bool (*is_one)(std::string_view text)) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) == 0) return {};
+  const auto text = read_file(path);
+  if (text && is_one(*text)) return {};
+  return fail(ErrorCode::refused, fmt::format("a file stands there that is no {}: it is left as it is", what),
+              "name another file, or remove it", path);
+}
+
+bool is_module_text(std::string_view text) { return read_module(text).has_value(); }
+
 std::string buyer_folder() { return data_folder() + "/buyer"; }
 
 std::string runs_folder() { return data_folder() + "/runs"; }
 
 Result<std::string> record_path(const CommonOptions& options, std::string_view program, std::string_view ending, Cli& cli) {
-  if (!options.record.empty()) return options.record;
+  if (!options.record.empty()) {
+    if (const auto beside = std::filesystem::path(options.record).parent_path(); !beside.empty())
+      ASSAY_CHECK(make_folders(beside.string()));
+    return options.record;
+  }
   ASSAY_CHECK(make_folders(runs_folder()));
   return fmt::format("{}/{}-{}-{}{}", runs_folder(), cli.clock.unix_ns() / 1000000000, program, cli.entropy.hex_bytes(4), ending);
 }
@@ -211,6 +230,11 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     world->effects.wait.deadline = Deadline::after(cli.clock, std::chrono::nanoseconds(static_cast<std::int64_t>(*limits.seconds * 1e9)));
   }
   world->settings.lm = world->lane;
+  if (!options.cache.empty()) {
+    ASSAY_CHECK(make_folders(options.cache, 0700));  // answers may be private
+    ASSAY_CHECK(check_writable_folder(options.cache));
+    world->settings.cache = std::make_shared<ResponseCache>(options.cache);
+  }
   if (!options.fallback_lane.empty()) {
     CommonOptions other = with_needs;
     other.lane = options.fallback_lane;

@@ -12,7 +12,7 @@
 namespace assay {
 
 struct CommonOptions {
-  std::string budget, ledger, privacy, key = "default", record, prices;
+  std::string budget, ledger, privacy, key = "default", record, prices, cache;
   std::string lane, model;
   std::string fallback_lane, fallback_model, fallback_endpoint, fallback_key_env;
   std::string relay, issuer, issuer_node, provider;  ///< of a pylon lane
@@ -63,6 +63,11 @@ Result<BudgetLimits> open_budget(const CommonOptions& options, const BudgetLimit
 
 /// data_folder()/buyer: purchases and wallet of all that is bought on this machine.
 std::string buyer_folder();
+
+/// What stands at `path` is replaced if it is another `what`, as `is_one` says of its text, or empty; devices and pipes are written to.
+/// Anything else, a key or a record say, is left alone. Errors: `refused`.
+Result<void> check_gives_way(const std::string& path, std::string_view what, bool (*is_one)(std::string_view text));
+bool is_module_text(std::string_view text);
 
 /// data_folder()/runs
 std::string runs_folder();

@@ -69,8 +69,13 @@ Result<SecretText> passphrase_of_file(const std::string& path) {
     return fail(ErrorCode::refused, fmt::format("others may read the passphrase (mode {:04o})", info.st_mode & 07777),
                 fmt::format("chmod 600 {}", path), path);
   }
-  ASSAY_TRY(std::string bytes, read_file(path, SecretText::bytes_max));
-  SecretText out(std::move(bytes));
+  auto bytes = read_file(path, SecretText::bytes_max);
+  if (!bytes && ::access(path.c_str(), F_OK) != 0) {  // the passphrase itself, perhaps: not repeated
+    return fail(ErrorCode::io, "there is no such file", "give the name of a file that holds the passphrase, never the passphrase",
+                "the passphrase file");
+  }
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  SecretText out(std::move(*bytes));
   out.chomp();
   if (auto good = check_passphrase(out.view()); !good) return std::unexpected(std::move(good.error()).in(path));
   return out;

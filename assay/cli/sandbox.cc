@@ -50,7 +50,11 @@ Result<SandboxRunRequest> request_of(const SandboxCommandLine& options) {
   SandboxCommand command;
   command.cmd = shell_line(options.command);
   request.commands.push_back(std::move(command));
+  if (!valid_utf8(request.commands.front().cmd))
+    return fail(ErrorCode::usage, "the command is not UTF-8", "a job is JSON: let the command make such bytes, as printf does", "--");
   for (const std::string& pair : options.env) {
+    if (!valid_utf8(pair))
+      return fail(ErrorCode::usage, "the value is not UTF-8", "a job is JSON: let the command make such bytes, as printf does", "--env");
     const std::size_t equals = pair.find('=');
     if (equals == std::string::npos) return fail(ErrorCode::usage, fmt::format("'{}' is not NAME=VALUE", pair), "", "--env");
     request.env.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
@@ -78,6 +82,10 @@ Result<void> check_end(const SandboxCommandLine& options, Cli& cli) {
     return fail(ErrorCode::usage, "receipt and record would be one file", "name two", "--receipt");
   if (std::filesystem::is_directory(options.receipt, ignored))
     return fail(ErrorCode::io, "expected a file, found a folder", "name a file in it", options.receipt);
+  ASSAY_CHECK(check_gives_way(options.receipt, "receipt", [](std::string_view text) {
+    const auto there = read_json(text);
+    return there && there->at("format") == Json("assay.receipt/1");
+  }));
   const std::string folder = std::filesystem::path(options.receipt).parent_path().string();
   return check_writable_folder(folder.empty() ? "." : folder);
 }

@@ -107,10 +107,8 @@ Result<ModuleFile> from_store(const std::string& name) {
 }
 
 // A receipt, an attestation or another signed object: its members, and whether its signature holds.
-bool show_signed(const std::string& path, Cli& cli) {
-  if (path.ends_with(".toml") || is_stored_name(path)) return false;
-  const auto text = read_file(path);
-  const auto value = text ? read_json(*text) : Result<Json>();
+bool show_signed(const std::string& text, Cli& cli) {
+  const auto value = read_json(text);
   if (!value || !value->is_object() || !value->at("signature").is_string() || !value->at("format").is_string()) return false;
   if (!value->at("artifact").is_null() || !value->at("signer").is_string()) return false;
   const auto genuine = verify_object(*value);
@@ -126,8 +124,7 @@ bool show_signed(const std::string& path, Cli& cli) {
 }
 
 // A module that is not what it says is shown for what it is.
-Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
-  ASSAY_TRY(const std::string text, read_file(path));
+Result<ModuleFile> from_text(const std::string& text, const std::string& path, Cli& cli) {
   ASSAY_TRY(const TrustStore trust, open_trust());
   const ModuleVerdict verdict = verify_module(text, trust);
   if (!verdict.module) {
@@ -151,41 +148,45 @@ Result<ModuleFile> from_file(const std::string& path, Cli& cli) {
   return *verdict.module;
 }
 
-bool holds_record(const std::string& path) {
-  if (path.ends_with(".jsonl")) return true;
-  if (path.ends_with(".toml") || is_stored_name(path)) return false;
-  const auto text = read_file(path);
-  return text && is_record_text(*text);
+void show_record_of(const Result<RunRecord>& record, const CommonOptions& options, Cli& cli) {
+  if (!record) return cli.fail_with(record.error());
+  const auto book = open_prices(options);
+  if (!book) return cli.fail_with(book.error());
+  show_record(*record, *book, cli);
+  if (!cli.terminal.json) return;
+  for (const RecordEntry& entry : record->entries) {
+    cli.terminal.out_json(JsonObject{
+        {"seq", entry.seq}, {"t", entry.t}, {"type", entry.type}, {"node", entry.node}, {"prev", entry.prev}, {"data", entry.data}});
+  }
 }
 
-void show(const std::string& path, const CommonOptions& options, Cli& cli) {
-  if (holds_record(path)) {
-    const auto book = open_prices(options);
-    if (!book) return cli.fail_with(book.error());
-    const auto record = read_record_file(path);
-    if (!record) return cli.fail_with(record.error());
-    show_record(*record, *book, cli);
-    if (cli.terminal.json) {
-      for (const RecordEntry& entry : record->entries) {
-        cli.terminal.out_json(JsonObject{
-            {"seq", entry.seq}, {"t", entry.t}, {"type", entry.type}, {"node", entry.node}, {"prev", entry.prev}, {"data", entry.data}});
-      }
-    }
-    return;
-  }
-  if (path.ends_with(".toml")) {
-    const auto file = read_program_file(path, Rewards::built_in());
-    if (!file) return cli.fail_with(file.error());
-    cli.terminal.out(fmt::format("{}  (uncompiled)", cli.terminal.bold(file->program.artifact().program_name())));
-    cli.terminal.out(file->program.artifact().text());
-    return cli.terminal.out_json(file->program.artifact().json());
-  }
-  if (show_signed(path, cli)) return;
-  const auto module = is_stored_name(path) ? from_store(path) : from_file(path, cli);
+void show_module_of(const Result<ModuleFile>& module, Cli& cli) {
   if (!module) return cli.fail_with(module.error());
   show_module(*module, cli);
   if (const auto json = to_json(module->manifest))
     cli.terminal.out_json(JsonObject{{"artifact", module->artifact.json()}, {"manifest", *json}, {"attestations", module->attestations}});
+}
+
+void show_program(const std::string& path, Cli& cli) {
+  const auto file = read_program_file(path, Rewards::built_in());
+  if (!file) return cli.fail_with(file.error());
+  cli.terminal.out(fmt::format("{}  (uncompiled)", cli.terminal.bold(file->program.artifact().program_name())));
+  cli.terminal.out(file->program.artifact().text());
+  cli.terminal.out_json(file->program.artifact().json());
+}
+
+void show(const std::string& path, const CommonOptions& options, Cli& cli) {
+  if (path.ends_with(".jsonl")) return show_record_of(read_record_file(path), options, cli);
+  if (path.ends_with(".toml")) return show_program(path, cli);
+  if (is_stored_name(path)) return show_module_of(from_store(path), cli);
+  const auto text = read_file(path);  // once: a pipe gives it only once
+  if (!text) return cli.fail_with(text.error());
+  if (is_record_text(*text)) {
+    auto record = read_record(*text);
+    if (!record) return cli.fail_with(std::move(record).error().in(path));
+    return show_record_of(record, options, cli);
+  }
+  if (!show_signed(*text, cli)) show_module_of(from_text(*text, path, cli), cli);
 }
 
 }  // namespace

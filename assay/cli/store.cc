@@ -71,7 +71,7 @@ void put(const StoreOptions& options, Cli& cli) {
   if (!module) return cli.fail_with(Error(module.error()).in(options.module));
   Store store(default_store_folder());
   const auto hash = store.put(*module);
-  if (!hash) return cli.fail_with(Error(hash.error()).in(options.module));
+  if (!hash) return cli.fail_with(hash.error().path.starts_with('/') ? hash.error() : Error(hash.error()).in(options.module));
   cli.terminal.out(module->id());
   cli.terminal.out_json(JsonObject{{"id", module->id()}, {"manifest", *hash}});
 }
@@ -86,6 +86,7 @@ void get(const StoreOptions& options, Cli& cli) {
   const auto text = write_module(*module);
   if (!text) return cli.fail_with(text.error());
   if (options.out.empty()) return cli.terminal.raw(*text);
+  if (const auto free = check_gives_way(options.out, "module", is_module_text); !free) return cli.fail_with(free.error());
   if (const auto written = write_file(options.out, *text); !written) return cli.fail_with(written.error());
   cli.terminal.out(module->id());
   cli.terminal.out_json(JsonObject{{"id", module->id()}, {"file", options.out}});
@@ -197,6 +198,7 @@ void attest_module(const AttestOptions& options, Cli& cli) {
   } else {
     const auto written = write_module(*verdict.module);
     if (!written) return cli.fail_with(written.error());
+    if (const auto free = check_gives_way(path, "module", is_module_text); !free) return cli.fail_with(free.error());
     if (const auto saved = write_file(path, *written); !saved) return cli.fail_with(saved.error());
   }
   cli.terminal.out(fmt::format("{} now has {} attestations", path, verdict.module->attestations.as_list().size()));

@@ -59,6 +59,15 @@ Result<OpenedTrace> open_trace(const TraceOptions& options) {
   return out;
 }
 
+// Spans in one of OTLP's two forms. Of the binary one as much as tells it from a text: its first field, which holds a resource or a scope.
+bool holds_spans(std::string_view text) {
+  if (const auto value = read_json(text)) return !value->at("resourceSpans").is_null();
+  if (!text.starts_with('\x0a')) return false;
+  std::size_t at = 1;
+  while (at < std::min<std::size_t>(text.size(), 10) && static_cast<unsigned char>(text[at]) >= 0x80) ++at;  // the field's length
+  return at + 1 < text.size() && (text[at + 1] == '\x0a' || text[at + 1] == '\x12');
+}
+
 void export_trace(const TraceOptions& options, Cli& cli) {
   const auto trace = open_trace(options);
   if (!trace) return cli.fail_with(trace.error());
@@ -86,6 +95,7 @@ void export_trace(const TraceOptions& options, Cli& cli) {
     cli.terminal.raw(json ? bytes + "\n" : bytes);
     return;
   }
+  if (const auto free = check_gives_way(options.out, "export of spans", holds_spans); !free) return cli.fail_with(free.error());
   if (const auto written = write_file(options.out, bytes); !written) return cli.fail_with(written.error());
   cli.terminal.out(fmt::format("wrote {} spans to {}", spans.size(), options.out));
   cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"file", options.out}});

@@ -1,10 +1,13 @@
 // assay trust: whose modules may run here, and which programs of theirs.
 // Exit: 0 done · 1 the trust file could not be read or written · 2 wrong usage.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "assay/base/files.h"
 #include "assay/cli/cli.h"
+#include "assay/contract/key_file.h"
 #include "assay/contract/trust.h"
 
 namespace assay {
@@ -14,6 +17,19 @@ struct TrustOptions {
   std::string signer, note;
   std::vector<std::string> programs;
 };
+
+// A secret key has as many hex digits as a public one. What it opens is one of the keys here: it must not come to lie in the trust file.
+Result<void> check_public(const std::string& signer) {
+  const auto secret = SecretKey::parse(signer);
+  const auto own = list_keys(default_key_folder());
+  if (!secret || !own) return {};
+  const std::string opens = secret->public_hex();
+  if (std::none_of(own->begin(), own->end(), [&](const KeyInfo& key) { return key.public_hex == opens; })) return {};
+  return fail(ErrorCode::usage, "that is the secret of one of your keys",
+              "give the public key, as assay key ls shows it; and make a new key: "
+              "others can read what stands on a command line",
+              "signer");
+}
 
 template <class Change>
 void change_trust(Cli& cli, Change change) {
@@ -39,6 +55,7 @@ void add_trust(CLI::App& app, Cli& cli) {
   add->add_option("programs", options->programs, "exact program names")->required();
   add->add_option("--note", options->note, "who this is");
   add->callback([options, &cli] {
+    if (const auto fits = check_public(options->signer); !fits) return cli.fail_with(fits.error());
     change_trust(cli, [&](TrustStore& store) { return store.add(options->signer, options->programs, options->note); });
   });
   CLI::App* remove = command->add_subcommand("rm", "Take programs off a signer's scope; none named: the signer goes");

@@ -7,8 +7,10 @@
 #include "assay/cli/open.h"
 #include "assay/contract/module_file.h"
 #include "assay/lm/recorded_answers.h"
+#include "assay/market/receipt.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/trace/record_costs.h"
+#include "assay/trace/record_line.h"
 
 namespace assay {
 namespace {
@@ -155,10 +157,29 @@ FileReport verify_as_program(const VerifyOptions& options, const std::string& fi
   return report;
 }
 
+// What a signed object says must be what its format demands: a signature over less proves nothing.
+Result<void> check_format(const Json& value) {
+  const Json& format = value.at("format");
+  if (format == Json("assay.receipt/1") && value.at("kind") == Json("payment")) {
+    ASSAY_TRY([[maybe_unused]] const PaymentFacts facts, verify_payment_receipt(value));
+    return {};
+  }
+  if (format == Json("assay.receipt/1")) return verify_receipt(value);
+  if (format == Json(attestation_format)) return check_attestation(value);
+  if (format == Json("assay.head/1")) return check_record_data("head", value);
+  if (format == Json("assay.manifest/1")) {
+    ASSAY_TRY([[maybe_unused]] const CompiledModuleManifest manifest, read_manifest(value));
+    return {};
+  }
+  return fail(ErrorCode::malformed, "it has no format that this version knows: what its signature covers means nothing here", {}, "format");
+}
+
 FileReport verify_as_signed(const VerifyOptions& options, const std::string& file, const Json& value, const TrustStore& trust) {
   const Json& format = value.at("format");
   FileReport report{.file = file, .kind = format.is_string() ? format.as_string() : "object", .state = "bad"};
-  if (const auto verified = verify_object(value); verified) {
+  auto verified = verify_object(value);
+  if (verified) verified = check_format(value);
+  if (verified) {
     report.ok = true;
     report.state = "intact";
     report.signer = value.at("signer").as_string();

@@ -15,13 +15,60 @@ namespace {
 
 using Kind = Json::Kind;
 
+Result<void> check_strings(const Spot& list) {
+  for (std::size_t i = 0; i < list.size(); ++i) ASSAY_CHECK(list.item(i).is(Kind::string));
+  return {};
+}
+
+Result<void> check_type(const Spot& type);
+
+Result<void> check_types(const Spot& list) {
+  if (list.size() == 0) return list.error("no alternatives", "name one at least");
+  for (std::size_t i = 0; i < list.size(); ++i) ASSAY_CHECK(check_type(list.item(i)));
+  return {};
+}
+
+Result<void> check_type_name(const Spot& type) {
+  constexpr std::string_view known[] = {"string", "integer", "number", "boolean", "array", "object", "null"};
+  ASSAY_TRY(const auto name, type.get_if_set("type", Kind::string));
+  if (!name || std::find(std::begin(known), std::end(known), name->value().as_string()) != std::end(known)) return {};
+  return name->error(fmt::format("\"{}\" is no type of a value", name->value().as_string()));
+}
+
+// A type as schemas/signature.schema.json has it; what a combination means is for who runs it. As deep as the artifact is at most.
+Result<void> check_type(const Spot& type) {
+  ASSAY_CHECK(type.is(Kind::object));
+  ASSAY_CHECK(check_type_name(type));
+  for (const char* list : {"enum", "required", "x-order"}) {
+    ASSAY_TRY(const auto texts, type.get_if_set(list, Kind::list));
+    if (texts) ASSAY_CHECK(check_strings(*texts));
+    if (texts && texts->size() == 0 && std::string_view(list) == "enum")
+      return texts->error("a Literal without values", "name one at least");
+  }
+  ASSAY_TRY(const auto any_of, type.get_if_set("anyOf", Kind::list));
+  if (any_of) ASSAY_CHECK(check_types(*any_of));
+  ASSAY_TRY(const auto items, type.get_if_set("items", Kind::object));
+  if (items) ASSAY_CHECK(check_type(*items));
+  ASSAY_TRY(const auto properties, type.get_if_set("properties", Kind::object));
+  if (properties) {
+    for (const auto& [name, value] : properties->value().as_object()) ASSAY_CHECK(check_type(properties->member(name, value)));
+  }
+  const Json* const others = type.value().as_object().find("additionalProperties");
+  if (others != nullptr && *others != Json(false)) ASSAY_CHECK(check_type(type.member("additionalProperties", *others)));
+  ASSAY_CHECK(type.get_if_set("contentMediaType", Kind::string));
+  ASSAY_TRY(const auto encoding, type.get_if_set("contentEncoding", Kind::string));
+  if (encoding && encoding->value().as_string() != "base64") return encoding->error("content parts are base64");
+  return {};
+}
+
 Result<void> check_field(const Spot& field, std::set<std::string>& names) {
   ASSAY_TRY(const std::string name, field.text("name"));
   if (!is_name(name)) return field.error("a field's name has letters, digits, '_', '.' and '-', and begins with a letter or '_'");
   if (!names.insert(name).second)
     return field.error(fmt::format("the field \"{}\" occurs twice in one signature", name), "rename one of them");
   ASSAY_CHECK(field.text("description"));
-  ASSAY_CHECK(field.get("schema", Kind::object));
+  ASSAY_TRY(const Spot type, field.get("schema", Kind::object));
+  ASSAY_CHECK(check_type(type));
   ASSAY_TRY(const auto label, field.get_if_set("label", Kind::string));
   if (label) {
     if (auto mode = parse_privacy(label->value().as_string()); !mode) return label->error(mode.error().message, mode.error().remedy);
@@ -82,11 +129,6 @@ Result<void> check_template(const Spot& spot) {
   return {};
 }
 
-Result<void> check_strings(const Spot& list) {
-  for (std::size_t i = 0; i < list.size(); ++i) ASSAY_CHECK(list.item(i).is(Kind::string));
-  return {};
-}
-
 Result<void> check_config(const Spot& config) {
   ASSAY_TRY(const double temperature, config.number("temperature"));
   if (temperature < 0) return config.error(fmt::format("temperature is 0 or more, found {}", number_text(temperature)));
@@ -103,6 +145,9 @@ Result<void> check_config(const Spot& config) {
   for (const auto& [key, value] : config.value().as_object()) {
     if (value.is_null()) return config.member(key, value).error("a setting is never null", "leave it out");
   }
+  for (const char* flag : {"constrain", "logprobs"}) ASSAY_CHECK(config.get_if_set(flag, Kind::boolean));
+  ASSAY_TRY(const auto top, config.get_if_set("top_logprobs", Kind::integer));
+  if (top) ASSAY_CHECK(config.integer("top_logprobs", 0, 20));
   return {};
 }
 
@@ -198,6 +243,7 @@ Result<void> check_source(const Spot& source, const Json& flow, const Json& arti
   if (dot == std::string::npos) return source.error(fmt::format("expected \"input.FIELD\" or \"NODE.FIELD\", found \"{}\"", text));
   const std::string node = text.substr(0, dot);
   const std::string field = text.substr(dot + 1);
+  if (!is_name(field)) return source.error(fmt::format("\"{}\" is no name of a field", field));
   if (node == "input") {
     if (has_field(flow.at("signature").at("inputs"), field)) return {};
     return source.error(fmt::format("the flow has no input \"{}\"", field));

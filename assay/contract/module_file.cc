@@ -42,6 +42,16 @@ Error different(std::string path, std::string_view what, std::string_view want, 
 
 constexpr const char* edited = "the file was edited after it was signed: get it again, or compile to name the new one";
 
+Result<void> check_shape(const Spot& attestation) {
+  ASSAY_TRY(const std::string format, attestation.text("format"));
+  if (format != attestation_format)
+    return attestation.error(fmt::format("expected format \"{}\", found \"{}\"", attestation_format, format));
+  ASSAY_CHECK(attestation.get("statement"));
+  ASSAY_CHECK(attestation.hex_text("compiled_id"));
+  ASSAY_CHECK(attestation.hex_text("manifest_hash"));
+  return {};
+}
+
 // Everything but the shape: id, name, signature, attestations. Adds to `problems`.
 class Checker {
  public:
@@ -79,16 +89,14 @@ class Checker {
     const auto manifest_hash = hash(manifest);
     for (std::size_t i = 0; i < module.attestations.as_list().size(); ++i) {
       const Spot spot(module.attestations.as_list()[i], fmt::format("attestations[{}]", i));
-      if (auto good = check_attestation(spot, module.manifest.compiled_id, manifest_hash.value_or("")); !good) {
+      if (auto good = check_one(spot, module.manifest.compiled_id, manifest_hash.value_or("")); !good) {
         verdict_.problems.push_back(std::move(good.error()));
       }
     }
   }
 
-  static Result<void> check_attestation(const Spot& spot, const std::string& id, const std::string& manifest_hash) {
-    ASSAY_TRY(const std::string format, spot.text("format"));
-    if (format != attestation_format) return spot.error(fmt::format("expected format \"{}\", found \"{}\"", attestation_format, format));
-    ASSAY_CHECK(spot.get("statement"));
+  static Result<void> check_one(const Spot& spot, const std::string& id, const std::string& manifest_hash) {
+    ASSAY_CHECK(check_shape(spot));
     ASSAY_TRY(const std::string about, spot.hex_text("compiled_id"));
     if (about != id)
       return std::unexpected(different(spot.path() + ".compiled_id", "the attestation is about another module", id, about, "take it out"));
@@ -132,6 +140,11 @@ void verify_parts(const Parts& parts, ModuleVerdict& verdict) {
 }
 
 }  // namespace
+
+Result<void> check_attestation(const Json& attestation) {
+  ASSAY_CHECK(check_shape(Spot(attestation, "")));
+  return verify_object(attestation);
+}
 
 Result<ModuleFile> read_module(std::string_view text) {
   ASSAY_TRY(Parts parts, read_parts(text));

@@ -45,6 +45,8 @@ Result<ModuleFile> unsigned_module(Artifact artifact, CompiledModuleManifest man
 
 /// A third party's signed statement about a module, e.g. "re-scored on our data: 0.81".
 Result<Json> attest(const ModuleFile& module, std::string statement, const SecretKey& key, Entropy& entropy);
+/// An attestation by itself: its members and its signature; of which module it speaks is not looked at. Errors: `malformed`, `mismatch`.
+Result<void> check_attestation(const Json& attestation);
 
 enum class ModuleState { bad, unsigned_, intact_unknown_signer, intact_trusted };
 /// "bad", "unsigned", "intact-unknown-signer", "intact-trusted".

@@ -113,7 +113,22 @@ Json all_of(const Json& there, const Json& more) {
 
 Result<void> check_ref_name(std::string_view name) {
   if (is_path(name) && !name.ends_with(".lock")) return {};
-  return fail(ErrorCode::usage, fmt::format("\"{}\" is no ref name", name), "use names joined by '/', like triage/prod");
+  return fail(ErrorCode::usage, fmt::format("\"{}\" is no ref name", name),
+              "use names joined by '/', like triage/prod, each of letters, digits, '_', '.' and '-', beginning with a letter or '_'");
+}
+
+// A ref is a file, so its name can be no folder of another's: with "triage/prod" there is none named "triage", nor the other way round.
+Result<void> check_ref_free(const std::string& root, std::string_view name) {
+  std::error_code ignored;
+  if (fs::is_directory(fmt::format("{}/{}", root, name), ignored))
+    return fail(ErrorCode::usage, fmt::format("there are refs below \"{0}\", such as {0}/…", name),
+                "choose another name, or assay store unref them");
+  for (std::size_t end = name.find('/'); end != std::string_view::npos; end = name.find('/', end + 1)) {
+    if (fs::is_regular_file(fmt::format("{}/{}", root, name.substr(0, end)), ignored))
+      return fail(ErrorCode::usage, fmt::format("\"{}\" is a ref itself: none can stand below it", name.substr(0, end)),
+                  fmt::format("choose another name, or assay store unref {}", name.substr(0, end)));
+  }
+  return {};
 }
 
 Error no_such_ref(std::string_view name) {
@@ -205,6 +220,7 @@ Result<void> Store::set_ref(std::string_view name, const CompiledId& id) {
   // Written beside the refs: what a killed writer leaves must not look like one.
   const std::string fresh = fmt::format("{}/new-ref-{}", folder_, sha256_hex(name));
   ASSAY_TRY(const Fd held, lock(true));
+  ASSAY_CHECK(check_ref_free(folder_ + "/refs", name));
   ASSAY_CHECK(make_folders(fs::path(path).parent_path().string()));
   ASSAY_CHECK(write_file(fresh, id.hex() + "\n"));
   std::error_code error;

@@ -131,6 +131,7 @@ TEST(Store, RefsPointToIdsAndResolve) {
   EXPECT_EQ(store.ref("latest").value(), sample_id);
   EXPECT_EQ(store.refs().value(), (std::vector<std::string>{"latest", "triage/prod"}));
   EXPECT_EQ(store.resolve("triage/prod").value(), sample_id);
+  EXPECT_THAT(store.set_ref("triage", sample_id).error().text(), testing::HasSubstr("there are refs below"));
   EXPECT_EQ(store.resolve(std::string("sha256:") + sample_compiled_id).value(), sample_id);
   for (const char* bad : {"", "../x", "/x", "a/../b", "a//b", "x y"}) {
     EXPECT_EQ(store.set_ref(bad, sample_id).error().code, ErrorCode::usage) << bad;
@@ -176,6 +177,7 @@ TEST(StoreGarbage, IsWhatNoRefRecordOrLineageNames) {
   ASSERT_TRUE(store.remove_ref("triage/prod"));
   EXPECT_FALSE(store.ref("triage/prod"));
   EXPECT_TRUE(store.set_ref("triage", sample_id));  // the folder's name is free again
+  EXPECT_THAT(store.set_ref("triage/prod", sample_id).error().text(), testing::HasSubstr("assay store unref triage"));
   EXPECT_TRUE(store.remove_ref("triage"));
   EXPECT_EQ(store.garbage({}, now() + 2 * hour)->ids.size(), 2U);
 }

@@ -13,7 +13,10 @@ Json error_json(const Error& error) {
 
 }  // namespace
 
-HudCallback::HudCallback(std::shared_ptr<HudHub> hub, std::string run_id) : hub_(std::move(hub)), run_id_(std::move(run_id)) {
+HudCallback::HudCallback(std::shared_ptr<HudHub> hub, std::string run_id) : hub_(std::move(hub)) { begin(std::move(run_id)); }
+
+void HudCallback::begin(std::string run_id) {
+  run_id_ = std::move(run_id);
   hub_->follow(run_id_);
 }
 

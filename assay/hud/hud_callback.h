@@ -23,6 +23,8 @@ class HudCallback final : public DspyCallback {
  public:
   /// With `run_id`, events name the run, and the server leaves the same events of its record out.
   explicit HudCallback(std::shared_ptr<HudHub> hub, std::string run_id = "");
+  /// As `run_id` of the constructor, for a run that has just got its id. Call it before the run asks anything.
+  void begin(std::string run_id);
   void on_module_start(const CallId& call_id, std::string_view module_path, const Example& inputs) override;
   void on_module_end(const CallId& call_id, const Result<Prediction>& outputs) override;
   void on_lm_start(const CallId& call_id, std::string_view model, std::span<const Message> messages) override;
@@ -34,7 +36,7 @@ class HudCallback final : public DspyCallback {
   JsonObject event(const CallId& call_id) const;
 
   const std::shared_ptr<HudHub> hub_;
-  const std::string run_id_;
+  std::string run_id_;  // set before the run's threads call
   std::mutex mutex_;
   std::map<CallId, std::string> paths_;  // of modules that have begun and not ended
 };

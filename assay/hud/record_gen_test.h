@@ -41,7 +41,12 @@ class TestRecord {
     RunStart start;
     start.program = std::move(program);
     start.settings = JsonObject{{"program", JsonObject{{"name", "triage"}}}};
-    start.lanes = {JsonObject{{"kind", "local"}, {"model", "tiny"}}};
+    start.lanes = {JsonObject{{"kind", "local"},
+                              {"model", "tiny"},
+                              {"model_sha256", Json()},
+                              {"tokenizer_sha256", Json()},
+                              {"chat_template_sha256", Json()},
+                              {"engine", "test"}}};
     start.assay_version = "0.1.0";
     start.assay_build = "test";
     auto made = RunRecorder::create({.path = path, .key = key}, std::move(start), clock_, entropy_);

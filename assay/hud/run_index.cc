@@ -40,15 +40,21 @@ struct Candidate {
   std::int64_t modified_ns = 0;
 };
 
-std::vector<Candidate> record_files(const std::vector<std::string>& folders) {
+std::vector<Candidate> record_files(const RunIndexOptions& options) {
   std::vector<Candidate> found;
-  for (const std::string& folder : folders) {
+  std::set<std::pair<dev_t, ino_t>> named;  // files that a folder may show once more
+  const auto add = [&](std::string path, bool by_name) {
+    struct stat info{};
+    if (!valid_utf8(path) || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
+    if (by_name) named.emplace(info.st_dev, info.st_ino);
+    else if (named.contains({info.st_dev, info.st_ino})) return;
+    found.push_back({std::move(path), info.st_mtim.tv_sec * 1000000000LL + info.st_mtim.tv_nsec});
+  };
+  for (const std::string& file : options.files) add(file, true);
+  for (const std::string& folder : options.folders) {
     std::error_code error;
     for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-      std::string path = at->path().string();
-      struct stat info{};
-      if (!path.ends_with(record_suffix) || !valid_utf8(path) || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-      found.push_back({std::move(path), info.st_mtim.tv_sec * 1000000000LL + info.st_mtim.tv_nsec});
+      if (std::string path = at->path().string(); path.ends_with(record_suffix)) add(std::move(path), false);
     }
   }
   std::sort(found.begin(), found.end(),
@@ -150,7 +156,7 @@ bool RunIndex::poll() {
 }
 
 void RunIndex::find_files(std::vector<Event>& events) {
-  std::vector<Candidate> found = record_files(options_.folders);
+  std::vector<Candidate> found = record_files(options_);
   left_out_ = static_cast<std::int64_t>(found.size() - std::min(found.size(), options_.files_max));
   found.resize(found.size() - static_cast<std::size_t>(left_out_));
   std::set<std::string> here;

@@ -6,8 +6,8 @@
 ///     while (…) index.poll();                     // some five times a second; reads only what is new
 ///     index.list();                               // rows of /api/runs
 ///
-/// Files are `*.run.jsonl` directly in a folder; links and other things are passed over. What was there at the first poll is
-/// read silently, later lines are events: run_started, node_start, node_end, lm_start, lm_end, candidate, score, decision,
+/// Files are `*.run.jsonl` directly in a folder, and those that are named; links and other things are passed over. What was there at the
+/// first poll is read silently, later lines are events: run_started, node_start, node_end, lm_start, lm_end, candidate, score, decision,
 /// note (any other line), run_ended, run_state (a writer came or went), run_broken, run_removed. A torn last line is normal and waits for
 /// its rest. Thread safety: all calls, from any thread; the sink is called without a lock held.
 
@@ -28,6 +28,7 @@ namespace assay {
 
 struct RunIndexOptions {
   std::vector<std::string> folders;
+  std::vector<std::string> files;                           ///< records besides, whatever their names
   std::size_t files_max = 5000;                             ///< the newest; further ones are counted and left out
   std::size_t poll_bytes_max = std::size_t{8} << 20;        ///< read in one poll
   std::size_t line_bytes_max = std::size_t{64} << 20;

@@ -87,6 +87,7 @@ struct HudServer::Impl {
   RunIndexOptions index_options() const {
     RunIndexOptions out;
     out.folders = options.runs_folders.empty() ? std::vector<std::string>{default_runs_folder()} : options.runs_folders;
+    out.files = options.records;
     return out;
   }
 

@@ -28,6 +28,7 @@ namespace assay {
 struct HudOptions {
   std::uint16_t port = 0;                 ///< 0: a free one
   std::vector<std::string> runs_folders;  ///< where *.run.jsonl lie; empty: `default_runs_folder()`. They need not exist yet
+  std::vector<std::string> records;       ///< files besides, such as the journal of this process's own compile
   std::string version, build;
   std::chrono::milliseconds poll{200};    ///< how often the folders are looked at
 };

@@ -45,6 +45,8 @@ Result<PaymentFacts> verify_payment_receipt(const Json& receipt) {
   ASSAY_TRY(out.provider, hex_member(receipt, "provider"));
   ASSAY_TRY(out.amount_msats, int_member(receipt, "amount_msats"));
   if (out.amount_msats <= 0) return fail(ErrorCode::malformed, "expected msats above zero", {}, "amount_msats");
+  ASSAY_TRY(const std::int64_t created_at, int_member(receipt, "created_at"));
+  if (created_at < 0) return fail(ErrorCode::malformed, "expected seconds from 0", {}, "created_at");
   ASSAY_CHECK(check_preimage(out.preimage, out.payment_hash));
   return out;
 }

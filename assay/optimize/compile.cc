@@ -295,6 +295,7 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   if (earlier.test_looks) {
     hooks.open_test = [looks = *earlier.test_looks](const std::string&, const std::string&) -> Result<std::int64_t> { return looks; };
   }
+  if (hooks.begun) hooks.begun(recorder->run_id());
   Effects effects = world.effects;
   effects.recorder = recorder.get();
   effects.seed = plan.seed;

@@ -57,6 +57,8 @@ struct CompileHooks {
   /// one that was killed between the count and its line in the journal asks again when it goes on. Empty: nobody counts, it is the first
   /// look (`count_test_look` counts in a folder).
   std::function<Result<std::int64_t>(const std::string& testset_id, const std::string& run_id)> open_test;
+  /// Called once, when the journal is open and nothing has been asked yet.
+  std::function<void(const std::string& run_id)> begun;
   Optimizers optimizers = Optimizers::built_in();
 };
 

@@ -218,8 +218,9 @@ Result<Json> literal_from_text(std::string_view text, const Json& schema, std::v
     if (!found.empty()) needed.push_back({"case", std::string(bare)});
   }
   if (found.empty()) {
-    return fail(ErrorCode::unreadable, fmt::format("'{}' is not one of the {} values", std::string(bare.substr(0, 40)), values.size()),
-                fmt::format("expected {}; of an answer: config constrain = true keeps to them on a lane that can", first_few(values)));
+    return fail(
+        ErrorCode::unreadable, fmt::format("'{}' is not one of the {} values", std::string(bare.substr(0, 40)), values.size()),
+        fmt::format("expected {}; where a model answers, config constrain = true keeps to them on a lane that can", first_few(values)));
   }
   if (repairs != nullptr) repairs->insert(repairs->end(), needed.begin(), needed.end());
   return Json(found);

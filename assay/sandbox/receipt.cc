@@ -66,6 +66,11 @@ Result<void> verify_receipt(const Json& receipt) {
     ASSAY_TRY(const std::string found, string_member(receipt, key));
     if (!is_hex(found, 64)) return fail(ErrorCode::malformed, "expected 64 lowercase hex digits", {}, std::string(key));
   }
+  for (const std::string_view key : {"status", "profile", "isolation", "runs", "artifacts"}) {
+    if (!receipt.as_object().contains(key)) return fail(ErrorCode::malformed, "the member is missing", {}, std::string(key));
+  }
+  ASSAY_TRY(const std::int64_t created_at, int_member(receipt, "created_at"));
+  if (created_at < 0) return fail(ErrorCode::malformed, "expected seconds from 0", {}, "created_at");
   return verify_object(receipt);
 }
 

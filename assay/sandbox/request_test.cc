@@ -104,6 +104,12 @@ TEST(SandboxRequest, RefusesByNameWhatItCannotHonour) {
            Refused{[](auto& r) { r.verification.mode = "subjective"; }, "unsupported: mode=subjective"},
            Refused{[](auto& r) { r.verification.adjudication = "merge"; }, "unsupported: adjudication=merge"},
            Refused{[](auto& r) { r.verification.judge_model = "m"; }, "unsupported: judge_model=m"},
+           Refused{[](auto& r) { r.extra = {{"priority", 1}}; }, "unsupported: priority"},
+           Refused{[](auto& r) { r.sandbox_extra = {{"user", "root"}}; }, "unsupported: user"},
+           Refused{[](auto& r) { r.resources.extra = {{"gpus", 1}}; }, "unsupported: gpus"},
+           Refused{[](auto& r) { r.repo.extra = {{"depth", 1}}; }, "unsupported: depth"},
+           Refused{[](auto& r) { r.verification.extra = {{"judges", 3}}; }, "unsupported: judges"},
+           Refused{[](auto& r) { r.commands[0].extra = {{"timeout_secs", 5}}; }, "unsupported: timeout_secs"},
        }) {
     SandboxRunRequest request = fine;
     refused.change(request);

@@ -37,6 +37,23 @@ bool plain(std::string_view segment) {
   return !segment.empty() && segment != "." && segment != ".." && std::all_of(segment.begin(), segment.end(), fine);
 }
 
+// What is kept and hashed without being known here would be a promise that nobody keeps (docs/formats.md §7).
+Result<void> check_known(const SandboxRunRequest& request) {
+  const auto check = [](const JsonObject& extra, std::string_view within) -> Result<void> {
+    if (extra.empty()) return {};
+    const std::string name = to_utf8(extra.begin()->first.substr(0, 100));
+    return fail(ErrorCode::refused, fmt::format("unsupported: {}", name), "this version knows no such member: leave it out",
+                fmt::format("{}{}{}", within, within.empty() ? "" : ".", name));
+  };
+  ASSAY_CHECK(check(request.extra, ""));
+  ASSAY_CHECK(check(request.sandbox_extra, "sandbox"));
+  ASSAY_CHECK(check(request.resources.extra, "sandbox.resources"));
+  ASSAY_CHECK(check(request.repo.extra, "repo"));
+  ASSAY_CHECK(check(request.verification.extra, "verification"));
+  for (std::size_t i = 0; i < request.commands.size(); ++i) ASSAY_CHECK(check(request.commands[i].extra, fmt::format("commands[{}]", i)));
+  return {};
+}
+
 Result<void> check_place(const SandboxRunRequest& request) {
   if (request.provider != "native") {
     return unsupported("sandbox.provider", request.provider,
@@ -206,6 +223,7 @@ Result<void> shape_environment(const SandboxRunRequest& request, const SandboxLi
 
 Result<RunShape> shape_of(const SandboxRunRequest& request, const SandboxProfile& profile, const SandboxLimits& limits) {
   RunShape out;
+  ASSAY_CHECK(check_known(request));
   ASSAY_CHECK(check_place(request));
   ASSAY_CHECK(check_verification(request.verification));
   ASSAY_CHECK(shape_resources(request.resources, profile, limits, out));

@@ -179,8 +179,25 @@ BudgetLedger::~BudgetLedger() {
   ::unlink(impl_->lock_path(impl_->holder).c_str());
 }
 
+namespace {
+// Looked at before anything is set in it: a database that keeps other things stays as it is.
+Result<void> check_own(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) == 0) return {};
+  auto database = Database::open(path, {.read_only = true, .busy_wait = std::chrono::seconds(30)});
+  if (!database) return {};  // opening it for good says why
+  auto others = database->prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('budget', 'reservation')");
+  if (!others) return {};
+  const auto one = others->step();
+  if (!one || !*one) return {};
+  return fail(ErrorCode::refused, fmt::format("this database is no budget ledger: it has a table '{}'", others->text(0)),
+              "name another file", path);
+}
+}  // namespace
+
 Result<std::unique_ptr<BudgetLedger>> BudgetLedger::open(const std::string& path, const BudgetLimits& limits, Entropy& entropy) {
   if (const auto parent = std::filesystem::path(path).parent_path(); !parent.empty()) ASSAY_CHECK(make_folders(parent.string()));
+  ASSAY_CHECK(check_own(path));
   ASSAY_TRY(Database database, Database::open(path, {.full_sync = limits.msats.has_value(), .busy_wait = std::chrono::seconds(30)}));
   auto impl = std::unique_ptr<Impl>(new Impl{std::move(database), path, "", Fd()});
   ASSAY_CHECK(impl->hold(entropy));

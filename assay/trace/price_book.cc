@@ -59,6 +59,7 @@ Result<Price> read_price(const Json& value) {
   ASSAY_TRY(price.completion_msats_per_mtok, rate(value, "completion_msats_per_mtok"));
   ASSAY_TRY(price.source, string_member(value, "source"));
   ASSAY_TRY(price.date, string_member(value, "date"));
+  if (!is_date(price.date)) return fail(ErrorCode::malformed, fmt::format("'{}' is no day", price.date), "write it as 2026-01-31", "date");
   return price;
 }
 

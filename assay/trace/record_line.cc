@@ -23,7 +23,8 @@ enum Kinds : unsigned {
   anything = 64,
   number = 128,
   count = 256,
-  flag = 512
+  flag = 512,
+  content = 1024  // text, or a wrapper of bytes or of a blob
 };
 
 struct MemberRule {
@@ -52,11 +53,11 @@ constexpr MemberRule run_start_members[] = {{"format", text},
 constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anything}, {"inputs", anything}};
 constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
 constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}, {"sent", flag, true}};
-constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", anything},         {"finish_reason", text},
+constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", content},          {"finish_reason", text},
                                               {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole},
                                               {"lost", object, true}};
-constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},    {"request", object},     {"request_hash", hex64},
-                                            {"content", anything}, {"finish_reason", text}, {"usage", object}};
+constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},   {"request", object},     {"request_hash", hex64},
+                                            {"content", content}, {"finish_reason", text}, {"usage", object}};
 constexpr MemberRule attempt_members[] = {{"index", count}, {"score", number | null_}, {"lane", text | null_, true}, {"error", text, true}};
 constexpr MemberRule repair_members[] = {{"kind", text}, {"detail", text}};
 constexpr MemberRule tool_members[] = {{"name", text}, {"arguments", anything}, {"result", anything}};
@@ -73,7 +74,7 @@ constexpr MemberRule error_members[] = {
     {"code", text}, {"message", text}, {"path", text}, {"request_hash", hex64, true}, {"lost", object, true}};
 constexpr MemberRule node_error_members[] = {{"code", text}, {"message", text}, {"path", text}};
 constexpr MemberRule blob_members[] = {{"hash", hex64}, {"text", text}};
-constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", whole},
+constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", count},
                                        {"tip", hex64},   {"signer", hex64}, {"signature", text}};
 constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", count}, {"cut_sha256", hex64 | null_}};
 // `signature` may be absent: such a record is complete and unsigned.
@@ -88,7 +89,13 @@ constexpr MemberRule request_members[] = {{"messages", list}, {"config", anythin
                                           {"tools", object},  {"model", object},    {"rollout", count}};
 constexpr MemberRule message_members[] = {{"role", text}, {"content", anything}};
 constexpr MemberRule model_members[] = {{"id", text}, {"digest", hex64 | null_}};
-constexpr MemberRule token_members[] = {{"token", anything}, {"logprob", number}, {"top", list, true}};
+constexpr MemberRule token_members[] = {{"token", content}, {"logprob", number}, {"top", list, true}};
+constexpr MemberRule lane_members[] = {{"kind", text},
+                                       {"model", text},
+                                       {"model_sha256", hex64 | null_},
+                                       {"tokenizer_sha256", hex64 | null_},
+                                       {"chat_template_sha256", hex64 | null_},
+                                       {"engine", text}};
 constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
 
 constexpr DataRule data_rules[] = {{"run_start", run_start_members},
@@ -115,8 +122,16 @@ constexpr DataRule data_rules[] = {{"run_start", run_start_members},
                                    {"resume", resume_members},
                                    {"run_end", run_end_members}};
 
+bool is_content(const Json& value) {
+  if (value.is_string()) return true;
+  if (!value.is_object() || value.as_object().size() != 1) return false;
+  const auto& [wrapper, inside] = *value.as_object().begin();
+  return inside.is_string() && (wrapper == "$base64" || (wrapper == "$blob" && is_hex(inside.as_string(), 64)));
+}
+
 bool fits(const Json& value, unsigned kinds) {
   if (kinds & anything) return true;
+  if (kinds & content) return is_content(value);
   switch (value.kind()) {
     case Json::Kind::null: return kinds & null_;
     case Json::Kind::boolean: return kinds & flag;
@@ -146,7 +161,8 @@ bool is_one_of(const Json& value, std::initializer_list<std::string_view> words)
 bool is_decimal(std::string_view digits) {
   std::int64_t value = 0;
   const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  return problem == std::errc{} && end == digits.data() + digits.size() && fmt::format("{}", value) == digits && value >= 0;
+  return problem == std::errc{} && end == digits.data() + digits.size() && fmt::format("{}", value) == digits && value >= 0 &&
+         value < 9'000'000'000'000'000'000;
 }
 
 Result<void> check_request(const Json& request) {
@@ -159,16 +175,23 @@ Result<void> check_request(const Json& request) {
   return {};
 }
 
+Result<void> check_token(const Json& token) {
+  ASSAY_CHECK(check_members(token, token_members, "logprobs"));
+  if (const double logprob = token.at("logprob").as_double(); logprob >= -9999 && logprob <= 0) return {};
+  return fail(ErrorCode::malformed, "a logprob lies beyond -9999 and 0");
+}
+
 Result<void> check_logprobs(const Json& data) {
   if (!data.as_object().contains("logprobs")) return {};
   const Json& tokens = data.at("logprobs");
   if (!tokens.is_list()) return fail(ErrorCode::malformed, "logprobs is no list");
   for (const Json& token : tokens.as_list()) {
     if (!token.is_object() || !token.at("top").is_list()) return fail(ErrorCode::malformed, "an entry of logprobs has no alternatives");
-    ASSAY_CHECK(check_members(token, token_members, "logprobs"));
+    ASSAY_CHECK(check_token(token));
+    if (token.at("top").as_list().size() > 20) return fail(ErrorCode::malformed, "an entry of logprobs has more than 20 alternatives");
     for (const Json& other : token.at("top").as_list()) {
       if (!other.is_object()) return fail(ErrorCode::malformed, "an alternative in logprobs is no object");
-      ASSAY_CHECK(check_members(other, token_members, "logprobs"));
+      ASSAY_CHECK(check_token(other));
     }
   }
   return {};
@@ -188,7 +211,8 @@ Result<void> check_values(std::string_view type, const Json& data) {
     if (data.at("seed").as_int() < 0) return bad("seed");
     if (!parse_privacy(data.at("privacy_mode").as_string())) return bad("privacy_mode");
     for (const Json& lane : data.at("lanes").as_list()) {
-      if (!lane.is_object() || !lane.at("kind").is_string() || !lane.at("model").is_string()) return bad("lanes");
+      if (!lane.is_object()) return bad("lanes");
+      ASSAY_CHECK(check_members(lane, lane_members, "a lane"));
     }
     return check_members(data.at("assay"), assay_members, "assay");
   }
@@ -214,8 +238,17 @@ Result<void> check_values(std::string_view type, const Json& data) {
     for (const auto& [name, value] : data.at("metrics").as_object()) {
       if (!fits(value, number | null_)) return bad("metrics");
     }
+    if (const Json& parents = data.at("parents"); parents.is_list()) {
+      for (const Json& parent : parents.as_list()) {
+        if (!parent.is_string()) return bad("parents");
+      }
+    }
   }
-  if (type == "head" && data.at("format").as_string() != head_format) return bad("format");
+  if (type == "head") {
+    if (data.at("format").as_string() != head_format) return bad("format");
+    if (!is_hex(data.at("run_id").as_string(), 32)) return bad("run_id");
+    if (!is_hex(data.at("signature").as_string(), 128)) return bad("signature");
+  }
   if (type == "run_end") {
     const Json& signature = data.at("signature");
     if (!signature.is_null() && !(signature.is_string() && is_hex(signature.as_string(), 128))) return bad("signature");

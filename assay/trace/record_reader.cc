@@ -1,5 +1,6 @@
 // Reading and verifying run records: docs/formats.md §4, "States".
 #include <algorithm>
+#include <map>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -12,6 +13,7 @@ namespace assay {
 namespace {
 
 constexpr std::size_t problems_max = 16;
+__extension__ using Wide = __int128;  // a sum of many numbers near 2^53
 
 // What the chain says about a line; line numbers shown are its place in the file plus one.
 struct LineFacts {
@@ -93,6 +95,7 @@ class Verifier {
     if (entry.type == "run_start") verdict_.run_id = entry.data.at("run_id").as_string();
     if (entry.type == "head") check_head(i, entry);
     folded_.add(entry.type, entry.node, entry.data);
+    if (entry.type == "lm_response") add_counters(entry.data.at("usage").as_object());
     ended_ = entry.type == "run_end";
     verdict_.is_signed = false;
     verdict_.signer.clear();
@@ -100,6 +103,14 @@ class Verifier {
     if (ended_) check_end(i, entry);
     looks_like_end_ = entry.data.at("root_hash").is_string() && !entry.data.at("totals").is_null();
     last_type_ = entry.type;
+  }
+
+  // Counters of the lane's own, such as cached tokens: totals may have them too.
+  void add_counters(const JsonObject& usage) {
+    if (usage.size() == 2) return;  // the two that each has
+    for (const auto& [name, value] : usage) {
+      if (value.is_int()) counters_[name] += value.as_int();
+    }
   }
 
   void check_head(std::size_t i, const RecordEntry& entry) {
@@ -136,6 +147,13 @@ class Verifier {
       const std::int64_t said = totals.at(key).as_int();
       if (said != sum.as_int())
         problem(i + 1, fmt::format("totals in line {} say {} {}, but the lines above sum to {}", i + 1, said, key, sum.as_int()));
+    }
+    for (const auto& [key, said] : totals.as_object()) {
+      if (sums.as_object().contains(key)) continue;
+      const auto found = counters_.find(key);
+      const std::int64_t sum = found == counters_.end() ? 0 : static_cast<std::int64_t>(std::min<Wide>(found->second, json_integer_max));
+      if (said.as_int() != sum)
+        problem(i + 1, fmt::format("totals in line {} say {} {}, but the lines above sum to {}", i + 1, said.as_int(), key, sum));
     }
   }
 
@@ -308,6 +326,7 @@ class Verifier {
   std::unordered_map<std::int64_t, std::size_t> by_seq_;  // seq → its first line
   std::string last_type_;
   TotalsFold folded_;  // of the lines read so far
+  std::map<std::string, Wide, std::less<>> counters_;
   bool broken_ = false, ended_ = false, looks_like_end_ = false;
 };
 

@@ -23,13 +23,11 @@ def members(pairs: list[tuple[str, Json]]) -> Object:
         raise ValueError(f"duplicate key among {[key for key, _ in pairs]}")
     return dict(sorted(pairs, key=lambda pair: pair[0].encode("utf-16-be")))
 def depth(value: Json) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+    return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0) if isinstance(value, dict | list) else 0
 def parse(raw: bytes, rule: Object, exact: bool = False) -> tuple[Json, list[str]]:
     """A value without faults by its schema, or None and its faults; exact: it must be canonical."""
-    reader = json.JSONDecoder(object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=number)
     try:
-        value = reader.decode(raw.decode("utf-8"))
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=number)
         found = "more than 128 open containers" if depth(value) > 128 else \
             "not canonical" if canonical(value) != raw and exact else next(faults(value, rule), "")
     except (ValueError, RecursionError) as error:  # among them lone surrogates, which no writer encodes
@@ -53,8 +51,8 @@ def schnorr(key: bytes, message: bytes, signature: bytes) -> bool:
     y = pow(x**3 + 7, (P + 1) // 4, P)
     if max(x, r) >= P or s >= N or (y**2 - x**3 - 7) % P:
         return False
-    tag = hashlib.sha256(b"BIP0340/challenge").digest()
-    e = int.from_bytes(hashlib.sha256(tag + tag + signature[:32] + key + message).digest(), "big")
+    tags = hashlib.sha256(b"BIP0340/challenge").digest() * 2
+    e = int.from_bytes(hashlib.sha256(tags + signature[:32] + key + message).digest(), "big")
     total, minus = None, (x, y if y % 2 else P - y)
     for bit in range(255, -1, -1):
         total = add(add(add(total, total), G if s >> bit & 1 else None), minus if e >> bit & 1 else None)
@@ -70,13 +68,12 @@ def faults(value: Json, rule: Object, at: str = "") -> Iterator[str]:
     fits = lambda sub: not any(faults(value, sub))
     for word, bound in rule.items():
         if (word == "type" and not any(name in bound for name in kind.split())
-                or word == "const" and canonical(value) != canonical(bound)
-                or word == "enum" and canonical(value) not in map(canonical, bound)
+                or word == "const" and canonical(value) != canonical(bound) or word == "enum" and canonical(value) not in map(canonical, bound)
                 or word == "pattern" and kind == "string" and not re.search(re.sub(r"\$$", r"\\Z", bound), value)
                 or word == "required" and kind == "object" and not value.keys() >= set(bound)
-                or word.startswith("min") and size < bound or word.startswith("max") and size > bound
+                or word.startswith("min") and size < bound or word.startswith("max") and size > bound or word == "not" and fits(bound)
                 or word == "anyOf" and not any(map(fits, bound)) or word == "oneOf" and sum(map(fits, bound)) != 1
-                or word == "not" and fits(bound) or word == "uniqueItems" and len({*map(canonical, value)}) < size):
+                or word == "uniqueItems" and value != sorted({*map(str, value)}, key=lambda text: text.encode("utf-16-be"))):
             yield f"{at or '/'}: {word} {json.dumps(bound):.200} does not hold"
             return
     subs = rule.get("allOf", []) + ([rule["then"]] if "if" in rule and fits(rule["if"]) else [])
@@ -85,8 +82,9 @@ def faults(value: Json, rule: Object, at: str = "") -> Iterator[str]:
     other = rule.get("additionalProperties" if kind == "object" else "items", {})
     for key, item in value.items() if kind == "object" and rule else enumerate(value) if "items" in rule else ():
         yield from faults(item, rule.get("properties", {}).get(key, other), f"{at}/{key}")
-def module_faults(artifact: Object, manifest: Object, attestations: list[Object]) -> list[str]:
-    """What the schemas of a module's parts do not say."""
+def module_faults(manifest: Object, attestations: list[Object], whole: Object | None) -> list[str]:
+    """What the schemas of a module's parts do not say; whole: its artifact, if that is at hand."""
+    artifact = whole or {"entry": None, "modules": {}, "flow": {"signature": {"name": manifest["signature_name"]}}}
     path, base = artifact["entry"], (card := manifest["scorecard"])["baseline"] or card
     for _ in artifact["modules"]:
         path = next(iter(artifact["modules"].get(path, {"over": []})["over"]), path)
@@ -95,7 +93,7 @@ def module_faults(artifact: Object, manifest: Object, attestations: list[Object]
     return [what for what, wrong in {
         "artifact: more than 96 open containers": depth(artifact) > 96,
         "signature_name is not the program's own": program["signature"]["name"] != manifest["signature_name"],
-        f"compiled_id is not that of the artifact, {ids[0]}": manifest["compiled_id"] != ids[0],
+        f"compiled_id is not that of the artifact, {ids[0]}": bool(whole) and manifest["compiled_id"] != ids[0],
         "score is not that of primary in truth_metrics": card["score"] != card["truth_metrics"].get(card["primary"]),
         "gain is not score less baseline": (card["gain_interval"] or {}).get("method", "")[:6] == "wilson" or any(card[f"{it}interval"] and card[it.strip("_") or "score"] is None for it in ("", "gain_")) or card["gain"] is not None and (
             None in (card["score"], card["baseline"]) or abs(card["score"] - base["score"] - card["gain"]) > 1e-9),
@@ -108,8 +106,8 @@ def take(line: Object, past: Object, first: bool) -> list[str]:
     """Adds a line to what the lines so far have said; what is wrong with it, its place in the chain apart."""
     kind, data, sums, ended = line["type"], line["data"], past["sums"], line["type"] == "run_end"
     if kind == "lm_response":
-        sums.update({key: count for key, count in data["usage"].items() if type(count) is int}, calls=1,
-                    cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
+        sums.update({key: count for key, count in data["usage"].items() if type(count) is int and key not in ("calls", "cached_calls",
+            "cost_msats", "unpriced_calls")}, calls=1, cost_msats=data["cost_msats"] or 0, unpriced_calls=data["cost_msats"] is None)
     sums["cached_calls"] += kind == "cache_hit"
     told, misplaced = f"{kind}{line['node']} {data.get('payment_hash')}", first != (kind == "run_start") or past.get("ended") and kind != "resume"
     past["open"][line["node"]] = (paid := 0 if kind != "payment" or told in past else data["amount_msats"]) or past["open"][line["node"]]
@@ -143,14 +141,13 @@ def continues(rest: bytes, seq: int, prev: str, kind: str) -> bool:
     for bracket in re.findall(r"[][{}]", re.sub(r'"(?:[^"\\]|\\.)*("|\\?$)', "", text)):
         closers = {"{": "}", "[": "]"}[bracket] + closers if bracket in "{[" else closers[1:]
     high = "\uffff" * (1 + text.count("\uffff"))  # sorts a key behind those before it; \udcXX below are bytes of UTF-8
-    middles = ["", high, f'"{high}', "\\", "\\" + high, *"0123456789f", ".5", "00", "21", "+21", "-7", "1f", "01f",
-               "001f", "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l", "\udcbf", "\udcbf\udcbf",
-               "\udcbf\udcbf\udcbf", "\udc9f\udcbf", "\udc8f\udcbf\udcbf"]
+    middles = ["", high, f'"{high}', "\\", "\\" + high, *"0123456789f", *".5 00 21 +21 -7 1f 01f 001f rue ue e alse lse se ull ll l".split(),
+               "\udcbf", "\udcbf\udcbf", "\udcbf\udcbf\udcbf", "\udc9f\udcbf", "\udc8f\udcbf\udcbf"]
     frame = f'{{"data":{{}},"node":"a","prev":"{prev}","seq":{seq},"t":0,"type":"{kind or "x"}"}}'
     parts = middles, ("", '"'), ("", ":0"), [closers[:-1]], ("," + frame[1:], frame[10:], "}")
     ends = itertools.chain((frame[i:] for i in range(len(frame))), map("".join, itertools.product(*parts)))
-    lines = (parse((text + end).encode("utf-8", "surrogateescape"), SHAPE, exact=True)[0] for end in ends)
-    return any(line and (line["seq"], line["prev"]) == (seq, prev) and kind in ("", line["type"]) for line in lines)
+    return any(line and (line["seq"], line["prev"]) == (seq, prev) and kind in ("", line["type"]) for line in (
+        parse((text + end).encode("utf-8", "surrogateescape"), SHAPE, exact=True)[0] for end in ends))
 def record(raw: bytes, complete: bool, head: Object | None) -> tuple[str, list[str]]:
     *texts, rest = raw.split(b"\n")
     whole = parse(rest, {}, exact=True)[1] == []  # a line without its newline
@@ -174,12 +171,15 @@ def check(name: str, complete: bool, head: Object | None) -> Object:
         kind, (state, found) = "record", record(raw, complete, head)
     else:
         value, found = parse(raw, {"type": "object"})
-        kind = "module" if name.endswith(".module.json") or "artifact" in (value or {}) else str((value or {}).get("format"))
-        rule, bare = RULES[URN + FORMATS[kind]] if kind in FORMATS else {"const": "known"}, kind == "assay.module/1"
+        kind, bare = str((value := value or {}).get("format")), value.get("format") == "assay.module/1"
+        kind = kind if bare or isinstance(value.get("signature"), str) and value.get("artifact") is None else "module"
         wrong = bare and (canonical(value) != raw or depth(value) > 96)
-        found = found or [*faults(value, rule), *["not canonical, or more than 96 open containers"] * wrong]
-        if kind == "module" and not found:
-            found = module_faults(value["artifact"], value["manifest"], value.get("attestations", []))
+        found = found or [*faults(value, RULES.get(URN + FORMATS.get(kind, ""), {"const": "a known format"})),
+                          *["not canonical, or more than 96 open containers"] * wrong]
+        if kind in ("module", "assay.manifest/1") and not found:
+            found = module_faults(value.get("manifest", value), value.get("attestations", []), value.get("artifact"))
+        found = found or ["the preimage is not of the payment hash, or its buyer did not sign"] * (value.get("kind") == "payment" and (
+            value["signer"], hashlib.sha256(bytes.fromhex(value["preimage"])).hexdigest()) != (value["buyer"], value["payment_hash"]))
         signed = {} if found or bare else value["manifest"] if kind == "module" else value
         found += ["the signature does not hold"] if signed.get("signature") and not holds(signed) else []
         state = "bad" if found else "intact" if bare or signed.get("signature") else "unsigned"

@@ -1,0 +1,180 @@
+"""Slips of the hand and unusual demands: no file is lost to a name typed wrongly, no secret is repeated, nothing asked for is left out in silence.
+
+    python3 tests/slips_test.py --assay build/assay --source .
+"""
+import collections
+import json
+import sqlite3
+import subprocess
+import threading
+import urllib.request
+
+import assay_home
+from assay_home import Home, wait_until
+from chat_server import ChatServer
+
+TICKET = "ticket=Nobody can log in"
+
+
+class Slips(Home):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = ChatServer()
+        cls.golden = assay_home.options.source / "tests/golden"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.close()
+        super().tearDownClass()
+
+    def setUp(self):
+        if not (self.home / "tt").exists():
+            self.assay("init", "tt")
+            program = self.home / "tt/PROGRAM.toml"
+            program.write_text(program.read_text().replace(", constrain = true", ""))
+            self.assay("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--record", "one.run.jsonl")
+
+    def error_of(self, *arguments, want):
+        return self.json(*arguments, want=want)["error"]
+
+    def test_a_file_gives_way_to_its_own_kind_only(self):
+        self.assay("key", "new", "vic")
+        key = self.home / ".config/assay/keys/vic.key"
+        secret = key.read_bytes()
+        self.write("pass", "correct horse battery\n").chmod(0o600)
+        module = self.golden / "pipeline.module.json"
+        self.assay("store", "put", module)
+        identity = json.loads(module.read_text())["manifest"]["compiled_id"]
+        signer = json.loads(module.read_text())["manifest"]["signer"]
+        self.assay("trust", "add", signer, "triage", "pipeline", "ticket-triage")
+        for want, command in ((2, ["key", "export", "vic", "--encrypted", "--passphrase-file", "pass", "-o"]),
+                              (6, ["trace", "export", "one.run.jsonl", "-o"]),
+                              (6, ["trace", "export", "one.run.jsonl", "--format", "otlp-proto", "-o"]),
+                              (6, ["attest", module, "--statement", "x", "-o"]),
+                              (6, ["sandbox", "run", "--receipt", key, "--", "true"])):
+            with self.subTest(command=command[0]):
+                error = self.error_of(*command, *([key] if key not in command else []), want=want)
+                self.assertIn("a file stands there", error["message"])
+                self.assertEqual(key.read_bytes(), secret)
+        self.assertEqual(identity, json.loads(module.read_text())["manifest"]["compiled_id"])
+        for form in ("otlp-json", "otlp-proto"):  # an earlier export gives way to a new one
+            self.assay("trace", "export", "one.run.jsonl", "--format", form, "-o", form)
+            self.assay("trace", "export", "one.run.jsonl", "--format", form, "-o", form)
+        for _ in range(2):
+            self.assay("sandbox", "run", "--receipt", "r.json", "--", "true")
+            self.assay("attest", module, "--statement", "x", "-o", "m.json")
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--record", "new/folder/two.run.jsonl")
+
+    def test_a_ledger_is_a_file_of_its_own(self):
+        with sqlite3.connect(self.home / "mine.db") as database:
+            database.execute("CREATE TABLE precious(x)")
+        before = (self.home / "mine.db").read_bytes()
+        error = self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "mine.db", "--budget", "calls=3", want=6)
+        self.assertIn("precious", error["message"])
+        self.assertEqual((self.home / "mine.db").read_bytes(), before)
+
+    def test_a_secret_in_the_wrong_place_is_not_repeated(self):
+        self.assay("key", "new", "plain")
+        secret = (self.home / ".config/assay/keys/plain.key").read_text().strip()
+        self.write("pass", "correct horse battery\n").chmod(0o600)
+        self.assay("key", "new", "locked", "--encrypt", "--passphrase-file", "pass")
+        run = ["run", "tt/PROGRAM.toml", TICKET, *self.server.lane]
+        for said, command, want in (("staple battery horse", [*run, "--key", "locked", "--passphrase-file", "staple battery horse"], 1),
+                                    ("sk-abc-123456", [*run, "--key-env", "sk-abc-123456"], 2),
+                                    (secret, ["trust", "add", secret, "triage"], 2)):
+            done = self.assay(*command, want=want)
+            self.assertNotIn(said, done.stdout + done.stderr)
+        trust = self.home / ".config/assay/trust.json"
+        self.assertFalse(trust.exists() and secret in trust.read_text())
+
+    def test_what_is_asked_for_is_done_or_refused(self):
+        job = {"sandbox": {"provider": "native", "image_digest": "native"}, "commands": [{"cmd": "echo ran", "timeout_secs": 1}]}
+        error = self.error_of("sandbox", "run", "--request", self.write("job.json", json.dumps(job)), want=6)
+        self.assertEqual((error["message"], error["path"]), ("unsupported: timeout_secs", "commands[0].timeout_secs"))
+        self.error_of("sandbox", "run", "--env", b"A=\xff".decode(errors="surrogateescape"), "--", "true", want=2)
+        rows = ["--data", "tt/rows.csv"]
+        self.error_of("eval", "tt/PROGRAM.toml", *rows, "--set", "train", *self.server.lane, want=2)
+        self.error_of("eval", "tt/PROGRAM.toml", "--map", "ticket=ticket", *self.server.lane, want=2)
+        self.error_of("eval", "tt/PROGRAM.toml", *rows, "--map", "ticket=urgency", "--map", "ticket=ticket", *self.server.lane, want=2)
+        self.error_of("hud", "--port", "0", "--runs", "nowhere", want=2)
+        book = {"format": "assay.prices/1", "prices": [{"lane_kind": "openai", "model": "*", "prompt_msats_per_mtok": 1, "completion_msats_per_mtok": 1,
+                                                        "source": "s", "date": "2026-13-45"}]}
+        self.error_of("prices", "check", self.write("book.json", json.dumps(book)), want=1)
+
+    def test_a_cache_between_commands_asks_once(self):
+        def run(name, asked, cached, want=0):
+            before = len(self.server.asked)
+            done = self.json("run", "tt/PROGRAM.toml", "ticket=My screen flickers", *self.server.lane, "--cache", "kept/answers", "--record", name, want=want)
+            self.assertEqual((len(self.server.asked) - before, done["usage"]["calls"], done["usage"]["cached_calls"]), (asked, asked, cached))
+            self.assertTrue(self.json("verify", "--complete", name)["ok"])
+            self.assertTrue(self.json("replay", name, "--module", "tt/PROGRAM.toml")["identical"])
+        run("first.run.jsonl", 1, 0)
+        run("second.run.jsonl", 0, 1)
+        kept = [path for path in (self.home / "kept/answers").rglob("*.json")]
+        self.assertEqual([path.stat().st_mode & 0o777 for path in kept], [0o600])
+        kept[0].write_text(kept[0].read_text().replace("low", "high"))
+        run("third.run.jsonl", 1, 0)
+        before = len(self.server.asked)
+        first = self.json("compile", "tt/PROGRAM.toml", *self.server.lane, "--cache", "kept/answers", "--journal", "a.run.jsonl", "-o", "a.json")
+        asked = len(self.server.asked) - before
+        again = self.json("compile", "tt/PROGRAM.toml", *self.server.lane, "--cache", "kept/answers", "--journal", "b.run.jsonl", "-o", "b.json")
+        self.assertGreater(asked, 10)
+        self.assertEqual((len(self.server.asked) - before, again["usage"]["calls"]), (asked, 0))
+        self.assertEqual((again["compiled_id"], again["score"]), (first["compiled_id"], first["score"]))
+        self.assertTrue(self.json("replay", "b.run.jsonl")["identical"])
+
+    def test_show_reads_a_pipe(self):
+        for file, shown in (("one.run.jsonl", "classify"), (self.golden / "pipeline.module.json", "signer"), ("one.run.jsonl", "complete")):
+            done = subprocess.run(["bash", "-c", f"cat {file} | {assay_home.options.assay} show /dev/stdin"], cwd=self.home, env=self.environment,
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(shown, done.stdout)
+
+    def test_the_hud_of_a_compile_shows_this_compile_and_tells_each_event_once(self):
+        self.server.go_on.clear()
+        self.addCleanup(self.server.go_on.set)
+        before = len(self.server.asked)
+        process = subprocess.Popen([str(assay_home.options.assay), "compile", "tt/PROGRAM.toml", *self.server.lane, "--hud", "0", "--threads", "1", "--journal",
+                                    "elsewhere/live.run.jsonl"], cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        url = next(line.split()[1] for line in process.stderr if line.startswith("HUD "))
+        events = collections.Counter()
+        stream = urllib.request.urlopen(url + "/stream", timeout=60)
+        self.assertIn(b"hello", stream.readline() + stream.readline())
+
+        def listen():
+            kind = ""
+            try:
+                for line in stream:
+                    if line.startswith(b"event:"):
+                        kind = line.split(b":", 1)[1].strip().decode()
+                    elif line.startswith(b"data:"):
+                        events[kind, json.loads(line.split(b":", 1)[1]).get("run_id")] += 1
+            except (OSError, ValueError):
+                pass  # the server is gone
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+
+        def runs():
+            with urllib.request.urlopen(url.replace("/hud", "/api/runs"), timeout=20) as answer:
+                return [run["id"] for run in json.loads(answer.read())["runs"]]
+        self.assertTrue(self.server.wait_for(before + 1))
+        run_id = json.loads((self.home / "elsewhere/live.run.jsonl").read_text().splitlines()[0])["data"]["run_id"]
+        self.assertTrue(wait_until(lambda: run_id in runs()))
+        self.server.go_on.set()
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        drain.start()
+        self.assertEqual(process.wait(120), 0)
+        listener.join(20)
+        lines = [json.loads(line) for line in (self.home / "elsewhere/live.run.jsonl").read_text().splitlines()]
+        written = collections.Counter(line["type"] for line in lines)
+        self.assertEqual(events["candidate", run_id], written["candidate"])
+        self.assertGreater(events["lm_end", run_id], 1)
+        self.assertLessEqual(events["lm_end", run_id], written["lm_response"] + written["cache_hit"])
+        self.assertEqual([key for key in events if key[0] in ("candidate", "lm_start", "lm_end", "node_start", "node_end") and key[1] != run_id], [])
+
+
+if __name__ == "__main__":
+    assay_home.main()
