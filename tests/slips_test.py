@@ -58,6 +58,10 @@ class Slips(Home):
                 self.assertIn("a file stands there", error["message"])
                 self.assertEqual(key.read_bytes(), secret)
         self.assertEqual(identity, json.loads(module.read_text())["manifest"]["compiled_id"])
+        for text in ("\n\n\nmy notes\n", "\nA\nB\n", "\n# Title\n"):  # begin as a protobuf may
+            self.write("notes.txt", text)
+            self.error_of("trace", "export", "one.run.jsonl", "-o", "notes.txt", want=6)
+            self.assertEqual((self.home / "notes.txt").read_text(), text)
         for form in ("otlp-json", "otlp-proto"):  # an earlier export gives way to a new one
             self.assay("trace", "export", "one.run.jsonl", "--format", form, "-o", form)
             self.assay("trace", "export", "one.run.jsonl", "--format", form, "-o", form)
@@ -73,6 +77,36 @@ class Slips(Home):
         error = self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "mine.db", "--budget", "calls=3", want=6)
         self.assertIn("precious", error["message"])
         self.assertEqual((self.home / "mine.db").read_bytes(), before)
+        for name, made in (("view.db", "CREATE VIEW v AS SELECT 1"), ("money.db", "CREATE TABLE budget(category, amount)")):
+            with sqlite3.connect(self.home / name) as database:
+                database.execute(made)
+            before = (self.home / name).read_bytes()
+            self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", name, "--budget", "calls=3", want=6)
+            self.assertEqual((self.home / name).read_bytes(), before)
+        self.write("empty.db", "")
+        self.error_of("budget", "empty.db", want=2)
+        self.assertEqual((self.home / "empty.db").read_bytes(), b"")
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "own.db", "--budget", "calls=3")
+        with sqlite3.connect(self.home / "own.db") as database:
+            database.execute("ANALYZE")  # SQLite's own table is nobody's
+        self.assertEqual(self.json("budget", "own.db")["spent"]["calls"], 1)
+
+    def test_a_ledger_of_two_names_takes_no_living_process_for_dead(self):
+        (self.home / "far").mkdir()
+        (self.home / "near.db").symlink_to("far/b.db")
+        self.assay("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "near.db", "--budget", "calls=5")
+        self.server.go_on.clear()
+        self.addCleanup(self.server.go_on.set)
+        before = len(self.server.asked)
+        process = subprocess.Popen([str(assay_home.options.assay), "run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "near.db"], cwd=self.home,
+                                   env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.assertTrue(self.server.wait_for(before + 1))
+        for name in ("near.db", "far/b.db"):
+            state = self.json("budget", name)
+            self.assertEqual((state["lost"]["calls"], state["reserved"]["calls"]), (0, 1), name)
+        self.server.go_on.set()
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.json("budget", "far/b.db")["spent"]["calls"], 2)
 
     def test_a_secret_in_the_wrong_place_is_not_repeated(self):
         self.assay("key", "new", "plain")
@@ -123,6 +157,30 @@ class Slips(Home):
         self.assertEqual((len(self.server.asked) - before, again["usage"]["calls"]), (asked, 0))
         self.assertEqual((again["compiled_id"], again["score"]), (first["compiled_id"], first["score"]))
         self.assertTrue(self.json("replay", "b.run.jsonl")["identical"])
+
+    def test_of_many_commands_at_once_one_asks(self):
+        self.server.go_on.clear()
+        self.addCleanup(self.server.go_on.set)
+        before = len(self.server.asked)
+        command = [str(assay_home.options.assay), "run", "tt/PROGRAM.toml", "ticket=The lift is stuck", *self.server.lane, "--cache", "shared", "--json"]
+        many = [subprocess.Popen(command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        self.assertTrue(self.server.wait_for(before + 1))
+        self.assertFalse(wait_until(lambda: len(self.server.asked) > before + 1, 2))
+        self.server.go_on.set()
+        done = [json.loads(process.communicate(timeout=60)[0]) for process in many]
+        self.assertEqual(len(self.server.asked), before + 1)
+        self.assertEqual(sorted(one["usage"]["calls"] for one in done), [0, 0, 0, 1])
+        self.assertEqual([path.name for path in (self.home / "shared").rglob("*.lock")], [])
+
+    def test_a_module_beside_a_journal_is_the_one_that_it_makes(self):
+        made = self.json("compile", "tt/PROGRAM.toml", *self.server.lane, "--journal", "j.run.jsonl", "-o", "j.module.json")
+        self.assertEqual(self.json("replay", "j.run.jsonl", "--module", "j.module.json")["compiled_id"], made["compiled_id"])
+        self.error_of("replay", "j.run.jsonl", "--module", "nowhere.json", want=1)
+        self.error_of("replay", "j.run.jsonl", "--module", "tt/PROGRAM.toml", want=2)
+        other = (self.home / "tt/PROGRAM.toml").read_text().replace("Decide how urgent", "Say how urgent")
+        self.write("tt/OTHER.toml", other)
+        self.assay("compile", "tt/OTHER.toml", *self.server.lane, "--journal", "o.run.jsonl", "-o", "o.module.json")
+        self.assay("replay", "j.run.jsonl", "--module", "o.module.json", want=4)
 
     def test_show_reads_a_pipe(self):
         for file, shown in (("one.run.jsonl", "classify"), (self.golden / "pipeline.module.json", "signer"), ("one.run.jsonl", "complete")):

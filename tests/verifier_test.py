@@ -187,7 +187,7 @@ class Verifier(Home):
         changes += [((0, "data", "started_unix_ns"), value) for value in ("0", "01", "-1", "9" * 19, "8" * 19, "9" * 18, 1)]
         lines[0]["data"]["lanes"].append(dict(lines[0]["data"]["lanes"][0]))  # one that nobody asks
         changes += [((0, "data", "lanes", 1, key), value) for key in ("kind", "model_sha256", "engine") for value in (None, 1, "x", "0" * 64)]
-        changes += [((*answer, "content"), value) for value in (1.5, None, {"$base64": "aGk="}, {"$base64": 1}, {"$blob": "x"}, {"$blob": 1}, {"$base64": "aGk=", "a": 1}, {"$text": "x"}, [])]
+        changes += [((*answer, "content"), value) for value in (1.5, None, {"$base64": "aGk="}, {"$base64": 1}, {"$base64": "/w"}, {"$base64": "!"}, {"$base64": "/x=="}, {"$base64": ""}, {"$blob": "x"}, {"$blob": 1}, {"$base64": "aGk=", "a": 1}, {"$text": "x"}, [])]
         tops = [{"token": "a", "logprob": -1}]
         changes += [((*answer, "logprobs"), value) for value in ([], None, [{"token": "a", "logprob": -10000, "top": []}], [{"token": "a", "logprob": 0.5, "top": []}],
                                                                 [{"token": 5, "logprob": -1, "top": []}], [{"token": "a", "logprob": -1, "top": tops * 21}],
@@ -205,6 +205,39 @@ class Verifier(Home):
         self.assertGreater(bad, 25)
         self.assertLess(bad, len(variants) - 10)
 
+    def test_ends_that_are_cut_get_the_same_verdict(self):
+        """Beginnings of a next line, behind a record that goes on and behind one that has ended: what may come, and what cannot."""
+        whole = (assay_home.options.source / "tests/golden/retry_cache_repair_resume.run.jsonl").read_bytes()
+        ended = whole.splitlines()
+        going = ended[:9]
+        variants = []
+        for name, lines in (("ended", ended), ("going", going)):
+            before = b"".join(line + b"\n" for line in lines)
+            frame = {"prev": hashlib.sha256(lines[-1]).hexdigest(), "seq": len(lines), "t": 10**15}
+            event, resume = {"data": {"data": {}, "name": "x"}, "type": "event"}, {"data": {"cut_bytes": 0, "cut_sha256": None, "reason": "x"}, "type": "resume"}
+            after = [{**event, "node": ""}, {**resume, "node": ""}, {**event, "node": "", "another": 1}, {**event, "node": "", "zzz": {"a": [1, "x"]}},
+                     {**event, "node": "a", "eee": "x", "q": None}, {**resume, "node": "", "data": {"reason": 5}},
+                     {"data": {"outputs": None, "status": "weird", "error": None}, "type": "node_end", "node": "a"}]
+            after += [{**event, "node": node} for node in ("classi}y", "a//b", "/a", "a b", "1e400", "a/b:1", "a:", "a/")]
+            for line in after:
+                text = self.forger.text({**line, **frame})
+                variants += [(name, before + text[:at]) for at in sorted({*range(1, len(text), 13), len(text) - 1, len(text)})]
+            for cut in ('{"data":{"limit":{},"a', '{"data":{"limit":{},".pen', '{"data":{"b":{"x":1,"a', '{"data":{"limit":{},"limit', '{"data":{"limit":{},"lj', '{"dat', '{"datb',
+                        '{"data":{"\\u00', '{"data":{"b":1,"\\u00', '{"data":{"b":1,"b\\', '{"node', '{"data":{},"prev', '{"data":{},"no', '{"data":{},"o', '{"', '{'):
+                variants.append((name, before + cut.encode()))
+        bad = self.agree("run.jsonl", variants)
+        self.assertGreater(bad, 100)
+        self.assertLess(bad, len(variants) - 100)
+
+    def test_a_sandbox_job_that_is_not_the_one_its_line_names_is_found(self):
+        self.assay("sandbox", "run", "--record", "job.run.jsonl", "--", "echo hello")
+        lines = [json.loads(line) for line in (self.home / "job.run.jsonl").read_text().splitlines()]
+        at = {line["type"]: number for number, line in enumerate(lines)}
+        asked, gave = (at["node_start"], "data", "inputs", "request", "commands", 0, "cmd"), (at["node_end"], "data", "outputs", "response", "runs", 0, "exit_code")
+        for name, forged, good in (("same", lines, True), ("asked", changed(lines, asked, "rm -rf all"), False), ("gave", changed(lines, gave, 7), False)):
+            (self.home / f"{name}.run.jsonl").write_bytes(self.forger.record(copy.deepcopy(forged)))
+            self.assertEqual(self.verdicts([f"{name}.run.jsonl"])[0][0], (good, "complete"), name)
+
     def test_signed_objects_are_what_their_format_says_to_both(self):
         manifest = json.loads((assay_home.options.source / "tests/golden/pipeline.module.json").read_text())["manifest"]
         seal, hex64 = self.forger.seal, "0" * 64
@@ -216,7 +249,9 @@ class Verifier(Home):
         head = {"format": "assay.head/1", "run_id": "0" * 32, "seq": 3, "tip": hex64}
         good = [payment, run, attestation, head, manifest]
         wrong = [{}, {"format": 5}, {"format": "x"}, {"format": ["assay.head/1"]}, {**payment, "kind": "x"}, {**payment, "preimage": "1" * 64}, {**payment, "buyer": hex64},
-                 {**payment, "amount_msats": 0}, {**payment, "created_at": -1}, {**run, "created_at": "x"}, {**run, "job_hash": "X"}, {**attestation, "compiled_id": "X"},
+                 {**payment, "amount_msats": 0}, {**payment, "created_at": -1}, {**run, "created_at": "x"}, {**run, "job_hash": "X"},
+                 *({**run, "response_hash": value} for value in ("A" * 64, "", True, [])), {**run, "status": 5}, {**run, "runs": {}}, {**run, "artifacts": [1]},
+                 {**run, "isolation": "full"}, {**run, "profile": None}, {**attestation, "compiled_id": "X"},
                  {**head, "seq": -1}, {**head, "run_id": "x"}, {**manifest, "scorecard": {**manifest["scorecard"], "gain": 0.987}}]
         wrong += [{key: member for key, member in whole.items() if key != left} for whole in good for left in whole if left not in ("signer", "signature", "x_unknown_member")]
         variants = [("good", self.forger.text(seal(value))) for value in good]

@@ -187,6 +187,8 @@ Result<void> make_folders(const std::string& path, unsigned mode) {
     std::error_code ignored;
     const int why = errno;
     if (why == EEXIST && std::filesystem::is_directory(so_far, ignored)) continue;
+    if (why == EEXIST || why == ENOTDIR)
+      return fail(ErrorCode::io, "the folder cannot be made: a file has its name", "name another place", so_far);
     errno = why;
     return io_error("the folder cannot be made", so_far);
   }

@@ -108,6 +108,7 @@ class Json {
   friend bool operator==(const Json& a, const Json& b);
 
  private:
+  friend class JsonReader;  // makes values where they stay
   std::variant<std::monostate, bool, std::int64_t, double, std::string, JsonList, JsonObject> value_;
 };
 

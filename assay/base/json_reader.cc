@@ -56,23 +56,17 @@ class JsonReader {
     skip_space();
     if (at_ == text_.size()) return error(place, "expected a value, found the end");
     switch (text_[at_]) {
-      case '{':
-        if (depth_ < limits_.depth_kept) return read_object(out, place);
-        out = Json(JsonObject());
-        return skip_object(place);
-      case '[':
-        if (depth_ < limits_.depth_kept) return read_list(out, place);
-        out = Json(JsonList());
-        return skip_list(place);
+      case '{': {
+        auto& members = out.value_.emplace<JsonObject>().members_;
+        return depth_ < limits_.depth_kept ? read_object(members, place) : skip_object(place);
+      }
+      case '[': {
+        auto& list = out.value_.emplace<JsonList>();
+        return depth_ < limits_.depth_kept ? read_list(list, place) : skip_list(place);
+      }
       case '"': {
-        if (depth_ > limits_.depth_texts) {
-          out = Json(std::string());
-          return scratch_.clear(), read_string(scratch_, place);
-        }
-        std::string s;
-        if (!read_string(s, place)) return false;
-        out = Json(std::move(s));
-        return true;
+        auto& text = out.value_.emplace<std::string>();
+        return depth_ > limits_.depth_texts ? (scratch_.clear(), read_string(scratch_, place)) : read_string(text, place);
       }
       case 't': return read_word("true", out, Json(true), place);
       case 'f': return read_word("false", out, Json(false), place);
@@ -97,26 +91,30 @@ class JsonReader {
     return true;
   }
 
-  // Items and members are gathered on one stack for all containers and then moved to a vector of just their number.
+  // Values are made where they stay. Containers at one depth are mostly alike: room is made for as many as the last one there had.
   template <class Element>
-  static std::vector<Element> take(std::vector<Element>& stack, std::size_t begin) {
-    const auto first = stack.begin() + static_cast<std::ptrdiff_t>(begin);
-    std::vector<Element> out(std::make_move_iterator(first), std::make_move_iterator(stack.end()));
-    stack.resize(begin);
-    return out;
+  std::size_t* make_room(std::vector<Element>& elements, std::size_t* sizes) {
+    std::size_t* const last = sizes + std::min(depth_, sizes_kept - 1);
+    constexpr std::size_t element_bytes_min = sizeof(Element) > sizeof(Json) ? 5 : 2;  // `"":0,` or `0,`
+    elements.reserve(std::min({std::max<std::size_t>(*last, 1), room_max, 1 + (text_.size() - at_) / element_bytes_min}));
+    return last;
   }
 
-  bool read_list(Json& out, const JsonPlace* place) {
+  template <class Element>
+  static void close(std::vector<Element>& elements, std::size_t* last) {
+    if (elements.capacity() > 2 * elements.size()) elements.shrink_to_fit();
+    *last = elements.size();
+  }
+
+  bool read_list(JsonList& list, const JsonPlace* place) {
     if (!open(place)) return false;
-    const std::size_t begin = items_.size();
     if (peek(at_) == ']') {
       ++at_;
     } else {
+      std::size_t* const last = make_room(list, list_sizes_);
       JsonPlace here{place};
       for (;; ++here.index) {  // ends: every round consumes a value or returns
-        Json item;
-        if (!read_value(item, &here)) return false;
-        items_.push_back(std::move(item));
+        if (!read_value(list.emplace_back(), &here)) return false;
         skip_space();
         if (at_ == text_.size()) return error(place, "the list is not closed");
         const char c = text_[at_];
@@ -124,25 +122,25 @@ class JsonReader {
         ++at_;
         if (c == ']') break;
       }
+      close(list, last);
     }
     --depth_;
-    out = Json(take(items_, begin));
     return true;
   }
 
-  bool read_object(Json& out, const JsonPlace* place) {
+  bool read_object(std::vector<JsonObject::Member>& members, const JsonPlace* place) {
     if (!open(place)) return false;
-    JsonObject object;
     if (peek(at_) == '}') {
       ++at_;
     } else {
-      const std::size_t begin = members_.size();
+      std::size_t* const last = make_room(members, object_sizes_);
       bool sorted = true;
       while (true) {  // ends: every round consumes a member or returns
-        JsonObject::Member member;
-        if (!read_member(member, place)) return false;
-        if (members_.size() > begin && compare_utf16(members_.back().first, member.first) >= 0) sorted = false;
-        members_.push_back(std::move(member));
+        auto& [name, value] = members.emplace_back();
+        if (!read_name(name, place)) return false;
+        if (const std::size_t count = members.size(); count > 1 && compare_utf16(members[count - 2].first, name) >= 0) sorted = false;
+        const JsonPlace here{place, &name};
+        if (!read_value(value, &here)) return false;
         skip_space();
         if (at_ == text_.size()) return error(place, "the object is not closed");
         const char c = text_[at_];
@@ -150,11 +148,10 @@ class JsonReader {
         ++at_;
         if (c == '}') break;
       }
-      object.members_ = take(members_, begin);
-      if (!sorted && !sort_members(object, place)) return false;
+      close(members, last);
+      if (!sorted && !sort_members(members, place)) return false;
     }
     --depth_;
-    out = Json(std::move(object));
     return true;
   }
 
@@ -217,15 +214,8 @@ class JsonReader {
     return true;
   }
 
-  bool read_member(JsonObject::Member& member, const JsonPlace* place) {
-    if (!read_name(member.first, place)) return false;
-    const JsonPlace here{place, &member.first};
-    return read_value(member.second, &here);
-  }
-
-  bool sort_members(JsonObject& object, const JsonPlace* place) {
+  bool sort_members(std::vector<JsonObject::Member>& members, const JsonPlace* place) {
     canonical_ = false;
-    auto& members = object.members_;
     std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return compare_utf16(a.first, b.first) < 0; });
     for (std::size_t i = 1; i < members.size(); ++i) {
       if (members[i - 1].first != members[i].first) continue;
@@ -371,7 +361,7 @@ class JsonReader {
         return error(place, "the integer lies beyond ±(2^53−1)", "write it as a string");
       }
       if (value == 0 && token.front() == '-') canonical_ = false;
-      out = Json(value);
+      out.value_.emplace<std::int64_t>(value);
     } else {
       double value = 0;
       if (!to_double(value, token, found.whole_end - at_, place)) return false;
@@ -379,7 +369,7 @@ class JsonReader {
       if (magnitude >= 9007199254740992.0 && magnitude < 1e21) {
         return error(place, "an integral number between 2^53 and 1e21 has no canonical form", "write it as a string");
       }
-      out = Json(value == 0 ? 0.0 : value);
+      out.value_.emplace<double>(value == 0 ? 0.0 : value);
       if (canonical_ && number_text(value) != token) canonical_ = false;
     }
     at_ = found.end;
@@ -413,8 +403,8 @@ class JsonReader {
   std::size_t at_ = 0;
   std::size_t depth_ = 0;
   bool canonical_;  // so far; false from the start when nobody asks
-  std::vector<Json> items_;  // of the lists that are open
-  std::vector<JsonObject::Member> members_;
+  static constexpr std::size_t sizes_kept = 16, room_max = 64;
+  std::size_t list_sizes_[sizes_kept] = {}, object_sizes_[sizes_kept] = {};  // by depth
   std::string scratch_;  // of strings that nobody keeps
   std::optional<Error> failed_;
 };

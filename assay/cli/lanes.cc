@@ -1,7 +1,6 @@
 #include "assay/cli/lanes.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <thread>
 
@@ -67,14 +66,12 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
 // The key is named, never given: what stands on a command line or in a file is read by others. OpenAI's own variable is for OpenAI only.
 Result<std::string> key_of(const std::string& variable, const std::string& endpoint) {
   if (!variable.empty()) {
-    const auto fine = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
-    if (!std::all_of(variable.begin(), variable.end(), fine))  // a key itself, perhaps: not repeated
-      return fail(ErrorCode::usage, "that is not the name of an environment variable",
-                  "the variable's name, never the key: --key-env MY_KEY", "--key-env");
     const char* value = std::getenv(variable.c_str());
     if (value != nullptr && *value != '\0') return std::string(value);
-    return fail(ErrorCode::usage, fmt::format("the environment variable {} is not set", variable), "export it, or leave --key-env out",
-                "--key-env");
+    const auto usual = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
+    const bool is_name = std::all_of(variable.begin(), variable.end(), usual);  // else the key itself, perhaps: not repeated
+    return fail(ErrorCode::usage, fmt::format("the environment variable {} is not set", is_name ? variable : "that was named"),
+                "export it, or leave --key-env out; it takes the variable's name, never the key", "--key-env");
   }
   const auto url = parse_url(endpoint);
   if (url && url->tls() && url->host == "api.openai.com") {

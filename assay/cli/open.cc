@@ -41,7 +41,9 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--record", options.record, "Where the run record goes (default: the data folder)");
   command.add_option("--seed", options.seed, "Seed of the run, 0 to 2^53-1");
   command.add_option("--prices", options.prices, "Price book (JSON) instead of the built-in one");
-  command.add_option("--cache", options.cache, "Folder that keeps answers: the same request to the same lane is not asked again");
+  command.add_option("--cache", options.cache, "Folder that keeps answers: the same request to the same lane is not asked again")
+      ->check(
+          [](const std::string& text) { return text.empty() ? std::string("an empty name is no folder: leave it out") : std::string(); });
   command.add_option("--relay", options.relay, "Relay of a pylon lane, ws://…");
   command.add_option("--issuer", options.issuer, "Ledger that pays for a pylon lane, http://…");
   command.add_option("--issuer-node", options.issuer_node, "The issuer's node id (default: the one that answered there first)");
@@ -190,6 +192,8 @@ std::string buyer_folder() { return data_folder() + "/buyer"; }
 std::string runs_folder() { return data_folder() + "/runs"; }
 
 Result<std::string> record_path(const CommonOptions& options, std::string_view program, std::string_view ending, Cli& cli) {
+  if (options.record == "-")
+    return fail(ErrorCode::usage, "a record is a file, which others can verify and replay", "name one", "--record");
   if (!options.record.empty()) {
     if (const auto beside = std::filesystem::path(options.record).parent_path(); !beside.empty())
       ASSAY_CHECK(make_folders(beside.string()));

@@ -98,6 +98,19 @@ void show(const ReplayReport& report, Cli& cli) {
   t.out("  replayed  " + (divergence.replayed.empty() ? "nothing" : clip(divergence.replayed)));
 }
 
+// A module that is named beside a journal must be the one that the journal makes.
+Result<void> compare_module(const ReplayOptions& options, ReplayReport& report, Cli& cli) {
+  if (options.module.empty() || !report.identical) return {};
+  ASSAY_TRY(const OpenedProgram opened, open_program(options.module, options.allow_signer, options.allow_unsigned, cli));
+  if (!opened.module)
+    return fail(ErrorCode::usage, "a journal makes a module, and this is none", "name the module, or leave it out", "--module");
+  const std::string made = report.compiled_id.value_or("");
+  if (opened.module->id() == made) return {};
+  report.identical = false;
+  report.divergence = Divergence{"", "compiled_id of " + options.module, opened.module->id(), made, ""};
+  return {};
+}
+
 void replay(const ReplayOptions& options, Cli& cli) {
   const auto record = read_record_file(options.record);
   if (!record) return cli.fail_with(record.error());
@@ -112,6 +125,9 @@ void replay(const ReplayOptions& options, Cli& cli) {
   }();
   if (!report && !RecordedAnswers::check(*record)) report.error().code = ErrorCode::mismatch;  // it does not hold: as verify says
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));
+  if (is_compile(*record)) {
+    if (const auto compared = compare_module(options, *report, cli); !compared) return cli.fail_with(compared.error());
+  }
   if (report->identical && !costs->problems.empty()) {
     report->identical = false;
     report->divergence = Divergence{"", "cost_msats", "", "", costs->problems.front().message};

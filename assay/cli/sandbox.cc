@@ -82,9 +82,9 @@ Result<void> check_end(const SandboxCommandLine& options, Cli& cli) {
     return fail(ErrorCode::usage, "receipt and record would be one file", "name two", "--receipt");
   if (std::filesystem::is_directory(options.receipt, ignored))
     return fail(ErrorCode::io, "expected a file, found a folder", "name a file in it", options.receipt);
-  ASSAY_CHECK(check_gives_way(options.receipt, "receipt", [](std::string_view text) {
+  ASSAY_CHECK(check_gives_way(options.receipt, "receipt of a sandbox run", [](std::string_view text) {
     const auto there = read_json(text);
-    return there && there->at("format") == Json("assay.receipt/1");
+    return there && there->at("format") == Json("assay.receipt/1") && there->at("kind") == Json("oa.sandbox_run.v1");
   }));
   const std::string folder = std::filesystem::path(options.receipt).parent_path().string();
   return check_writable_folder(folder.empty() ? "." : folder);

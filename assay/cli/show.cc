@@ -64,10 +64,11 @@ void show_node(const Graph& graph, std::size_t index, std::size_t depth, Cli& cl
                                    code.is_string() ? printable(code.as_string()) : ""));
       continue;
     }
-    cli.terminal.out(fmt::format("{}chat {}  {} + {} tokens  {}{}", std::string(depth * 2 + 2, ' '), call.model, call.usage.prompt_tokens,
+    cli.terminal.out(fmt::format("{}chat {}  {} + {} tokens  {}", std::string(depth * 2 + 2, ' '), call.model, call.usage.prompt_tokens,
                                  call.usage.completion_tokens,
-                                 call.usage.cost_msats ? fmt::format("{} msats", *call.usage.cost_msats) : "unpriced",
-                                 call.cached ? "  cached" : ""));
+                                 call.cached             ? "cached"
+                                 : call.usage.cost_msats ? fmt::format("{} msats", *call.usage.cost_msats)
+                                                         : "unpriced"));
   }
   for (std::size_t child = 0; child < graph.nodes.size(); ++child) {
     if (graph.nodes[child].parent == index) show_node(graph, child, depth + 1, cli);

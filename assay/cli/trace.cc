@@ -59,13 +59,28 @@ Result<OpenedTrace> open_trace(const TraceOptions& options) {
   return out;
 }
 
-// Spans in one of OTLP's two forms. Of the binary one as much as tells it from a text: its first field, which holds a resource or a scope.
+// Is it a list of protobuf fields with lengths, of the first `numbers` numbers, that just fill it? As many levels down.
+bool holds_fields(std::string_view text, int numbers, int levels) {
+  while (!text.empty()) {  // ends: each round takes a field off, or returns
+    std::size_t length = 0, at = 1;
+    for (unsigned shift = 0; at < text.size() && shift < 35; shift += 7) {
+      const auto byte = static_cast<unsigned char>(text[at++]);
+      length |= static_cast<std::size_t>(byte & 0x7F) << shift;
+      if (byte < 0x80) break;
+    }
+    const int number = (text[0] & 7) == 2 ? text[0] >> 3 : 0;
+    if (number < 1 || number > numbers || length > text.size() - at) return false;
+    if (levels > 1 && !holds_fields(text.substr(at, length), 3, levels - 1)) return false;
+    text.remove_prefix(at + length);
+  }
+  return true;
+}
+
+// Spans in one of OTLP's two forms: a JSON object of resourceSpans, or messages in field 1 that hold a resource, scopes and a schema's
+// address.
 bool holds_spans(std::string_view text) {
-  if (const auto value = read_json(text)) return !value->at("resourceSpans").is_null();
-  if (!text.starts_with('\x0a')) return false;
-  std::size_t at = 1;
-  while (at < std::min<std::size_t>(text.size(), 10) && static_cast<unsigned char>(text[at]) >= 0x80) ++at;  // the field's length
-  return at + 1 < text.size() && (text[at + 1] == '\x0a' || text[at + 1] == '\x12');
+  const auto value = read_json(text);
+  return value ? !value->at("resourceSpans").is_null() : holds_fields(text, 1, 2);
 }
 
 void export_trace(const TraceOptions& options, Cli& cli) {

@@ -1,5 +1,7 @@
 #include "assay/lm/response_cache.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <deque>
 #include <utility>
@@ -98,12 +100,42 @@ Result<ResponseCache::Found> ResponseCache::get_or_compute(const std::string& ke
     ready_.wait_for(lock, wait.stop, std::chrono::milliseconds(20), [&] { return !computing_.contains(key); });
   }
   lock.unlock();
-  auto response = compute();
+  auto found = compute_alone(key, wait, clock, compute);
   lock.lock();
   computing_.erase(key);
-  if (response) keep(key, *response);
   lock.unlock();
   ready_.notify_all();
+  return found;
+}
+
+Result<ResponseCache::Found> ResponseCache::compute_alone(const std::string& key, const Wait& wait, Clock& clock,
+                                                          const std::function<Result<LmResponse>()>& compute) {
+  std::optional<Fd> held;
+  const std::string lock_path = file_of(folder_, key) + ".lock";
+  // What cannot be locked is asked for all the same: a cache is a help and no condition.
+  while (!folder_.empty() && is_hex(key, 64) &&
+         make_folders(folder_ + "/" + key.substr(0, 2), 0700)) {  // ends: held, found, or the wait is over
+    auto tried = try_lock_file(lock_path);
+    if (!tried) break;
+    held = std::move(*tried);
+    {
+      const std::scoped_lock lock(mutex_);
+      if (auto response = find(key)) {  // another process has asked meanwhile
+        if (held) ::unlink(lock_path.c_str());
+        return Found{*std::move(response), true};
+      }
+    }
+    if (held) break;
+    ASSAY_CHECK(wait.check(clock, "the wait for another process's call of the same request"));
+    constexpr std::int64_t look_again_ns = 20'000'000;
+    clock.sleep_until(clock.steady_ns() + look_again_ns, wait.stop);
+  }
+  auto response = compute();
+  if (response) {
+    const std::scoped_lock lock(mutex_);
+    keep(key, *response);
+  }
+  if (held) ::unlink(lock_path.c_str());
   if (!response) return std::unexpected(std::move(response).error());
   return Found{*std::move(response), false};
 }

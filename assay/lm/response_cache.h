@@ -34,13 +34,15 @@ class ResponseCache {
     bool hit = false;
   };
   /// A hit, or what `compute` gives (kept unless it is an error; then a caller that waits computes itself). Waiting for
-  /// another caller's computation ends with `wait`. `compute` runs in the caller's thread, without a lock.
-  /// Errors: those of `compute`, `timed_out`, `cancelled`.
+  /// another caller's computation, in another process that has the same folder too, ends with `wait`. `compute` runs in the caller's
+  /// thread, without a lock. Errors: those of `compute`, `timed_out`, `cancelled`.
   Result<Found> get_or_compute(const std::string& key, const Wait& wait, Clock& clock, const std::function<Result<LmResponse>()>& compute);
   /// Takes over the answered calls of a record (a journal that is resumed). Later ones win.
   Result<void> preload(const std::vector<RecordEntry>& entries);
 
  private:
+  /// `compute`, while no other process that keeps its answers in the same folder asks for the same.
+  Result<Found> compute_alone(const std::string& key, const Wait& wait, Clock& clock, const std::function<Result<LmResponse>()>& compute);
   std::optional<LmResponse> find(const std::string& key);           // with mutex_ held
   void keep(const std::string& key, const LmResponse& response);    // with mutex_ held
 

@@ -99,7 +99,7 @@ Result<CompiledModuleManifest> make_manifest(const CompilePlan& plan, const Comp
   manifest.trainset_id = plan.data.train_id();
   manifest.valset_id = result.valset_id;
   manifest.testset_id = plan.data.test_id();
-  manifest.created_at = world.effects.clock->unix_ns() / 1000000000;
+  manifest.created_at = std::max<std::int64_t>(world.effects.clock->unix_ns() / 1000000000, 0);  // no clock's fault loses a compile
   manifest.scorecard = result.scorecard;
   manifest.compatibility = plan.compatibility;
   const Lane& lane = world.settings.lm->lane();

@@ -1,5 +1,7 @@
 #include "assay/sandbox/receipt.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
@@ -66,8 +68,12 @@ Result<void> verify_receipt(const Json& receipt) {
     ASSAY_TRY(const std::string found, string_member(receipt, key));
     if (!is_hex(found, 64)) return fail(ErrorCode::malformed, "expected 64 lowercase hex digits", {}, std::string(key));
   }
-  for (const std::string_view key : {"status", "profile", "isolation", "runs", "artifacts"}) {
-    if (!receipt.as_object().contains(key)) return fail(ErrorCode::malformed, "the member is missing", {}, std::string(key));
+  for (const std::string_view key : {"status", "profile"}) ASSAY_CHECK(string_member(receipt, key));
+  ASSAY_CHECK(member(receipt, "isolation", Json::Kind::object));
+  for (const std::string_view key : {"runs", "artifacts"}) {
+    ASSAY_TRY(const Json* list, member(receipt, key, Json::Kind::list));
+    if (std::any_of(list->as_list().begin(), list->as_list().end(), [](const Json& item) { return !item.is_object(); }))
+      return fail(ErrorCode::malformed, "expected objects", {}, std::string(key));
   }
   ASSAY_TRY(const std::int64_t created_at, int_member(receipt, "created_at"));
   if (created_at < 0) return fail(ErrorCode::malformed, "expected seconds from 0", {}, "created_at");

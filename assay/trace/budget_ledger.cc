@@ -182,23 +182,31 @@ BudgetLedger::~BudgetLedger() {
 namespace {
 // Looked at before anything is set in it: a database that keeps other things stays as it is.
 Result<void> check_own(const std::string& path) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) == 0) return {};
   auto database = Database::open(path, {.read_only = true, .busy_wait = std::chrono::seconds(30)});
   if (!database) return {};  // opening it for good says why
-  auto others = database->prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('budget', 'reservation')");
+  auto others = database->prepare(
+      "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite#_%' ESCAPE '#' AND "
+      "(name NOT IN ('budget', 'reservation', 'reservation_holder') OR (name = 'budget' AND sql NOT LIKE '%spent_calls%'))");
   if (!others) return {};
   const auto one = others->step();
   if (!one || !*one) return {};
-  return fail(ErrorCode::refused, fmt::format("this database is no budget ledger: it has a table '{}'", others->text(0)),
-              "name another file", path);
+  return fail(ErrorCode::refused, fmt::format("this database is no budget ledger: it has the {}", others->text(0)), "name another file",
+              path);
 }
 }  // namespace
 
-Result<std::unique_ptr<BudgetLedger>> BudgetLedger::open(const std::string& path, const BudgetLimits& limits, Entropy& entropy) {
-  if (const auto parent = std::filesystem::path(path).parent_path(); !parent.empty()) ASSAY_CHECK(make_folders(parent.string()));
-  ASSAY_CHECK(check_own(path));
-  ASSAY_TRY(Database database, Database::open(path, {.full_sync = limits.msats.has_value(), .busy_wait = std::chrono::seconds(30)}));
+Result<std::unique_ptr<BudgetLedger>> BudgetLedger::open(const std::string& named, const BudgetLimits& limits, Entropy& entropy) {
+  if (const auto parent = std::filesystem::path(named).parent_path(); !parent.empty()) ASSAY_CHECK(make_folders(parent.string()));
+  std::error_code ignored;
+  if (!std::filesystem::exists(named, ignored) || std::filesystem::is_empty(named, ignored)) {
+    if (!has_limit(limits)) return fail(ErrorCode::usage, "a new budget ledger needs a limit", "--budget msats=5000", named);
+  } else {
+    ASSAY_CHECK(check_own(named));
+  }
+  ASSAY_TRY(Database database, Database::open(named, {.full_sync = limits.msats.has_value(), .busy_wait = std::chrono::seconds(30)}));
+  // Whatever name leads to it: lock files stand beside the ledger itself, where every process finds them.
+  std::string path = std::filesystem::canonical(named, ignored).string();
+  if (path.empty()) path = named;
   auto impl = std::unique_ptr<Impl>(new Impl{std::move(database), path, "", Fd()});
   ASSAY_CHECK(impl->hold(entropy));
   auto agreed = impl->agree(limits);

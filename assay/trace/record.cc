@@ -297,7 +297,7 @@ bool is_unborn_record(const std::string& path) {
     const ssize_t count = ::read(fd.get(), part, sizeof part);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 || std::memchr(part, '\n', static_cast<std::size_t>(count)) != nullptr) return false;
-    if (count == 0) return text.empty() || may_become_line(text, 0, first_prev(), record_line_bytes_max);
+    if (count == 0) return text.empty() || may_become_line(text, 0, first_prev(), "run_start", record_line_bytes_max);
     text.append(part, static_cast<std::size_t>(count));
   }
   return false;

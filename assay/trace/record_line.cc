@@ -126,7 +126,8 @@ bool is_content(const Json& value) {
   if (value.is_string()) return true;
   if (!value.is_object() || value.as_object().size() != 1) return false;
   const auto& [wrapper, inside] = *value.as_object().begin();
-  return inside.is_string() && (wrapper == "$base64" || (wrapper == "$blob" && is_hex(inside.as_string(), 64)));
+  if (!inside.is_string()) return false;
+  return wrapper == "$base64" ? from_base64(inside.as_string()).has_value() : wrapper == "$blob" && is_hex(inside.as_string(), 64);
 }
 
 bool fits(const Json& value, unsigned kinds) {

@@ -67,8 +67,9 @@ class TotalsFold {
 /// Segments `name[:index]` joined by '/', or "" for the run itself.
 bool is_record_path(std::string_view path);
 
-/// True if `tail` (not empty) lacks only more input to be the canonical line with this seq and prev, or is that line whole.
-bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view prev, std::size_t bytes_max);
+/// True if `tail` (not empty) lacks only more input to be the canonical line with this seq, prev and, unless empty, type, or is a line
+/// whole with this seq and prev.
+bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view prev, std::string_view type, std::size_t bytes_max);
 
 /// What run_end's signature covers: sha256 of the canonical line without data.signature.
 Result<Bytes32> run_end_signing_hash(std::string_view line);

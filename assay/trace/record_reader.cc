@@ -258,7 +258,8 @@ class Verifier {
     check_renamed_end();
     if (tail_.empty()) return;
     const std::string_view prev = lines_.empty() ? first_prev() : std::string_view(lines_.back().hash);
-    if (may_become_line(tail_, static_cast<std::int64_t>(lines_.size()), prev, checks_.line_bytes_max)) return check_whole_tail();
+    const std::string_view type = lines_.empty() ? "run_start" : ended_ ? "resume" : "";  // the only one that may come, if it is
+    if (may_become_line(tail_, static_cast<std::int64_t>(lines_.size()), prev, type, checks_.line_bytes_max)) return check_whole_tail();
     problem(lines_.size() + 1,
             fmt::format("line {} has no newline and is not the start of the next line of this record", lines_.size() + 1));
   }

@@ -359,7 +359,8 @@ TEST(RecordReader, ATailThatCannotBecomeTheNextLineIsBroken) {
   for (const std::string& tail :
        {to_prev, to_prev + R"(","seq":1)", to_prev + R"(","seq":1,"t":10,"type":"x)", to_prev + R"(","seq":1,"t":1,"type":"x")",
         first + "{", first + R"({"data":{"a":[1.5,"\u001)", first + R"({"data":{"a":1e+)", first + R"({"data":{"a":0.00000)",
-        first + "{\"data\":{\"a\":\"\xE2\x82", first + R"({"data":{"a":-)", first + R"({"data":{"a":"\)"}) {
+        first + "{\"data\":{\"a\":\"\xE2\x82", first + R"({"data":{"a":-)", first + R"({"data":{"a":"\)", first + R"({"dat":)",
+        first + R"({"another":[1],"data":{},"mode":{"b":1,"b)", to_prev + R"(","seq":1,"t":1,"type":"x","zzz":{")"}) {
     EXPECT_EQ(first_problem(tail), "torn") << tail.substr(first.size());
   }
   for (const std::string& tail : {to_prev + "x",
@@ -369,9 +370,12 @@ TEST(RecordReader, ATailThatCannotBecomeTheNextLineIsBroken) {
                                   to_prev + R"(","seq":1,"t":-)",
                                   first + " ",
                                   first + "[",
-                                  first + R"({"dat":)",
-                                  first + R"({"data":{},"mode")",
+                                  first + R"({"date":)",
+                                  first + R"({"data":{},"nodf)",
+                                  first + R"({"data":{},"node":"a//)",
                                   first + R"({"data":{"b":1,"a")",
+                                  first + R"({"data":{"b":1,"a)",
+                                  first + R"({"data":{"b":1,"\u00)",
                                   first + R"({"data":{"a":"\/)",
                                   first + R"({"data":{"a":1.50,)",
                                   first + R"({"data":{"a":01)",
@@ -390,7 +394,10 @@ TEST(RecordReader, ATailThatCannotBecomeTheNextLineIsBroken) {
 
 TEST(RecordReader, AFirstLineThatIsCutIsTornOnlyIfItCanBecomeRunStart) {
   const std::string zeros(first_prev());
-  EXPECT_EQ(first_problem(R"({"data":{},"node":"","prev":")" + zeros + R"(","seq":0,"t":0,"type":"run_s)"), "torn");
+  const std::string whole = record_line_text(entries().front()).value();
+  EXPECT_EQ(first_problem(whole.substr(0, whole.size() - 6)), "torn");
+  EXPECT_EQ(verify_record(R"({"data":{},"node":"","prev":")" + zeros + R"(","seq":0,"t":0,"type":"run_s)").state, RecordState::broken)
+      << "no data of a start";
   EXPECT_EQ(verify_record(R"({"data":{},"node":"","prev":")" + zeros + R"(","seq":0,"t":0,"type":"node)").state, RecordState::broken);
 }
 
@@ -408,10 +415,10 @@ RC_GTEST_PROP(RecordTailProperty, EveryPrefixOfALineMayBecomeIt,
   data.set("list", std::move(list));
   const std::string line = record_line_text({3, 5, "later", "a", std::string(64, 'b'), data}).value();
   for (std::size_t size = 1; size <= line.size(); ++size) {
-    RC_ASSERT(may_become_line(line.substr(0, size), 3, std::string(64, 'b'), record_line_bytes_max));
+    RC_ASSERT(may_become_line(line.substr(0, size), 3, std::string(64, 'b'), "", record_line_bytes_max));
   }
-  RC_ASSERT(!may_become_line(line + '}', 3, std::string(64, 'b'), record_line_bytes_max));
-  RC_ASSERT(!may_become_line(line, 4, std::string(64, 'b'), record_line_bytes_max));
+  RC_ASSERT(!may_become_line(line + '}', 3, std::string(64, 'b'), "", record_line_bytes_max));
+  RC_ASSERT(!may_become_line(line, 4, std::string(64, 'b'), "", record_line_bytes_max));
 }
 
 // A request lies deep in its line, where a reader that only verifies keeps little.

@@ -88,6 +88,21 @@ class PrefixScanner {
     return rest.size() == word.size() ? Scan::whole : Scan::cut;
   }
 
+  // A key and its colon, behind `last_key` in canonical order, and not behind `bound` unless that is empty. `last_key` becomes this one.
+  Scan key(std::string& last_key, bool first, std::string_view bound = {}) {
+    if (done()) return Scan::cut;
+    if (text_[at_] != '"') return Scan::bad;
+    const std::size_t begin = at_;
+    const Scan scan = string();
+    if (scan == Scan::cut) return may_become_key(text_.substr(begin), first ? nullptr : &last_key, bound) ? Scan::cut : Scan::bad;
+    if (scan == Scan::bad) return scan;
+    const auto name = read_json(text_.substr(begin, at_ - begin));
+    if (!name || (!first && compare_utf16(last_key, name->as_string()) >= 0)) return Scan::bad;
+    last_key = name->as_string();
+    if (!bound.empty() && compare_utf16(last_key, bound) > 0) return Scan::bad;
+    return literal(":");
+  }
+
   // The text between the quotes is canonical if reading and writing it gives it back.
   Scan string() {
     const std::size_t begin = at_++;
@@ -118,6 +133,21 @@ class PrefixScanner {
     if (!tail.empty() && tail[0] == '\\' && !may_become_escape(tail)) return false;
     if (!tail.empty() && tail[0] != '\\' && !continues_utf8(tail)) return false;
     return canonical_string(std::string(token.substr(0, token.size() - rest)) + '"');
+  }
+
+  // Of a key that is cut, the least and the greatest that it can become: is there one between the key before and the bound?
+  static bool may_become_key(std::string_view token, const std::string* after, std::string_view bound) {
+    const std::size_t rest = unfinished(token);
+    const auto begun = read_json(std::string(token.substr(0, token.size() - rest)) + '"');
+    if (!begun) return false;
+    std::string least = begun->as_string(), greatest = least;
+    const std::string_view cut = token.substr(token.size() - rest);
+    if (!cut.empty()) least += cut[0] == '\\' ? std::string(1, '\0') : std::string("\xC2\x80");  // one more at least
+    if (cut.starts_with('\\')) greatest += cut.size() > 1 ? '\x1F' : '\\';                      // what is escaped: controls, '"', '\\'
+    constexpr std::string_view highest = "\xEF\xBF\xBF";  // U+FFFF: one more of them than the key before can have
+    for (std::size_t i = 0; after != nullptr && i <= after->size(); i += highest.size()) greatest += highest;
+    if (after != nullptr && compare_utf16(greatest, *after) <= 0) return false;
+    return bound.empty() || compare_utf16(least, bound) <= 0;
   }
 
   static bool may_become_escape(std::string_view tail) {
@@ -175,27 +205,15 @@ class PrefixScanner {
     }
   }
 
-  // A key and its colon, behind `last_key` in canonical order.
-  Scan key(std::string& last_key, bool first) {
-    if (done()) return Scan::cut;
-    if (text_[at_] != '"') return Scan::bad;
-    const std::size_t begin = at_;
-    if (const Scan scan = string(); scan != Scan::whole) return scan;
-    const auto name = read_json(text_.substr(begin, at_ - begin));
-    if (!name || (!first && compare_utf16(last_key, name->as_string()) >= 0)) return Scan::bad;
-    last_key = name->as_string();
-    return literal(":");
-  }
-
   std::string_view text_;
   std::size_t at_ = 0;
 };
 
-// A member of the line that must come next, with the start of its value.
+// A member that a line must have, in canonical order; others may stand between them.
 struct LineMember {
-  std::string_view key;   // with quotes and colon, and the comma or brace before it
-  std::string must_be;    // its whole value, or ""
-  char opens;             // first byte of its value, or 0 for a digit
+  std::string_view key;
+  std::string must_be;  // its whole value, or ""
+  char opens;           // first byte of its value, or 0 for a digit
 };
 
 bool value_starts_right(const LineMember& member, std::string_view rest) {
@@ -205,25 +223,48 @@ bool value_starts_right(const LineMember& member, std::string_view rest) {
   return member.opens == 0 ? std::all_of(value.begin(), value.end(), is_digit) : rest[0] == member.opens;
 }
 
+// A node's path in quotes, perhaps cut.
+bool may_become_path(std::string_view token) {
+  if (!token.starts_with('"')) return token.empty();
+  token.remove_prefix(1);
+  if (const std::size_t end = token.find('"'); end != std::string_view::npos) return is_record_path(token.substr(0, end));
+  return is_record_path(token) || is_record_path(std::string(token) + 'a');
+}
+
 }  // namespace
 
-bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view prev, std::size_t bytes_max) {
+bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view prev, std::string_view type, std::size_t bytes_max) {
   if (tail.empty() || tail.size() > bytes_max) return false;
   if (const auto entry = read_record_line(tail, bytes_max)) return entry->seq == seq && entry->prev == prev;
-  // Our own members only: a line with others in between, cut before its end, is not one that this format writes.
-  const std::array<LineMember, 6> members = {{{"{\"data\":", "", '{'},
-                                              {",\"node\":", "", '"'},
-                                              {",\"prev\":", fmt::format("\"{}\"", prev), '"'},
-                                              {",\"seq\":", fmt::format("{}", seq), 0},
-                                              {",\"t\":", "", 0},
-                                              {",\"type\":", seq == 0 ? "\"run_start\"" : "", '"'}}};
+  const std::array<LineMember, 6> members = {{{"data", "", '{'},
+                                              {"node", "", '"'},
+                                              {"prev", fmt::format("\"{}\"", prev), '"'},
+                                              {"seq", fmt::format("{}", seq), 0},
+                                              {"t", "", 0},
+                                              {"type", type.empty() ? "" : fmt::format("\"{}\"", type), '"'}}};
   PrefixScanner scanner(tail);
-  for (const LineMember& member : members) {
-    if (const Scan key = scanner.literal(member.key); key != Scan::whole) return key == Scan::cut;
-    if (!value_starts_right(member, tail.substr(scanner.at()))) return false;
-    if (const Scan value = scanner.value(1); value != Scan::whole) return value == Scan::cut;
+  std::string key;
+  std::size_t next = 0;  // of the members that must come
+  for (bool first = true; scanner.literal(first ? "{" : ",") == Scan::whole;
+       first = false) {  // ends: every round takes a member or returns
+    const std::string_view bound = next < members.size() ? members[next].key : std::string_view();
+    if (const Scan scan = scanner.key(key, first, bound); scan != Scan::whole) return scan == Scan::cut;
+    const std::size_t begin = scanner.at();
+    const bool wanted = key == bound;
+    if (wanted && !value_starts_right(members[next], tail.substr(begin))) return false;
+    const Scan value = scanner.value(1);
+    if (wanted && key == "data" && !type.empty() && value == Scan::whole) {
+      const auto data = read_json(tail.substr(begin, scanner.at() - begin), {.bytes_max = bytes_max});
+      if (!data || !check_record_data(type, *data)) return false;
+    }
+    if (wanted && key == "node" && !may_become_path(tail.substr(begin, scanner.at() - begin))) return false;
+    if (value != Scan::whole) return value == Scan::cut;
+    // With its type the line has all that says what its data must be.
+    if (wanted && ++next == members.size() && !read_record_line(std::string(tail.substr(0, scanner.at())) + '}', bytes_max + 1))
+      return false;
+    if (scanner.done()) return true;
   }
-  return scanner.done() && read_record_line(std::string(tail) + '}', bytes_max + 1);  // anything more was read above or is foreign
+  return false;
 }
 
 }  // namespace assay

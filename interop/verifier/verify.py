@@ -144,9 +144,10 @@ def continues(rest: bytes, seq: int, prev: str, kind: str) -> bool:
     middles = ["", high, f'"{high}', "\\", "\\" + high, *"0123456789f", *".5 00 21 +21 -7 1f 01f 001f rue ue e alse lse se ull ll l".split(),
                "\udcbf", "\udcbf\udcbf", "\udcbf\udcbf\udcbf", "\udc9f\udcbf", "\udc8f\udcbf\udcbf"]
     frame = f'{{"data":{{}},"node":"a","prev":"{prev}","seq":{seq},"t":0,"type":"{kind or "x"}"}}'
-    parts = middles, ("", '"'), ("", ":0"), [closers[:-1]], ("," + frame[1:], frame[10:], "}")
+    parts = middles, ("", '"'), ("", ":0"), [closers[:-1]], ("," + frame[1:], "}", *(frame[comma.start():] for comma in re.finditer(",", frame)))
     ends = itertools.chain((frame[i:] for i in range(len(frame))), map("".join, itertools.product(*parts)))
-    return any(line and (line["seq"], line["prev"]) == (seq, prev) and kind in ("", line["type"]) for line in (
+    return any(line and (line["seq"], line["prev"]) == (seq, prev) and kind in ("", line["type"]) and (
+        canonical(line["data"]) not in rest or not any(faults(line, LINE))) for line in (  # data that stand there whole must do
         parse((text + end).encode("utf-8", "surrogateescape"), SHAPE, exact=True)[0] for end in ends))
 def record(raw: bytes, complete: bool, head: Object | None) -> tuple[str, list[str]]:
     *texts, rest = raw.split(b"\n")
@@ -161,8 +162,7 @@ def record(raw: bytes, complete: bool, head: Object | None) -> tuple[str, list[s
                                  and head["tip"] in [digest for _, digest in lines[head["seq"] + 1:][:1]]):
         found.append("the kept head is not of this record, or the tail was cut")
     kind = "resume" if past.get("ended") else "" if texts else "run_start"
-    if not found and rest and not whole and not continues(rest, len(texts), lines[-1][1], kind):
-        found.append(f"line {len(lines)}: not the beginning of the next line")
+    found = found or ["the last line is not the beginning of one"] * (bool(rest) and not whole and not continues(rest, len(texts), lines[-1][1], kind))
     state = "broken" if found else "torn" if rest else "complete" if past.get("ended") else "open"
     return state, found + ["not complete and signed"] * (complete and not (state == "complete" and past.get("signed")))
 def check(name: str, complete: bool, head: Object | None) -> Object:
