@@ -4,6 +4,7 @@
 """
 import collections
 import json
+import os
 import sqlite3
 import subprocess
 import threading
@@ -77,12 +78,17 @@ class Slips(Home):
         error = self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "mine.db", "--budget", "calls=3", want=6)
         self.assertIn("precious", error["message"])
         self.assertEqual((self.home / "mine.db").read_bytes(), before)
-        for name, made in (("view.db", "CREATE VIEW v AS SELECT 1"), ("money.db", "CREATE TABLE budget(category, amount)")):
+        for name, made in (("view.db", "CREATE VIEW v AS SELECT 1"), ("money.db", "CREATE TABLE budget(category, amount)"), ("hotel.db", "CREATE TABLE reservation(a)"),
+                           ("like.db", "CREATE TABLE budget(a, spent_calls)"), ("marked.db", "PRAGMA user_version = 7")):
             with sqlite3.connect(self.home / name) as database:
                 database.execute(made)
             before = (self.home / name).read_bytes()
             self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", name, "--budget", "calls=3", want=6)
             self.assertEqual((self.home / name).read_bytes(), before)
+        self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "not.db", "--budget", "msats=3", want=5)  # a lane without a price
+        self.assertFalse((self.home / "not.db").exists())
+        os.mkfifo(self.home / "pipe.db")
+        self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "pipe.db", "--budget", "calls=3", want=1)
         self.write("empty.db", "")
         self.error_of("budget", "empty.db", want=2)
         self.assertEqual((self.home / "empty.db").read_bytes(), b"")

@@ -208,13 +208,9 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   const LaneSpec spec = opened.file ? opened.file->lane : LaneSpec{};
   ASSAY_TRY(world->prices, open_prices(options));
   ASSAY_TRY(const BudgetLimits limits, open_budget(options, opened.file ? opened.file->budget : BudgetLimits{}));
-  if (options.ledger.empty()) {
-    world->budget = std::make_unique<Budget>(limits);
-  } else {
-    // The program file's limits are those of one process; the ledger's come from the command line or stand in it already.
-    ASSAY_TRY(const BudgetLimits shared, open_budget(options, {}));
-    ASSAY_TRY(world->budget, BudgetLedger::open(options.ledger, shared, cli.entropy));
-  }
+  // The program file's limits are those of one process; a ledger's come from the command line or stand in it already.
+  ASSAY_TRY(const BudgetLimits shared, open_budget(options, {}));
+  world->budget = std::make_unique<Budget>(options.ledger.empty() ? limits : shared);
   ASSAY_TRY(world->key, open_signer(options, cli));
   ASSAY_TRY(world->effects.privacy, open_privacy(options));
   CommonOptions with_needs = options;
@@ -252,6 +248,11 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     if (!fallback) return std::unexpected(std::move(fallback.error()).in("--fallback-lane"));
     world->settings.lanes["lm:any"] = std::move(*fallback);
   }
+  ASSAY_CHECK(opened.program.check_lanes(world->settings, world->effects));
+  if (options.ledger.empty()) return world;
+  // Last: its limits hold from then on, so what is refused must not have made it.
+  ASSAY_TRY(world->budget, BudgetLedger::open(options.ledger, shared, cli.entropy));
+  world->effects.budget = world->budget.get();
   ASSAY_CHECK(opened.program.check_lanes(world->settings, world->effects));
   return world;
 }

@@ -184,9 +184,14 @@ namespace {
 Result<void> check_own(const std::string& path) {
   auto database = Database::open(path, {.read_only = true, .busy_wait = std::chrono::seconds(30)});
   if (!database) return {};  // opening it for good says why
-  auto others = database->prepare(
-      "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite#_%' ESCAPE '#' AND "
-      "(name NOT IN ('budget', 'reservation', 'reservation_holder') OR (name = 'budget' AND sql NOT LIKE '%spent_calls%'))");
+  // Names alone do not make a ledger: its two tables have these columns, and nobody's mark is on it.
+  auto others = database->prepare(R"(
+SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite#_%' ESCAPE '#' AND name NOT IN ('budget', 'reservation', 'reservation_holder')
+UNION ALL SELECT 'table budget of something else' WHERE coalesce((SELECT group_concat(name) FROM pragma_table_info('budget')), 'none') NOT IN
+  ('none', 'one,calls,tokens,msats,spent_calls,spent_tokens,spent_msats,lost_calls,lost_tokens,lost_msats')
+UNION ALL SELECT 'table reservation of something else' WHERE coalesce((SELECT group_concat(name) FROM pragma_table_info('reservation')), 'none') NOT IN
+  ('none', 'id,holder,calls,tokens,msats')
+UNION ALL SELECT 'mark of another program' FROM pragma_application_id, pragma_user_version WHERE application_id != 0 OR user_version != 0)");
   if (!others) return {};
   const auto one = others->step();
   if (!one || !*one) return {};
@@ -198,7 +203,10 @@ Result<void> check_own(const std::string& path) {
 Result<std::unique_ptr<BudgetLedger>> BudgetLedger::open(const std::string& named, const BudgetLimits& limits, Entropy& entropy) {
   if (const auto parent = std::filesystem::path(named).parent_path(); !parent.empty()) ASSAY_CHECK(make_folders(parent.string()));
   std::error_code ignored;
-  if (!std::filesystem::exists(named, ignored) || std::filesystem::is_empty(named, ignored)) {
+  const bool there = std::filesystem::exists(named, ignored);
+  if (there && !std::filesystem::is_regular_file(named, ignored))  // a pipe would be waited for
+    return fail(ErrorCode::io, "a budget ledger is a file, and this is none", "name another one", named);
+  if (!there || std::filesystem::is_empty(named, ignored)) {
     if (!has_limit(limits)) return fail(ErrorCode::usage, "a new budget ledger needs a limit", "--budget msats=5000", named);
   } else {
     ASSAY_CHECK(check_own(named));
