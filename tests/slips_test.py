@@ -87,6 +87,7 @@ class Slips(Home):
             self.assertEqual((self.home / name).read_bytes(), before)
         self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "not.db", "--budget", "msats=3", want=5)  # a lane without a price
         self.assertFalse((self.home / "not.db").exists())
+        self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "", "--budget", "calls=3", want=2)
         os.mkfifo(self.home / "pipe.db")
         self.error_of("run", "tt/PROGRAM.toml", TICKET, *self.server.lane, "--ledger", "pipe.db", "--budget", "calls=3", want=1)
         self.write("empty.db", "")
@@ -96,6 +97,8 @@ class Slips(Home):
         with sqlite3.connect(self.home / "own.db") as database:
             database.execute("ANALYZE")  # SQLite's own table is nobody's
         self.assertEqual(self.json("budget", "own.db")["spent"]["calls"], 1)
+        os.link(self.home / "own.db", self.home / "twice.db")
+        self.assertIn("hard link", self.error_of("budget", "twice.db", want=6)["message"])
 
     def test_a_ledger_of_two_names_takes_no_living_process_for_dead(self):
         (self.home / "far").mkdir()
@@ -171,6 +174,8 @@ class Slips(Home):
         command = [str(assay_home.options.assay), "run", "tt/PROGRAM.toml", "ticket=The lift is stuck", *self.server.lane, "--cache", "shared", "--json"]
         many = [subprocess.Popen(command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) for _ in range(4)]
         self.assertTrue(self.server.wait_for(before + 1))
+        late = self.json(*command[1:-1], "--budget", "seconds=1", want=5)["error"]
+        self.assertEqual((late["code"], late["path"]), ("over_budget", "budget.seconds"))
         self.assertFalse(wait_until(lambda: len(self.server.asked) > before + 1, 2))
         self.server.go_on.set()
         done = [json.loads(process.communicate(timeout=60)[0]) for process in many]

@@ -22,7 +22,9 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--budget", options.budget, "Most that may be spent: calls=N,tokens=N,msats=N,seconds=N")
       ->check(
           [](const std::string& text) { return text.empty() ? std::string("an empty budget is no budget: leave it out") : std::string(); });
-  command.add_option("--ledger", options.ledger, "Budget ledger that processes share; --budget sets its limits when it is made");
+  command.add_option("--ledger", options.ledger, "Budget ledger that processes share; --budget sets its limits when it is made")
+      ->check(
+          [](const std::string& text) { return text.empty() ? std::string("an empty name is no ledger: leave it out") : std::string(); });
   command.add_option("--privacy", options.privacy, "public_ok, no_pii, private_repo_redacted or private_repo_allowed (default)");
   command.add_option("--lane", options.lane, "local (default), pylon, or openai: a server with OpenAI's chat interface");
   command.add_option("--model", options.model,

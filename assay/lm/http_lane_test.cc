@@ -186,6 +186,21 @@ TEST_F(HttpLaneTest, ReadsAnAnswerThatIsNotStreamed) {
   EXPECT_EQ(answer->finish_reason, "length");
 }
 
+TEST_F(HttpLaneTest, ReadsContentInPartsAndARefusalAndNothingElse) {
+  const auto said = [&](const std::string& message, const std::string& usage = R"({"prompt_tokens":1,"completion_tokens":2})") {
+    script_ = {{.status = 200, .body = R"({"choices":[{"message":)" + message + R"(,"finish_reason":"stop"}],"usage":)" + usage + "}"}};
+    return call();
+  };
+  EXPECT_EQ(said(R"({"content":[{"type":"text","text":"a "},{"type":"text","text":"b"}]})")->content, "a b");
+  EXPECT_EQ(said(R"({"content":null,"refusal":"I will not"})")->content, "I will not");
+  EXPECT_EQ(said(R"({"content":null,"tool_calls":[]})")->content, "");
+  for (const char* content : {"5", "{}", R"([{"type":"image"}])", R"(["x"])"})
+    EXPECT_EQ(said(R"({"content":)" + std::string(content) + "}").error().path, "answer.content") << content;
+  for (const char* usage :
+       {R"({"prompt_tokens":1.5,"completion_tokens":2})", R"({"prompt_tokens":"1","completion_tokens":2})", R"({"prompt_tokens":1})"})
+    EXPECT_EQ(said(R"({"content":"x"})", usage).error().path, "answer.usage") << usage;
+}
+
 TEST_F(HttpLaneTest, AsksAgainAsRetryAfterSaysAndCountsTheAttempts) {
   script_ = {{.status = 429, .body = "{}", .headers = {{"Retry-After", "7"}}},
              {.status = 503, .body = ""},

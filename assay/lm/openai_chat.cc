@@ -172,10 +172,12 @@ Result<void> ChatAnswerReader::event(const Json& json) {
     return fail(ErrorCode::unavailable, "the server gave up: " + (why.empty() ? "without saying why" : why), "", "answer.error");
   }
   if (const Json& usage = json.at("usage"); usage.is_object()) {
-    ASSAY_TRY(usage_.prompt_tokens, int_member(usage, "prompt_tokens"));
-    ASSAY_TRY(usage_.completion_tokens, int_member(usage, "completion_tokens"));
-    if (usage_.prompt_tokens < 0 || usage_.completion_tokens < 0)
-      return fail(ErrorCode::malformed, "usage is negative", "use a server that counts its tokens, or the local lane", "answer.usage");
+    const Json &prompt = usage.at("prompt_tokens"), &completion = usage.at("completion_tokens");
+    if (!prompt.is_int() || !completion.is_int() || prompt.as_int() < 0 || completion.as_int() < 0)
+      return fail(ErrorCode::malformed, "usage is not counted in whole numbers from 0",
+                  "use a server that counts its tokens, or the local lane", "answer.usage");
+    usage_.prompt_tokens = prompt.as_int();
+    usage_.completion_tokens = completion.as_int();
     if (const Json& cached = usage.at("prompt_tokens_details").at("cached_tokens"); cached.is_int() && cached.as_int() >= 0)
       usage_.more.set("cached_tokens", cached.as_int());
     has_usage_ = true;
@@ -188,12 +190,30 @@ Result<void> ChatAnswerReader::event(const Json& json) {
 Result<void> ChatAnswerReader::choice(const Json& choice) {
   has_choice_ = true;
   for (const char* where : {"delta", "message"}) {
-    if (const Json& text = choice.at(where).at("content"); text.is_string()) content_ += text.as_string();
+    const Json& said = choice.at(where);
+    ASSAY_CHECK(take_content(said.at("content")));
+    if (const Json& refusal = said.at("refusal"); refusal.is_string()) content_ += refusal.as_string();  // for people: no field's value
   }
   if (content_.size() > limits_.content_bytes_max)
     return fail(ErrorCode::limit_exceeded, "the answer is too long", too_long_remedy, "answer.content");
   if (const Json& reason = choice.at("finish_reason"); reason.is_string()) finish_reason_ = to_utf8(reason.as_string().substr(0, 64));
   if (const Json& tokens = choice.at("logprobs").at("content"); tokens.is_list()) return take_logprobs(tokens);
+  return {};
+}
+
+// Text, or a list of parts that are texts.
+Result<void> ChatAnswerReader::take_content(const Json& content) {
+  if (content.is_null()) return {};
+  if (content.is_string()) {
+    content_ += content.as_string();
+    return {};
+  }
+  const JsonList parts = content.is_list() ? content.as_list() : JsonList{Json()};
+  for (const Json& part : parts) {
+    if (!part.at("text").is_string())
+      return fail(ErrorCode::malformed, "the answer's content is no text", "ask a model that answers in text", "answer.content");
+    content_ += part.at("text").as_string();
+  }
   return {};
 }
 

@@ -47,6 +47,7 @@ class ChatAnswerReader {
   Result<void> line(std::string_view text);
   Result<void> event(const Json& json);
   Result<void> choice(const Json& choice);
+  Result<void> take_content(const Json& content);
   Result<void> take_logprobs(const Json& tokens);
 
   ChatAnswerLimits limits_;

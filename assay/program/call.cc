@@ -360,14 +360,17 @@ Result<LmResponse> call_lm(const Context& context, const LmRequest& request) {
     ASSAY_CHECK(check_privacy(context.effects().privacy, settings.module_privacy, lm.privacy_modes(), lm.lane().model));
     if (settings.cache == nullptr) return ask(call, lm, told);
     ASSAY_TRY(const std::string key, ResponseCache::key(call.request_hash, call.lane_id));
-    ASSAY_TRY(ResponseCache::Found found,
-              settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm, told); }));
-    if (found.hit) {
-      found.response.usage.from_cache = true;
-      ASSAY_CHECK(record_hit(call, found.response));
+    auto found = settings.cache->get_or_compute(key, context.effects().wait, *context.effects().clock, [&] { return ask(call, lm, told); });
+    if (!found) {  // a wait for another's answer to the same ends like any other
+      if (found.error().code == ErrorCode::timed_out && !told) ASSAY_CHECK(check_time(context.effects()));
+      return std::unexpected(std::move(found.error()));
+    }
+    if (found->hit) {
+      found->response.usage.from_cache = true;
+      ASSAY_CHECK(record_hit(call, found->response));
       told = true;
     }
-    return std::move(found.response);
+    return std::move(found->response);
   }();
   if (!answer && !told) record_refusal(call, answer.error());
   tell_end(call, answer);

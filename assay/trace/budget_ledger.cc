@@ -206,6 +206,9 @@ Result<std::unique_ptr<BudgetLedger>> BudgetLedger::open(const std::string& name
   const bool there = std::filesystem::exists(named, ignored);
   if (there && !std::filesystem::is_regular_file(named, ignored))  // a pipe would be waited for
     return fail(ErrorCode::io, "a budget ledger is a file, and this is none", "name another one", named);
+  if (there && std::filesystem::hard_link_count(named, ignored) > 1)  // SQLite keeps its log by name: two names would be two budgets
+    return fail(ErrorCode::refused, "this ledger has another name too (a hard link)",
+                "use a symbolic link: remove one name, or take another ledger", named);
   if (!there || std::filesystem::is_empty(named, ignored)) {
     if (!has_limit(limits)) return fail(ErrorCode::usage, "a new budget ledger needs a limit", "--budget msats=5000", named);
   } else {

@@ -250,7 +250,7 @@ bool may_become_line(std::string_view tail, std::int64_t seq, std::string_view p
     const std::string_view bound = next < members.size() ? members[next].key : std::string_view();
     if (const Scan scan = scanner.key(key, first, bound); scan != Scan::whole) return scan == Scan::cut;
     const std::size_t begin = scanner.at();
-    const bool wanted = key == bound;
+    const bool wanted = next < members.size() && key == bound;
     if (wanted && !value_starts_right(members[next], tail.substr(begin))) return false;
     const Scan value = scanner.value(1);
     if (wanted && key == "data" && !type.empty() && value == Scan::whole) {
