@@ -144,7 +144,8 @@ void add_replay(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<ReplayOptions>();
   CLI::App* command = app.add_subcommand("replay", "Run a record or a journal again from itself: no LM, no network");
   command->add_option("record", options->record, "*.run.jsonl")->required();
-  command->add_option("--module", options->module, "Module or program that ran (default: from the store)");
+  command->add_option("--module", options->module,
+                      "Module or program that ran (default: from the store); of a journal, the module that it must make");
   command->add_option("--allow-signer", options->allow_signer, "Replay a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Replay a module that nobody signed");
   command->add_option("--prices", options->prices, "Price book of the record, to compute its costs again (default: the built-in one)");

@@ -1,5 +1,6 @@
 // assay trace: export a record as OpenTelemetry spans; publish it to a relay; fetch a published one.
 // Exit: 0 done · 1 failed · 3 broken record · 7 collector or relay away.
+#include <cstdlib>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -95,12 +96,16 @@ void export_trace(const TraceOptions& options, Cli& cli) {
   const bool json = format == "otlp-json";
   if (elsewhere) {
     if (!options.out.empty()) return cli.fail_with({ErrorCode::usage, "spans go to a file or to a collector", "-o", "leave one out"});
+    const char* const given = std::getenv("OTEL_EXPORTER_OTLP_HEADERS");
+    const auto headers = otlp_headers(given != nullptr ? given : "");
+    if (!headers) return cli.fail_with(headers.error());
     if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock,
-                                    json ? OtlpFormat::json : OtlpFormat::protobuf);
+                                    json ? OtlpFormat::json : OtlpFormat::protobuf, *headers);
         !sent)
       return cli.fail_with(sent.error());
-    cli.terminal.out(fmt::format("sent {} spans to {}", spans.size(), options.endpoint));
-    return cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"endpoint", options.endpoint}});
+    const std::string shown = options.endpoint.substr(0, options.endpoint.find('?'));  // what stands behind it may be a key
+    cli.terminal.out(fmt::format("sent {} spans to {}", spans.size(), shown));
+    return cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"endpoint", shown}});
   }
   std::error_code ignored;
   if (!options.out.empty() && std::filesystem::equivalent(options.out, options.record, ignored))

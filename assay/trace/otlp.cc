@@ -1,5 +1,7 @@
 #include "assay/trace/otlp.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <span>
 
@@ -281,6 +283,9 @@ Result<void> check_answer(const HttpResponse& answer, bool json) {
     return fail(ErrorCode::unavailable, fmt::format("the collector answered {}", answer.status),
                 "send again later: ids make it idempotent");
   const std::string why = clean(answer.body.substr(0, 300));
+  if (answer.status == 401 || answer.status == 403)
+    return fail(ErrorCode::refused, fmt::format("the collector answered {}{}", answer.status, why.empty() ? "" : ": " + why),
+                "it wants credentials: set OTEL_EXPORTER_OTLP_HEADERS, e.g. to authorization=Bearer%20…");
   return fail(ErrorCode::refused, fmt::format("the collector answered {}{}", answer.status, why.empty() ? "" : ": " + why),
               answer.status >= 300 && answer.status < 400 ? "redirects are not followed: give the collector's own address"
                                                           : "check the address: spans are taken at /v1/traces");
@@ -298,8 +303,27 @@ Result<std::string> traces_url(const std::string& endpoint) {
 std::string otlp_json(const std::vector<TraceSpan>& spans) { return json_of(spans); }
 std::string otlp_protobuf(const std::vector<TraceSpan>& spans) { return protobuf_of(spans); }
 
-Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock,
-                       OtlpFormat format) {
+Result<HttpHeaders> otlp_headers(std::string_view text) {
+  HttpHeaders out;
+  while (!text.empty()) {  // ends: each round takes a pair off
+    const std::size_t end = std::min(text.find(','), text.size());
+    const std::string_view pair = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::size_t equals = pair.find('=');
+    const std::string name(pair.substr(0, equals));
+    const std::string value = equals == std::string_view::npos ? std::string() : percent_decode(pair.substr(equals + 1));
+    const auto token = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.'; };
+    const auto visible = [](char c) { return c >= 0x20 && c < 0x7F; };
+    if (name.empty() || value.empty() || !std::all_of(name.begin(), name.end(), token) || !std::all_of(value.begin(), value.end(), visible))
+      return fail(ErrorCode::usage, "these are no headers", "write name=value,name=value, with %20 for a space",
+                  "OTEL_EXPORTER_OTLP_HEADERS");
+    out.emplace_back(name, value);
+  }
+  return out;
+}
+
+Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& endpoint, const Wait& wait, Clock& clock, OtlpFormat format,
+                       const HttpHeaders& headers) {
   const bool json = format == OtlpFormat::json;
   ASSAY_TRY(const std::string url, traces_url(endpoint));
   for (std::size_t begin = 0; begin < spans.size(); begin += spans_a_request_max) {
@@ -307,7 +331,14 @@ Result<void> otlp_send(const std::vector<TraceSpan>& spans, const std::string& e
     const std::span<const TraceSpan> part = std::span(spans).subspan(begin, count);
     HttpRequest request{
         "POST", url, {{"content-type", json ? "application/json" : "application/x-protobuf"}}, json ? json_of(part) : protobuf_of(part)};
-    ASSAY_TRY(const HttpResponse answer, http_send(request, {.body_bytes_max = std::size_t{4} << 20}, wait, clock));
+    request.headers.insert(request.headers.end(), headers.begin(), headers.end());
+    ASSAY_TRY(HttpResponse answer, http_send(request, {.body_bytes_max = std::size_t{4} << 20}, wait, clock));
+    for (const auto& [name, value] : headers) {  // a collector that sends a secret back does not put it into an error
+      constexpr std::size_t secret_bytes_min = 8;  // a shorter one may be any word
+      for (std::size_t at = answer.body.find(value); value.size() >= secret_bytes_min && at != std::string::npos;
+           at = answer.body.find(value))
+        answer.body.replace(at, value.size(), "[key]");
+    }
     ASSAY_CHECK(check_answer(answer, json));
   }
   return {};

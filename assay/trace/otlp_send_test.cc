@@ -29,6 +29,7 @@ class OtlpSend : public testing::Test {
           const std::scoped_lock lock(mutex_);
           path_ = request.path;
           content_type_ = find_header(request.headers, "content-type").value_or("");
+          authorization_ = find_header(request.headers, "authorization").value_or("");
           bodies_.push_back(request.body);
           return ServerReply{
               .status = status_, .headers = {{"content-type", "application/x-protobuf"}}, .body = answer_, .stream = {}, .websocket = {}};
@@ -44,10 +45,30 @@ class OtlpSend : public testing::Test {
 
   std::mutex mutex_;
   int status_ = 200;
-  std::string answer_, path_, content_type_;
+  std::string answer_, path_, content_type_, authorization_;
   std::vector<std::string> bodies_;
   std::unique_ptr<HttpServer> server_;
 };
+
+TEST_F(OtlpSend, SendsHeadersAndRepeatsNoneOfThem) {
+  const HttpHeaders headers = otlp_headers("authorization=Bearer%20abc123,x-team=a").value();
+  const auto with = [&] {
+    return otlp_send(spans(), endpoint(), Wait{Deadline::after(system_clock(), 10s), {}}, system_clock(), OtlpFormat::protobuf, headers);
+  };
+  ASSERT_TRUE(with());
+  EXPECT_EQ(authorization_, "Bearer abc123");
+  status_ = 401;
+  answer_ = "who is Bearer abc123?";
+  const Error refused = with().error();
+  EXPECT_EQ(refused.message, "the collector answered 401: who is [key]?");
+  EXPECT_NE(refused.remedy.find("OTEL_EXPORTER_OTLP_HEADERS"), std::string::npos);
+  EXPECT_TRUE(otlp_headers("")->empty());
+  for (const char* bad : {"x", "=v", "a=", "a b=c", "a=b%0d%0aevil: 1", "a=b,,"}) {
+    const auto read = otlp_headers(bad);
+    ASSERT_FALSE(read) << bad;
+    EXPECT_EQ(read.error().text().find("evil"), std::string::npos);
+  }
+}
 
 TEST_F(OtlpSend, PostsProtobufToTheTracesPath) {
   ASSERT_TRUE(send(spans()));
