@@ -208,12 +208,10 @@ Result<void> ChatAnswerReader::take_content(const Json& content) {
     content_ += content.as_string();
     return {};
   }
-  const JsonList parts = content.is_list() ? content.as_list() : JsonList{Json()};
-  for (const Json& part : parts) {
-    if (!part.at("text").is_string())
-      return fail(ErrorCode::malformed, "the answer's content is no text", "ask a model that answers in text", "answer.content");
-    content_ += part.at("text").as_string();
-  }
+  const auto is_text = [](const Json& part) { return part.at("text").is_string(); };
+  if (!content.is_list() || !std::all_of(content.as_list().begin(), content.as_list().end(), is_text))
+    return fail(ErrorCode::malformed, "the answer's content is no text", "ask a model that answers in text", "answer.content");
+  for (const Json& part : content.as_list()) content_ += part.at("text").as_string();
   return {};
 }
 

@@ -51,16 +51,16 @@ class OtlpSend : public testing::Test {
 };
 
 TEST_F(OtlpSend, SendsHeadersAndRepeatsNoneOfThem) {
-  const HttpHeaders headers = otlp_headers("authorization=Bearer%20abc123,x-team=a").value();
+  const HttpHeaders headers = otlp_headers("authorization=Bearer%20abc12345,x-team=a").value();
   const auto with = [&] {
     return otlp_send(spans(), endpoint(), Wait{Deadline::after(system_clock(), 10s), {}}, system_clock(), OtlpFormat::protobuf, headers);
   };
   ASSERT_TRUE(with());
-  EXPECT_EQ(authorization_, "Bearer abc123");
+  EXPECT_EQ(authorization_, "Bearer abc12345");
   status_ = 401;
-  answer_ = "who is Bearer abc123?";
+  answer_ = "who is Bearer abc12345, with abc12345?";
   const Error refused = with().error();
-  EXPECT_EQ(refused.message, "the collector answered 401: who is [key]?");
+  EXPECT_EQ(refused.message, "the collector answered 401: who is [key], with [key]?");
   EXPECT_NE(refused.remedy.find("OTEL_EXPORTER_OTLP_HEADERS"), std::string::npos);
   EXPECT_TRUE(otlp_headers("")->empty());
   for (const char* bad : {"x", "=v", "a=", "a b=c", "a=b%0d%0aevil: 1", "a=b,,"}) {
