@@ -64,13 +64,22 @@ Result<std::vector<Question>> free_questions(const LocalModel& model) {
   return out;
 }
 
+// The same prompts, the story as a member of a record: nearly every token of the vocabulary may stand inside a string.
+Result<std::vector<Question>> json_questions(const LocalModel& model) {
+  ASSAY_TRY(const auto parts, answer_parts(cases().at("story_schema")));
+  ASSAY_TRY(const auto plan, answer_plan(parts, [&](std::string_view text) { return model.tokenise(text); }));
+  ASSAY_TRY(auto out, free_questions(model));
+  for (Question& question : out) question.plan = plan;
+  return out;
+}
+
 struct Tally {
   double seconds = 0;
   std::int64_t answers = 0, tokens = 0, reused = 0, prompt = 0;
 };
 
 // As many callers as slots, each with the next question, until all are answered.
-Result<Tally> ask_all(LocalModel& model, const std::vector<Question>& questions, std::size_t count, int tokens_max, bool reuse) {
+Result<Tally> ask_all(LocalModel& model, const std::vector<Question>& questions, std::size_t count, const Sampling& sampling, bool reuse) {
   std::atomic<std::size_t> next = 0;
   std::mutex lock;
   Tally tally;
@@ -82,7 +91,7 @@ Result<Tally> ask_all(LocalModel& model, const std::vector<Question>& questions,
       callers.emplace_back([&] {
         for (std::size_t at = next++; at < count; at = next++) {  // ends: next grows
           if (!reuse) model.forget();
-          const auto answer = model.answer(questions[at].prompt, questions[at].plan, {.tokens_max = tokens_max}, {});
+          const auto answer = model.answer(questions[at].prompt, questions[at].plan, sampling, {});
           const std::scoped_lock guard(lock);
           if (!answer) {
             failed = std::unexpected(answer.error());
@@ -103,7 +112,7 @@ Result<Tally> ask_all(LocalModel& model, const std::vector<Question>& questions,
 
 using Questions = Result<std::vector<Question>> (*)(const LocalModel&);
 
-void measure(benchmark::State& state, int slots, Questions make, std::size_t count, int tokens_max, bool reuse, bool per_token) {
+void measure(benchmark::State& state, int slots, Questions make, std::size_t count, const Sampling& sampling, bool reuse, bool per_token) {
   auto model = load(slots);
   if (!model) return state.SkipWithError(model.error().text().c_str());
   const auto questions = make(**model);
@@ -111,7 +120,7 @@ void measure(benchmark::State& state, int slots, Questions make, std::size_t cou
   count = std::min(count, questions->size());
   for (auto _ : state) {
     (*model)->forget();
-    const auto tally = ask_all(**model, *questions, smoke() ? 2 : count, tokens_max, reuse);
+    const auto tally = ask_all(**model, *questions, smoke() ? 2 : count, sampling, reuse);
     if (!tally) return state.SkipWithError(tally.error().text().c_str());
     state.SetIterationTime(tally->seconds / static_cast<double>(per_token ? tally->tokens : tally->answers));
     state.counters["prompt_tokens"] = static_cast<double>(tally->prompt);
@@ -121,15 +130,23 @@ void measure(benchmark::State& state, int slots, Questions make, std::size_t cou
 }
 
 // 64 examples on one beginning of about 600 tokens, from empty caches: time of one example.
-void local_shared_prefix(benchmark::State& state) { measure(state, 0, shared_questions, 64, 16, true, false); }
+void local_shared_prefix(benchmark::State& state) { measure(state, 0, shared_questions, 64, {.tokens_max = 16}, true, false); }
 BENCHMARK(local_shared_prefix)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(1);
 
 // The same, one after another, nothing reused. Eight are enough: each costs the same.
-void local_no_reuse(benchmark::State& state) { measure(state, 1, shared_questions, 8, 16, false, false); }
+void local_no_reuse(benchmark::State& state) { measure(state, 1, shared_questions, 8, {.tokens_max = 16}, false, false); }
 BENCHMARK(local_no_reuse)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(1);
 
 // 16 prompts, up to 64 free tokens each, the likeliest always: time of one generated token over all answers together.
-void local_generate(benchmark::State& state) { measure(state, 0, free_questions, 16, 64, true, true); }
+void local_generate(benchmark::State& state) { measure(state, 0, free_questions, 16, {.tokens_max = 64}, true, true); }
 BENCHMARK(local_generate)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(1);
+
+// 16 prompts, up to 64 tokens of a JSON record with one string each: time of one token.
+void local_json(benchmark::State& state) { measure(state, 0, json_questions, 16, {.tokens_max = 64}, true, true); }
+BENCHMARK(local_json)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(1);
+
+// The same, drawn at temperature 1: then all tokens of the vocabulary are looked at, each time.
+void local_json_drawn(benchmark::State& state) { measure(state, 0, json_questions, 16, {.temperature = 1, .tokens_max = 64}, true, true); }
+BENCHMARK(local_json_drawn)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(1);
 
 }  // namespace

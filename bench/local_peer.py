@@ -1,7 +1,7 @@
 """The questions of bench/local_lane_bench.cc, answered by llama.cpp's own server: 4 slots, prompt cache, 4 requests in flight on
-kept connections, a thread for each processor. Prints milliseconds, one sample a line: an example's (shared) or a token's (generate).
+kept connections, a thread for each processor. Prints milliseconds, one sample a line: an example's (shared) or a token's (the others).
 
-    python3 bench/local_peer.py shared|generate [RUNS]        exit 7: the server cannot be installed here
+    python3 bench/local_peer.py shared|generate|json|json_drawn [RUNS]        exit 7: the server cannot be installed here
 """
 
 import concurrent.futures
@@ -78,10 +78,15 @@ def generate(cases):
             for text in cases["stories"]]
 
 
+def as_json(cases, temperature=0):
+    wanted = {"type": "json_schema", "json_schema": {"schema": cases["story_schema"]}}
+    return [{**body, "temperature": temperature, "response_format": wanted} for body in generate(cases)]
+
+
 def main():
     what = sys.argv[1]
     cases = json.loads((ROOT / "bench/local_cases.json").read_text())
-    bodies = {"shared": shared, "generate": generate}[what](cases)
+    bodies = {"shared": shared, "generate": generate, "json": as_json, "json_drawn": lambda rows: as_json(rows, 1)}[what](cases)
     if os.environ.get("ASSAY_BENCH_SMOKE"):
         bodies = bodies[:2]
     found = subprocess.run([ROOT / "scripts/interop", "llamacpp"], stdout=subprocess.PIPE, text=True, check=False)

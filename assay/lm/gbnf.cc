@@ -58,6 +58,73 @@ std::string text_until(const std::string& name, const std::vector<char32_t>& unt
   return rules;
 }
 
+// The rules that JSON values of every shape share. As JsonCursor: no surrogates, numbers that the strict reader takes.
+constexpr std::string_view json_rules =
+    "json-key ::= \"\\x22\" [^\\x22\\x5C\\x00-\\x1F]* \"\\x22\"\n"
+    "json-string ::= \"\\x22\" ([^\\x22\\x5C\\x00-\\x1F] | \"\\x5C\" ([\\x22\\x5C/bfnrt] | \"u\" json-unit))* \"\\x22\"\n"
+    "json-unit ::= ([0-9A-CE-Fa-ce-f] [0-9A-Fa-f] | [Dd] [0-7]) [0-9A-Fa-f] [0-9A-Fa-f]\n"
+    "json-whole ::= [1-9] [0-9]{0,14}\n"
+    "json-integer ::= \"0\" | \"\\x2D\"? json-whole\n"
+    "json-number ::= \"\\x2D\"? (\"0\" | json-whole) (\".\" [0-9]{1,24})? ([eE] [+\\x2D]? [0-9]{1,2})?\n"
+    "json-comma ::= \",\" \" \"?\n"
+    "json-colon ::= \":\" \" \"?\n";
+
+// One rule a node, all of one shape, named `name` and the number of the node.
+class ShapeRules {
+ public:
+  ShapeRules(const JsonShape& shape, std::string name) : shape_(shape), name_(std::move(name)) {}
+
+  std::string write() const {
+    std::string rules;
+    for (std::size_t at = 0; at < shape_.nodes().size(); ++at) {
+      const JsonShape::Node& node = shape_.nodes()[at];
+      std::string choices = body_of(node, at);
+      for (const std::string& word : node.words) choices += (choices.empty() ? "" : " | ") + gbnf_text(word);
+      rules += fmt::format("{} ::= {}\n", rule(at), choices);
+      if (node.kind == JsonShape::Kind::record) rules += members_of(node, at);
+    }
+    return rules;
+  }
+
+ private:
+  std::string rule(std::size_t at) const { return fmt::format("{}-{}", name_, at); }
+
+  std::string body_of(const JsonShape::Node& node, std::size_t at) const {
+    using Kind = JsonShape::Kind;
+    switch (node.kind) {
+      case Kind::words: return "";
+      case Kind::integer: return "json-integer";
+      case Kind::number: return "json-number";
+      case Kind::string: return "json-string";
+      case Kind::list: return fmt::format(R"("[" ({0} (json-comma {0})*)? "]")", rule(node.item));
+      case Kind::dict: return fmt::format(R"("{{" (json-key json-colon {0} (json-comma json-key json-colon {0})*)? "}}")", rule(node.item));
+      case Kind::record: break;
+    }
+    return node.members.empty() ? R"("{" "}")" : fmt::format(R"("{{" {}-first0 "}}")", rule(at));
+  }
+
+  // Rules AT-firstN and AT-nextN: the members from N on, where none was written yet and where one was.
+  std::string members_of(const JsonShape::Node& node, std::size_t at) const {
+    std::string rules;
+    const std::size_t count = node.members.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& member = node.members[i];
+      const bool last = i + 1 == count;
+      for (const std::string_view place : {"first", "next"}) {
+        std::string body =
+            fmt::format("{}{} json-colon {}", place == "next" ? "json-comma " : "", gbnf_text(member.key), rule(member.node));
+        if (!last) body += fmt::format(" {}-next{}", rule(at), i + 1);
+        if (!member.required) body = last ? fmt::format("({})?", body) : fmt::format("{} | {}-{}{}", body, rule(at), place, i + 1);
+        rules += fmt::format("{}-{}{} ::= {}\n", rule(at), place, i, body);
+      }
+    }
+    return rules;
+  }
+
+  const JsonShape& shape_;
+  std::string name_;
+};
+
 }  // namespace
 
 std::string gbnf_text(std::string_view text) {
@@ -76,6 +143,11 @@ std::string gbnf_of(const std::vector<AnswerPart>& parts) {
       std::string choices;
       for (const std::string& value : part.values) choices += (choices.empty() ? "" : " | ") + gbnf_text(value);
       root += " (" + choices + ")";
+    } else if (part.kind == AnswerPart::Kind::json) {
+      const std::string name = fmt::format("json{}", i);
+      root += fmt::format(" {}-0", name);
+      if (rules.find(json_rules) == std::string::npos) rules += json_rules;
+      rules += ShapeRules(*part.shape, name).write();
     } else if (part.until.empty()) {
       root += " [^\\x00]*";
     } else {

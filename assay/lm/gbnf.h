@@ -5,7 +5,8 @@
 ///     ASSAY_TRY(const auto parts, answer_parts(schema));
 ///     gbnf_of(parts);                       // root ::= ("Section: mail" | "Section: games")
 ///
-/// Free text that ends before a text is the automaton of "everything that does not hold it yet", one rule a state.
+/// Free text that ends before a text is the automaton of "everything that does not hold it yet", one rule a state. A JSON value is one rule
+/// a node of its shape; what a grammar without memory cannot say (each dict key once, no marker inside a string) is left to the reader.
 /// Thread safety: pure functions.
 
 #include <string>

@@ -28,5 +28,28 @@ TEST(Gbnf, FreeTextEndsBeforeItsMark) {
   EXPECT_EQ(gbnf_of({literal("A: "), free_text("")}), "root ::= \"A: \" [^\\x00]*\n");
 }
 
+TEST(Gbnf, AValueIsOneRuleANode) {
+  AnswerPart part{.kind = AnswerPart::Kind::json, .literal = {}, .values = {}, .until = {}};
+  part.shape = JsonShape::of(read_json(R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer"}},
+      "b":{"anyOf":[{"type":"string"},{"type":"null"}]},"c":{"type":"object","additionalProperties":{"type":"boolean"}}},"required":["b"]})")
+                                 .value())
+                   .value();
+  const std::string grammar = gbnf_of({literal("A: "), part});
+  EXPECT_TRUE(grammar.starts_with("root ::= \"A: \" json1-0\n")) << grammar;
+  EXPECT_TRUE(grammar.ends_with(R"(json1-0 ::= "{" json1-0-first0 "}"
+json1-0-first0 ::= "\x22a\x22" json-colon json1-1 json1-0-next1 | json1-0-first1
+json1-0-next0 ::= json-comma "\x22a\x22" json-colon json1-1 json1-0-next1 | json1-0-next1
+json1-0-first1 ::= "\x22b\x22" json-colon json1-3 json1-0-next2
+json1-0-next1 ::= json-comma "\x22b\x22" json-colon json1-3 json1-0-next2
+json1-0-first2 ::= ("\x22c\x22" json-colon json1-4)?
+json1-0-next2 ::= (json-comma "\x22c\x22" json-colon json1-4)?
+json1-1 ::= "[" (json1-2 (json-comma json1-2)*)? "]"
+json1-2 ::= json-integer
+json1-3 ::= json-string | "null"
+json1-4 ::= "{" (json-key json-colon json1-5 (json-comma json-key json-colon json1-5)*)? "}"
+json1-5 ::= "false" | "true"
+)")) << grammar;
+}
+
 }  // namespace
 }  // namespace assay

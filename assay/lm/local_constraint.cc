@@ -30,15 +30,33 @@ Result<std::vector<std::string>> enum_texts(const Json& list, const ConstraintLi
   return texts;
 }
 
-/// A field's schema as a choice or free text.
+/// `anyOf` of T and null; null for any other schema.
+const Json* optional_type(const Json& schema) {
+  const Json& options = schema.at("anyOf");
+  if (!options.is_list() || options.as_list().size() != 2 || options.as_list()[1].at("type") != Json("null")) return nullptr;
+  return &options.as_list()[0];
+}
+
+/// A field's schema as a choice, free text or a JSON value: what the reader reads by it.
 Result<AnswerPart> field_part(const Json& schema, std::string until, const ConstraintLimits& limits) {
   AnswerPart part{.kind = AnswerPart::Kind::text, .literal = {}, .values = {}, .until = std::move(until)};
+  const Json& type = schema.at("type");
   if (const Json& list = schema.at("enum"); !list.is_null()) {
     ASSAY_TRY(part.values, enum_texts(list, limits));
     part.kind = AnswerPart::Kind::choice;
-  } else if (const Json& type = schema.at("type"); type.is_string() && type.as_string() == "boolean") {
+  } else if (type == Json("boolean")) {
     part.values = {"true", "false"};
     part.kind = AnswerPart::Kind::choice;
+  } else if (const Json* const inner = optional_type(schema)) {
+    ASSAY_TRY(part, field_part(*inner, part.until, limits));
+    if (part.kind == AnswerPart::Kind::choice && std::find(part.values.begin(), part.values.end(), "null") == part.values.end())
+      part.values.emplace_back("null");
+    if (part.kind == AnswerPart::Kind::json) {
+      ASSAY_TRY(part.shape, JsonShape::of(schema));
+    }
+  } else if (!schema.at("anyOf").is_null() || (!type.is_null() && type != Json("string"))) {
+    part.kind = AnswerPart::Kind::json;
+    ASSAY_TRY(part.shape, JsonShape::of(schema));
   }
   return part;
 }
@@ -84,7 +102,7 @@ class Planner {
   Planner(const Tokenise& tokenise, const ConstraintLimits& limits) : tokenise_(tokenise), limits_(limits) {}
 
   void add(const AnswerPart& part) {
-    if (part.kind == AnswerPart::Kind::text) return add_free(part);
+    if (part.kind == AnswerPart::Kind::text || part.kind == AnswerPart::Kind::json) return add_open(part);
     if (!open_) texts_ = {std::string()};
     open_ = true;
     if (extend(texts_, part, limits_)) return;
@@ -100,9 +118,13 @@ class Planner {
   }
 
  private:
-  void add_free(const AnswerPart& part) {
+  void add_open(const AnswerPart& part) {
     AnswerSegment segment;
     segment.until = part.until;
+    segment.shape = part.shape;
+    constexpr std::string_view space = " \t\r\n";
+    if (const std::size_t begin = part.until.find_first_not_of(space); segment.shape != nullptr && begin != std::string::npos)
+      segment.avoid = part.until.substr(begin, part.until.find_last_not_of(space) - begin + 1);
     // A space before free text belongs to the first token of that text: leave it to the model, but demand it.
     if (open_ && texts_.size() == 1) {
       const std::size_t end = texts_[0].find_last_not_of(' ') + 1;
@@ -131,17 +153,20 @@ class Planner {
   bool open_ = false;
 };
 
-// Only these shapes can be kept to for a whole answer; another one is refused, not taken for free text.
+// Only these shapes can be kept to for a whole answer that is text; another one is refused, not taken for free text. What is JSON is read
+// by JsonShape, as strictly.
 Result<void> check_whole_schema(const Json& schema) {
   if (schema.is_null()) return {};
   const auto no = [](std::string pointer) {
-    return fail(ErrorCode::refused, "this schema cannot be kept to", R"(one text: {"type":"string"}, with "enum" or "x-parts")",
-                std::move(pointer));
+    return fail(ErrorCode::refused, "this schema cannot be kept to",
+                R"({"type":"string"} with "enum" or "x-parts", or a type that a signature's field can have)", std::move(pointer));
   };
   if (!schema.is_object()) return no("");
-  if (const Json& type = schema.at("type"); !type.is_null() && type != Json("string") && type != Json("boolean")) return no("/type");
+  const Json& type = schema.at("type");
+  if (!type.is_null() && !type.is_string()) return no("/type");
+  const bool text = (type.is_null() && schema.at("anyOf").is_null()) || type == Json("string") || type == Json("boolean");
   for (const auto& [key, value] : schema.as_object()) {
-    if (key != "type" && key != "enum" && key != "x-parts" && key != "description") return no("/" + pointer_token(key));
+    if (text && key != "type" && key != "enum" && key != "x-parts" && key != "description") return no("/" + pointer_token(key));
   }
   return {};
 }

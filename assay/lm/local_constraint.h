@@ -1,6 +1,6 @@
 #pragma once
 /// @file
-/// What an answer may be: the `schema` of an LM request turned into literal text, choices and free text, and the
+/// What an answer may be: the `schema` of an LM request turned into literal text, choices, JSON values and free text, and the
 /// choices into a trie of tokens, so that the local lane can only produce an answer that the reader can read.
 ///
 ///     ASSAY_TRY(const auto parts, answer_parts(schema));              // {"type":"string","enum":["low","high"]}
@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,16 +18,18 @@
 
 #include "assay/base/json.h"
 #include "assay/base/result.h"
+#include "assay/lm/json_shape.h"
 
 namespace assay {
 
 /// One piece of an answer, in order.
 struct AnswerPart {
-  enum class Kind { literal, choice, text };
+  enum class Kind { literal, choice, text, json };
   Kind kind = Kind::text;
   std::string literal;              ///< literal: exactly this text
   std::vector<std::string> values;  ///< choice: one of these texts, without duplicates, in written order
-  std::string until;                ///< text: ends before this text; empty: at the end of the answer
+  std::string until;                ///< text, json: ends before this text; empty: at the end of the answer
+  std::shared_ptr<const JsonShape> shape = nullptr;  ///< json: what the value is
 };
 
 struct ConstraintLimits {
@@ -35,10 +38,10 @@ struct ConstraintLimits {
   std::size_t bytes_max = std::size_t{1} << 20;  ///< all texts together
 };
 
-/// Reads a request's `schema`: null or `{"type":"string"}` is one free text; `{"type":"string","enum":[…]}` one choice;
-/// `{"type":"string","x-parts":["literal" | {"schema": S, "until": "…"}]}` a list, where a boolean is a choice of true and false, and
-/// everything that is no enumeration is free text. Errors: `malformed` with the JSON pointer of the place, `limit_exceeded`, `refused` (a
-/// schema that cannot be kept to; it is never ignored).
+/// Reads a request's `schema`: null or `{"type":"string"}` is one free text; `{"type":"string","enum":[…]}` one choice; another type one
+/// JSON value; `{"type":"string","x-parts":["literal" | {"schema": S, "until": "…"}]}` a list of those. A boolean is a choice of true and
+/// false; an Optional admits `null` besides, and an Optional text is free. Errors: `malformed` with the JSON pointer of the place,
+/// `limit_exceeded`, `refused` (a schema that cannot be kept to; it is never ignored).
 Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const ConstraintLimits& limits = {});
 
 /// Texts as sequences of tokens that share their beginnings. Node 0 is the root.
@@ -63,8 +66,10 @@ struct AnswerSegment {
   bool choice = false;
   std::vector<std::string> texts;  ///< choice: the allowed texts, in the order of the trie's indexes
   TokenTrie trie;
-  std::string prefix;              ///< free text: spaces that its first token must begin with (they belong to the word)
+  std::string prefix;              ///< free text, JSON: spaces that its first token must begin with (they belong to the word)
   std::string until;
+  std::shared_ptr<const JsonShape> shape = nullptr;  ///< JSON: what the value is
+  std::string avoid = {};  ///< JSON: never in the value, for a reader would split it there: `until` without white space around it
 };
 
 using Tokenise = std::function<std::vector<std::int32_t>(std::string_view)>;

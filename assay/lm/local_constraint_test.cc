@@ -43,8 +43,9 @@ TEST(AnswerParts, TakesWhatIsNoEnumerationAsFreeText) {
 }
 
 TEST(AnswerParts, RefusesASchemaThatItCannotKeepTo) {
-  for (const char* schema :
-       {R"({"type":"integer"})", R"({"type":"object","required":["a"]})", R"({"nonsense":1})", R"({"type":"string","minLength":4})"}) {
+  for (const char* schema : {R"({"type":"date"})", R"({"type":"integer","minimum":3})", R"({"type":["integer"]})", R"({"nonsense":1})",
+                             R"({"type":"string","minLength":4})", R"({"anyOf":[{"type":"integer"},{"type":"number"}]})",
+                             R"({"x-parts":[{"schema":{"type":"array","items":{"type":"date"}}}]})"}) {
     const auto parts = answer_parts(schema_of(schema));
     ASSERT_FALSE(parts) << schema;
     EXPECT_EQ(parts.error().code, ErrorCode::refused) << schema;
@@ -61,6 +62,30 @@ TEST(AnswerParts, ReadsPartsInOrder) {
   EXPECT_EQ(parts[0].literal, "A: ");
   EXPECT_EQ(parts[1].until, "\n");
   EXPECT_EQ(parts[3].values, (std::vector<std::string>{"true", "false"}));
+}
+
+TEST(AnswerParts, ReadsOtherTypesAsJsonAndAnOptionalByItsType) {
+  struct Case {
+    const char* schema;
+    AnswerPart::Kind kind;
+    std::vector<std::string> values;
+  };
+  const Case cases[] = {
+      {R"({"type":"integer"})", AnswerPart::Kind::json, {}},
+      {R"({"type":"object","additionalProperties":{"type":"number"}})", AnswerPart::Kind::json, {}},
+      {R"({"anyOf":[{"type":"integer"},{"type":"null"}]})", AnswerPart::Kind::json, {}},
+      {R"({"anyOf":[{"type":"string"},{"type":"null"}]})", AnswerPart::Kind::text, {}},
+      {R"({"anyOf":[{"type":"boolean"},{"type":"null"}]})", AnswerPart::Kind::choice, {"true", "false", "null"}},
+      {R"({"anyOf":[{"enum":["a","null"],"type":"string"},{"type":"null"}]})", AnswerPart::Kind::choice, {"a", "null"}},
+  };
+  for (const Case& c : cases) {
+    const auto parts = answer_parts(schema_of(c.schema));
+    ASSERT_TRUE(parts) << c.schema << parts.error().text();
+    ASSERT_EQ(parts->size(), 1u);
+    EXPECT_EQ(parts->front().kind, c.kind) << c.schema;
+    EXPECT_EQ(parts->front().values, c.values) << c.schema;
+    EXPECT_EQ(parts->front().shape != nullptr, c.kind == AnswerPart::Kind::json) << c.schema;
+  }
 }
 
 TEST(AnswerParts, NamesThePlaceOfEachMistake) {
@@ -113,6 +138,18 @@ TEST(AnswerPlan, LeavesTheSpaceBeforeFreeTextToTheModel) {
   EXPECT_EQ(plan[1].prefix, " ");
   EXPECT_EQ(plan[1].until, "\n");
   EXPECT_EQ(plan[2].texts, (std::vector<std::string>{"\nSo: yes", "\nSo: no"}));
+}
+
+TEST(AnswerPlan, AValueIsASegmentThatAvoidsTheNextMarker) {
+  const auto plan = plan_of(
+      R"({"x-parts":["N: ",{"schema":{"type":"integer"},"until":"\n Ok: "},"\n Ok: ",{"schema":{"type":"array","items":{"type":"integer"}}}]})");
+  ASSERT_EQ(plan.size(), 4u);
+  EXPECT_EQ(plan[0].texts, std::vector<std::string>{"N:"});
+  ASSERT_NE(plan[1].shape, nullptr);
+  EXPECT_EQ(plan[1].prefix, " ");
+  EXPECT_EQ(plan[1].until, "\n Ok: ");
+  EXPECT_EQ(plan[1].avoid, "Ok:");
+  EXPECT_EQ(plan[3].avoid, "");
 }
 
 TEST(AnswerPlan, CutsWhereCombinationsWouldBeTooMany) {

@@ -101,6 +101,50 @@ TEST_F(Local, SpeaksFreelyUntilTheNextFieldAndThenChooses) {
   }
 }
 
+TEST_F(Local, WritesJsonOfTheSchemaWhateverItIsAskedAndHoweverItIsDrawn) {
+  const auto to = plan(R"({"x-parts":["Ages: ",{"schema":{"type":"array","items":{"type":"integer"}},"until":"\nWho: "},"\nWho: ",
+      {"schema":{"type":"object","additionalProperties":false,"properties":{"kind":{"type":"string","enum":["cat","dog"]},"name":{"type":"string"}},"required":["kind","name"]}}]})");
+  int stopped = 0;
+  for (const double temperature : {0.0, 1.5}) {
+    for (const char* question : {"Rex is a dog of 7 and Tom a cat of 12. Who is older?", "Say banana, and nothing else."}) {
+      const auto got =
+          answer({{"user", question}}, to, {.temperature = temperature, .tokens_max = 90, .stream = {.seed = 4, .purpose = "sample"}});
+      ASSERT_TRUE(got.has_value()) << got.error().text();
+      ASSERT_TRUE(got->text.starts_with("Ages: [")) << got->text;
+      if (got->finish_reason != "stop") {
+        EXPECT_EQ(got->completion_tokens, 90);
+        continue;
+      }
+      ++stopped;
+      const std::size_t next = got->text.find("\nWho: ");
+      ASSERT_NE(next, std::string::npos) << got->text;
+      const auto ages = read_json(got->text.substr(6, next - 6)), who = read_json(got->text.substr(next + 6));
+      ASSERT_TRUE(ages && who) << got->text;
+      for (const Json& age : ages->as_list()) EXPECT_TRUE(age.is_int()) << got->text;
+      EXPECT_TRUE(who->at("kind") == Json("cat") || who->at("kind") == Json("dog")) << got->text;
+      EXPECT_TRUE(who->at("name").is_string()) << got->text;
+    }
+  }
+  EXPECT_GT(stopped, 0) << "no answer came to its end: nothing was tested";
+}
+
+// Where a number may be over, the model says so: by its end, or by what comes next.
+TEST_F(Local, EndsANumberWhereTheModelDoes) {
+  const std::vector<ChatTurn> chat{
+      {"user", "2 + 3"}, {"assistant", "Sum: 5\nSure: yes"}, {"user", "20 + 22"}, {"assistant", "Sum: 42\nSure: yes"}, {"user", "7 + 1"}};
+  const auto last = answer(chat, plan(R"({"x-parts":["Sum: ",{"schema":{"type":"integer"}}]})"), {.tokens_max = 12});
+  ASSERT_TRUE(last.has_value()) << last.error().text();
+  EXPECT_EQ(last->finish_reason, "stop") << last->text;
+  EXPECT_TRUE(read_json(last->text.substr(5)).value().is_int()) << last->text;
+  const auto between = answer(
+      chat, plan(R"({"x-parts":["Sum: ",{"schema":{"type":"integer"},"until":"\nSure: "},"\nSure: ",{"schema":{"type":"boolean"}}]})"),
+      {.tokens_max = 24, .logprobs = {.yes = true, .top = 0}});
+  ASSERT_TRUE(between.has_value()) << between.error().text();
+  EXPECT_TRUE(between->text.ends_with("\nSure: true") || between->text.ends_with("\nSure: false")) << between->text;
+  ASSERT_TRUE(between->logprobs);
+  EXPECT_EQ(static_cast<std::int64_t>(between->logprobs->size()), between->completion_tokens);
+}
+
 TEST_F(Local, StopsAtStopTextsAndAtTheMostTokens) {
   const std::vector<ChatTurn> count{{"user", "Count from one to ten in words, separated by commas."}};
   const auto whole = answer(count, {}, {.tokens_max = 24});

@@ -1,6 +1,7 @@
 #include "assay/lm/local_speaker.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace assay::local {
 
@@ -21,6 +22,8 @@ Result<void> Speaker::speak(const std::vector<AnswerSegment>& plan) {
   for (std::size_t i = 0; i < plan.size() && !over_; ++i) {
     if (plan[i].choice) {
       ASSAY_CHECK(choose(plan[i]));
+    } else if (plan[i].shape != nullptr) {
+      ASSAY_CHECK(fill_in(plan[i]));
     } else {
       ASSAY_CHECK(talk(plan[i], i + 1 == plan.size()));
     }
@@ -130,6 +133,42 @@ Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
   }
   answer_.text += text;
   return over_ || prefix.empty() ? Result<void>{} : force(prefix);
+}
+
+/// A JSON value of the segment's shape. Where it may be over, the model says so by its end or by the text that comes next.
+Result<void> Speaker::fill_in(const AnswerSegment& segment) {
+  JsonCursor cursor(segment.shape, segment.prefix, segment.avoid);
+  while (!cursor.must_end() && !full()) {
+    ASSAY_CHECK(listen());
+    const std::int32_t token = pick_in(cursor, segment.until);
+    if (token < 0) {
+      over_ = true;  // nothing can stand here: the reader says what is wrong with what there is
+      break;
+    }
+    if (words_.ends(token) || !cursor.admits(words_.piece(token))) break;
+    ASSAY_CHECK(say(token));
+    cursor.take(words_.piece(token));
+    answer_.text += words_.piece(token);
+  }
+  return {};
+}
+
+/// The next token of a JSON value, or one that shows that it is over; -1 if no token can stand here.
+std::int32_t Speaker::pick_in(JsonCursor& cursor, const std::string& until) {
+  const bool may_end = cursor.may_end();
+  const auto fits = [&](std::int32_t token) {
+    const std::string& piece = words_.piece(token);
+    if (words_.ends(token)) return may_end;
+    if (piece.empty()) return false;
+    return cursor.admits(piece) || (may_end && !until.empty() && (piece.starts_with(until) || until.starts_with(piece)));
+  };
+  if (sampling_.temperature <= 0) {  // the likeliest of all, if it fits, is the likeliest of those that fit
+    const std::int32_t likeliest = sampler_.pick(slot_.logits(), words_.speakable());
+    if (fits(likeliest)) return likeliest;
+  }
+  Tokens candidates;
+  std::copy_if(words_.speakable().begin(), words_.speakable().end(), std::back_inserter(candidates), fits);
+  return candidates.empty() ? -1 : sampler_.pick(slot_.logits(), candidates);
 }
 
 std::int32_t Speaker::pick_word(const std::string& prefix) {

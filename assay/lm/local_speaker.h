@@ -38,10 +38,12 @@ class Speaker {
   Result<void> listen();
   Result<void> choose(const AnswerSegment& segment);
   Result<void> talk(const AnswerSegment& segment, bool last);
+  Result<void> fill_in(const AnswerSegment& segment);
   Result<void> take_back(std::size_t begin, const std::string& text, const std::vector<std::size_t>& ends, std::size_t at);
   bool cut_at_stop(std::string& text);
   std::int32_t pick_branch(const TokenTrie::Node& node);
   std::int32_t pick_word(const std::string& prefix);
+  std::int32_t pick_in(JsonCursor& cursor, const std::string& until);
 
   Slot& slot_;
   const Vocabulary& words_;
