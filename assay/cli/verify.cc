@@ -1,6 +1,5 @@
 // assay verify: are these modules, records and artifacts what their ids, chains and signatures say? Offline, reads only.
 // Exit: 0 all good · 3 a check failed · 2 wrong usage · 1 a file could not be read (docs/reference/exit-codes.md).
-#include <map>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -10,6 +9,7 @@
 #include "assay/contract/module_file.h"
 #include "assay/lm/recorded_answers.h"
 #include "assay/market/receipt.h"
+#include "assay/program/recorded_jobs.h"
 #include "assay/sandbox/receipt.h"
 #include "assay/trace/record_costs.h"
 #include "assay/trace/record_line.h"
@@ -103,29 +103,6 @@ void verify_costs(const RunRecord& record, const PriceBook& book, FileReport& re
   else if (!costs.book_known && has_answers(record)) report.note = "another price book: costs not computed again (--prices)";
 }
 
-// A job's line has the hashes of what its node was given and gave; no replay would find them wrong.
-void verify_jobs(const RecordEntry& entry, std::map<std::string, Json>& jobs, FileReport& report) {
-  const auto differs = [&](const char* part, const Json& said) {
-    report.ok = false;
-    report.problems.push_back(fmt::format("line {}: the {} of the sandbox job at '{}' is not the one that its line names, {}",
-                                          entry.seq + 1, part, entry.node, said.is_string() ? said.as_string() : "null"));
-  };
-  if (entry.type == "node_start") jobs[entry.node].set("request", entry.data.at("inputs").at("request"));
-  if (entry.type == "sandbox") {
-    Json& job = jobs[entry.node];
-    job.set("response_hash", entry.data.at("response_hash"));
-    if (const auto found = hash(value_of_recorded(job.at("request"))); !found || Json(*found) != entry.data.at("request_hash"))
-      differs("request", entry.data.at("request_hash"));
-  }
-  if (entry.type != "node_end") return;
-  const auto job = jobs.extract(entry.node);
-  if (!job || !job.mapped().as_object().contains("response_hash")) return;
-  const Json& said = job.mapped().at("response_hash");
-  const Json& response = entry.data.at("outputs").at("response");
-  if (const auto found = hash(value_of_recorded(response)); response.is_null() ? !said.is_null() : (!found || Json(*found) != said))
-    differs("response", said);
-}
-
 FileReport verify_as_record(const VerifyOptions& options, const std::string& file, std::string_view text, const Against& against) {
   RecordChecks checks;
   checks.complete = options.complete;
@@ -137,8 +114,10 @@ FileReport verify_as_record(const VerifyOptions& options, const std::string& fil
   if (report.ok) {
     if (const auto record = read_record(text)) {
       verify_costs(*record, against.prices, report);
-      std::map<std::string, Json> jobs;  // by node, from its start to its end
-      for (const RecordEntry& entry : record->entries) verify_jobs(entry, jobs, report);
+      for (const RecordProblem& problem : check_jobs(record->entries)) {
+        report.ok = false;
+        report.problems.push_back(problem.message);
+      }
       // Requests: are they what their hashes say, and of lanes that the record names?
       if (const auto checked = RecordedAnswers::check(*record); !checked) {
         report.ok = false;

@@ -141,7 +141,8 @@ struct RecordChecks {
 };
 
 /// Checks chain, canonical form, members, sums, heads, signatures. Never fails: what is wrong is in the verdict. Linear in the text.
-/// `checks.complete` and a kept head add problems; only a head that does not fit makes the state broken.
+/// `checks.complete` and a kept head add problems; only a head that does not fit makes the state broken. Costs are for `check_costs`
+/// (record_costs.h), sandbox jobs for `check_jobs` (assay/program/recorded_jobs.h).
 RecordVerdict verify_record(std::string_view text, const RecordChecks& checks = {});
 
 struct RunRecord {
