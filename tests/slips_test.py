@@ -131,6 +131,44 @@ class Slips(Home):
         trust = self.home / ".config/assay/trust.json"
         self.assertFalse(trust.exists() and secret in trust.read_text())
 
+    def test_a_secret_key_is_no_argument_of_any_command(self):
+        secret = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5"  # the example of NIP-19
+        compiled = "5d6559bdc37aa68007a5d26b1447b60d16f3013aef16da2f534dc9e963ce2dfd"
+        for arguments in (["verify", secret], ["replay", secret], ["show", f"./{secret}"], ["store", "ref", secret, compiled], ["diff", "a", secret],
+                          ["run", "tt/PROGRAM.toml", "--inputs", secret], ["eval", "x", f"--data={secret}"], ["trust", "rm", secret], ["prices", "check", secret]):
+            with self.subTest(command=arguments[:2]):
+                for more in ([], ["--json"]):
+                    done = self.assay(*arguments, *more, want=2)
+                    self.assertNotIn(secret[5:], done.stdout + done.stderr)
+                    self.assertIn("is a secret key", done.stderr)
+        # A text that a program is asked about is its user's own.
+        self.json("run", "tt/PROGRAM.toml", f"ticket=is {secret} a key?", *self.server.lane, "--record", "own.run.jsonl")
+
+    def test_a_trace_is_of_the_module_that_ran(self):
+        """Neither a module that was edited nor another one gets its name onto a run's spans and events."""
+        module = self.golden / "pipeline.module.json"
+        edited = self.write("edited.module.json", module.read_text().replace('"instructions":"', '"instructions":"Not ', 1))
+        for named, said in ((module, "not compiled"), (edited, "does not hold")):
+            for command in (["export", "one.run.jsonl", "-o", "spans.json"], ["publish", "one.run.jsonl", "--relay", "ws://127.0.0.1:9"]):
+                error = self.error_of("trace", *command, "--module", named, want=3)
+                self.assertIn(said, error["message"])
+        self.assertFalse((self.home / "spans.json").exists())
+
+    def test_a_damaged_counter_of_looks_is_not_begun_anew(self):
+        compiled = ["compile", "tt/PROGRAM.toml", *self.server.lane, "--cache", "looks.cache", "-o", "looks.module.json"]
+        self.json(*compiled)
+        (counter,) = [file for file in (self.home / ".local/share/assay/looks").iterdir() if file.suffix != ".lock"]
+        whole = counter.read_text()
+        counter.write_text("garbage")
+        asked = len(self.server.asked)
+        self.assertIn("counter of test looks is damaged", self.error_of(*compiled, want=1)["message"])
+        self.assertEqual((counter.read_text(), len(self.server.asked)), ("garbage", asked))
+        counter.write_text(whole)
+        again = self.json(*compiled)
+        self.assertFalse(again["repeatable"])  # a server may answer otherwise
+        card = json.loads((self.home / "looks.module.json").read_text())["manifest"]["scorecard"]
+        self.assertEqual(card["test_looks"], int(whole.splitlines()[0]) + 1)
+
     def test_what_is_asked_for_is_done_or_refused(self):
         job = {"sandbox": {"provider": "native", "image_digest": "native"}, "commands": [{"cmd": "echo ran", "timeout_secs": 1}]}
         error = self.error_of("sandbox", "run", "--request", self.write("job.json", json.dumps(job)), want=6)

@@ -34,6 +34,26 @@ std::string without_secrets(std::string text, int argc, const char* const* argv)
   return text;
 }
 
+// A secret key is never an argument: others on the machine see it, and shells keep it. An input of a program (NAME=TEXT) is its user's own,
+// and what follows `--` is a job's.
+std::optional<Error> secret_in(int argc, const char* const* argv) {
+  constexpr std::string_view bech32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+  constexpr std::size_t shortest = 50;  // an nsec has 58 after its prefix, an ncryptsec 157
+  for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
+    const std::string_view word = argv[i];
+    for (const std::string_view prefix : {"nsec1", "ncryptsec1"}) {
+      const std::size_t at = word.find(prefix);
+      if (at == std::string_view::npos) continue;
+      const std::size_t end = std::min(word.find_first_not_of(bech32, at + prefix.size()), word.size());
+      const bool input = !word.starts_with("-") && word.substr(0, at).find('=') != std::string_view::npos;
+      if (input || end - at - prefix.size() < shortest) continue;
+      return Error{ErrorCode::usage, fmt::format("argument {} is a secret key: others can read it there", i), "",
+                   "use another key from now on; assay key import reads one from a file or the terminal"};
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string assay_build() {
@@ -239,6 +259,11 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
                          add_key,   add_trust,   add_trace,  add_doctor, add_hud,    add_relay,     add_pylon, add_sandbox,
                          add_store, add_budget,  add_attest, add_prices, add_models, add_completion}) {
     add(app, cli);
+  }
+  if (const auto secret = secret_in(argc, argv)) {
+    for (int i = 1; i < argc; ++i) cli.terminal.json = cli.terminal.json || std::string_view(argv[i]) == "--json";
+    cli.fail_with(*secret);
+    return cli.exit_status;
   }
   try {
     app.parse(argc, argv);

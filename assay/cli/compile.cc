@@ -59,10 +59,12 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out(fmt::format("  compiled  {} {:.3f} {}  n_test {}  ({} look{} at this test set)", metric, *card.score, interval_text(card.interval),
                     card.n_test, card.test_looks, card.test_looks == 1 ? "" : "s"));
   t.out(fmt::format("  gain      {:+.3f} {}  {}", *card.gain, interval_text(card.gain_interval),
-                    outcome.result.promoted ? "promoted" : "within noise: not promoted"));
+                    outcome.result.promoted        ? "promoted"
+                    : card.gain_interval->high < 0 ? "worse: not promoted"
+                                                   : "within noise: not promoted"));
   t.out(fmt::format("  failures  {:.3f} {}", card.p_fail, interval_text(card.p_fail_interval)));
   if (const Json* overlaps = card.extra.find("overlaps"); overlaps != nullptr)
-    t.out(fmt::format("  overlap   {} inputs stand in more than one set: the scores are not those of unseen rows", overlaps->as_int()));
+    t.out(fmt::format("  overlap   inputs in more than one set: {}; the scores are not those of unseen rows", overlaps->as_int()));
   t.out(fmt::format("  used      {} calls ({} cached), {} + {} tokens, {}, {:.1f} s", outcome.totals.calls, outcome.totals.cached_calls,
                     outcome.totals.prompt_tokens, outcome.totals.completion_tokens,
                     outcome.totals.unpriced_calls == 0 ? msats_text(outcome.totals.cost_msats) : "unpriced", outcome.seconds));
@@ -216,6 +218,8 @@ void compile(const CompileOptions& options, Cli& cli) {
   where.hooks.open_test = [](const std::string& id, const std::string& run_id) {
     return count_test_look(data_folder() + "/looks", id, run_id);
   };
+  if (const auto countable = check_test_looks(data_folder() + "/looks", plan->data.test_id()); !countable)
+    return cli.fail_with(countable.error());
   const bool was_there = std::filesystem::exists(*journal, ignored);
   auto outcome = compile_program(*plan, where);
   if (!outcome) {

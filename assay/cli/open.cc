@@ -236,6 +236,7 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
     ASSAY_CHECK(make_folders(options.cache, 0700));  // answers may be private
     ASSAY_CHECK(check_writable_folder(options.cache));
     world->settings.cache = std::make_shared<ResponseCache>(options.cache);
+    world->say = [&cli](const std::string& text) { cli.terminal.note(text); };
   }
   if (!options.fallback_lane.empty()) {
     CommonOptions other = with_needs;
@@ -257,6 +258,13 @@ Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, co
   world->effects.budget = world->budget.get();
   ASSAY_CHECK(opened.program.check_lanes(world->settings, world->effects));
   return world;
+}
+
+OpenedWorld::~OpenedWorld() {
+  const ResponseCache::NotKept lost = say && settings.cache ? settings.cache->not_kept() : ResponseCache::NotKept{};
+  if (lost.answers == 0) return;
+  say(fmt::format("the cache could not keep {} answer{}, which the next run asks for again: {}", lost.answers, lost.answers == 1 ? "" : "s",
+                  lost.why->message));
 }
 
 Durability OpenedWorld::durability() const {

@@ -1,5 +1,6 @@
 #pragma once
 // What most commands need: the options they share, and opening programs, lanes, budgets and record paths from them.
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,6 +77,7 @@ Result<std::string> record_path(const CommonOptions& options, std::string_view p
 
 /// Everything that a run or an evaluation stands in; owns what the effects point to.
 struct OpenedWorld {
+  ~OpenedWorld();  ///< says what a cache could not keep
   std::shared_ptr<LM> lane;
   PriceBook prices;
   std::unique_ptr<Budget> budget;
@@ -83,6 +85,7 @@ struct OpenedWorld {
   const SecretKey* signer() const { return key ? &*key : nullptr; }
   Effects effects;
   Settings settings;
+  std::function<void(const std::string&)> say;  ///< notes for people
   /// `power` where a call may cost money: a lane of the market, or one outside the process that has a price; else `process`.
   Durability durability() const;
 };

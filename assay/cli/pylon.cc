@@ -2,6 +2,7 @@
 // Exit: 0 stopped or done · 1 port or folder · 2 wrong usage · 7 relay or issuer away.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"
@@ -188,9 +189,10 @@ void forgive(const PylonCommand& options, Cli& cli) {
     return cli.fail_with({ErrorCode::usage, "a provider is a public key of 64 hex digits", "", "assay pylon purchases"});
   const auto store = PurchaseStore::open(buyer_folder());
   if (!store) return cli.fail_with(store.error());
-  const auto before = (*store)->reputation(options.id);
-  if (!before) return cli.fail_with(before.error());
-  if (before->completed + before->failed_checks == 0)
+  const auto known = (*store)->reputations();
+  if (!known) return cli.fail_with(known.error());
+  const auto before = std::find_if(known->begin(), known->end(), [&](const Reputation& one) { return one.provider == options.id; });
+  if (before == known->end())
     return cli.fail_with(
         {ErrorCode::usage, fmt::format("nothing is known of a provider {}", options.id), "", "assay pylon purchases lists them"});
   if (before->failed_checks == 0) cli.terminal.note("it has failed nothing");

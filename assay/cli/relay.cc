@@ -19,6 +19,7 @@ void relay(const RelayCommand& options, Cli& cli) {
   RelayOptions how;
   how.port = options.port;
   how.data_folder = options.data.empty() ? data_folder() + "/relay" : options.data;
+  how.on_note = [&cli](const std::string& note) { cli.terminal.note(note); };
   const auto server = Relay::start(how, cli.clock);
   if (!server) return cli.fail_with(server.error());
   const std::string url = fmt::format("ws://127.0.0.1:{}", (*server)->port());

@@ -38,7 +38,7 @@ void show_module(const ModuleFile& module, Cli& cli) {
                       interval_text(card.gain_interval), card.n_test));
   }
   if (const Json* overlaps = card.extra.find("overlaps"); overlaps != nullptr)
-    t.out(fmt::format("  overlap     {} inputs stand in more than one set: the scores are not those of unseen rows", overlaps->as_int()));
+    t.out(fmt::format("  overlap     inputs in more than one set: {}; the scores are not those of unseen rows", overlaps->as_int()));
   if (m.provenance.task) t.out(fmt::format("  lane        {}  {}", m.provenance.task->model, m.provenance.task->lane_id));
   t.out(fmt::format("  cost        {}", m.provenance.cost_msats ? msats_text(*m.provenance.cost_msats) : "unpriced"));
   for (const auto& [path, predictor] : module.artifact.predictors()) {

@@ -1,5 +1,5 @@
 // assay trace: export a record as OpenTelemetry spans; publish it to a relay; fetch a published one.
-// Exit: 0 done · 1 failed · 3 broken record · 7 collector or relay away.
+// Exit: 0 done · 1 failed · 3 broken record, or a module that did not run · 7 collector or relay away.
 #include <cstdlib>
 #include <filesystem>
 
@@ -29,16 +29,26 @@ struct OpenedTrace {
   RecordState state = RecordState::complete;
 };
 
-Result<CompiledModuleManifest> named_manifest(const std::string& name) {
+// The module that somebody says ran: whole, and the one that the record names.
+Result<CompiledModuleManifest> named_manifest(const std::string& name, const Graph& graph) {
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  std::optional<ModuleFile> module;
   if (is_stored_name(name)) {
-    ASSAY_TRY(const TrustStore trust, open_trust());
-    ASSAY_TRY(const ModuleFile module, stored_module(name, trust));
-    return module.manifest;
+    ASSAY_TRY(module, stored_module(name, trust));
+  } else {
+    ASSAY_TRY(const std::string text, read_file(name));
+    ModuleVerdict verdict = verify_module(text, trust);
+    if (verdict.state == ModuleState::bad || !verdict.module) {
+      const std::string why = verdict.problems.empty() ? "it cannot be read" : verdict.problems.front().message;
+      return fail(ErrorCode::mismatch, "the module does not hold: " + why, "assay verify says what is wrong", name);
+    }
+    module = std::move(*verdict.module);
   }
-  ASSAY_TRY(const std::string text, read_file(name));
-  auto module = read_module(text);
-  if (!module) return std::unexpected(std::move(module.error()).in(name));
-  return std::move(module->manifest);
+  if (graph.compiled_id == module->manifest.compiled_id) return std::move(module->manifest);
+  return fail(ErrorCode::mismatch,
+              graph.compiled_id ? fmt::format("the record is of {}, this module is {}", *graph.compiled_id, module->manifest.compiled_id)
+                                : "the record is of a program that was not compiled: no module ran",
+              graph.compiled_id ? "name the module that ran" : "leave --module out", name);
 }
 
 // The manifest is looked for in the store when no module is named; without one dsrs.compiled_id comes from the record alone.
@@ -48,7 +58,7 @@ Result<OpenedTrace> open_trace(const TraceOptions& options) {
   if (options.module.ends_with(".toml")) {
     ASSAY_CHECK(read_program_file(options.module, Rewards::built_in()));  // uncompiled: it has no manifest
   } else if (!options.module.empty()) {
-    ASSAY_TRY(out.manifest, named_manifest(options.module));
+    ASSAY_TRY(out.manifest, named_manifest(options.module, out.graph));
   } else if (out.graph.compiled_id) {
     const Store store(default_store_folder());
     const auto id = CompiledId::parse(*out.graph.compiled_id);

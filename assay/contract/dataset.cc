@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -100,6 +101,12 @@ std::vector<Overlap> find_overlaps(const std::vector<std::string>& train, const 
   return out;
 }
 
+std::size_t inputs_of(const std::vector<Overlap>& overlaps) {
+  std::set<std::string_view> inputs;
+  for (const Overlap& overlap : overlaps) inputs.insert(overlap.input_hash);
+  return inputs.size();
+}
+
 Result<void> check_no_overlap(const std::vector<std::string>& train, const std::vector<std::string>& val,
                               const std::vector<std::string>& test) {
   const std::vector<Overlap> overlaps = find_overlaps(train, val, test);
@@ -108,7 +115,10 @@ Result<void> check_no_overlap(const std::vector<std::string>& train, const std::
   for (std::size_t i = 0; i < std::min<std::size_t>(overlaps.size(), 3); ++i) {
     shown += fmt::format("; {} is in {} and {}", overlaps[i].input_hash, overlaps[i].first, overlaps[i].second);
   }
-  return fail(ErrorCode::refused, fmt::format("{} inputs occur in more than one of train, val and test{}", overlaps.size(), shown),
+  const std::size_t inputs = inputs_of(overlaps);
+  return fail(ErrorCode::refused,
+              fmt::format("{} in more than one of train, val and test{}",
+                          inputs == 1 ? "1 input occurs" : fmt::format("{} inputs occur", inputs), shown),
               "remove the repeated rows, or split by hash: equal inputs then fall into one set; allow_overlap = true in [data], or "
               "--allow-overlap, takes them all the same");
 }

@@ -45,10 +45,13 @@ struct Overlap {
   std::string first, second;  ///< names of the two sets: "train", "val", "test"
   bool operator==(const Overlap&) const = default;
 };
-/// Inputs that occur in more than one set, ascending by hash. Each argument: input hashes of one set.
+/// Inputs that occur in more than one set, ascending by hash; one that is in all three stands there three times, once a pair. Each
+/// argument: input hashes of one set.
 std::vector<Overlap> find_overlaps(const std::vector<std::string>& train, const std::vector<std::string>& val,
                                    const std::vector<std::string>& test);
-/// Errors: `refused` with the count and the first overlaps.
+/// How many inputs these are, each counted once.
+std::size_t inputs_of(const std::vector<Overlap>& overlaps);
+/// Errors: `refused` with the count of inputs and the first overlaps.
 Result<void> check_no_overlap(const std::vector<std::string>& train, const std::vector<std::string>& val,
                               const std::vector<std::string>& test);
 

@@ -95,10 +95,14 @@ TEST(Dataset, OverlapsAreFoundByInput) {
   EXPECT_TRUE(check_no_overlap({"a", "a"}, {"b"}, {"c"}));  // a duplicate inside one set is none
   const std::vector<Overlap> found = find_overlaps({"c", "a", "a"}, {"b", "a"}, {"c", "b"});
   EXPECT_EQ(found, (std::vector<Overlap>{{"a", "train", "val"}, {"b", "val", "test"}, {"c", "train", "test"}}));
+  const std::vector<Overlap> in_all = find_overlaps({"a", "b"}, {"a"}, {"a", "b"});
+  EXPECT_EQ(in_all.size(), 4U) << "a pair each";
+  EXPECT_EQ(inputs_of(in_all), 2U);
   const auto refused = check_no_overlap({"a"}, {}, {"a"});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::refused);
-  EXPECT_THAT(refused.error().message, testing::HasSubstr("a is in train and test"));
+  EXPECT_THAT(refused.error().message,
+              testing::HasSubstr("1 input occurs in more than one of train, val and test; a is in train and test"));
 }
 
 // A row more or less moves no other row: the split of a row depends on the row alone.

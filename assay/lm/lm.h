@@ -65,7 +65,7 @@ struct LmResponse {
   std::function<void()> kept = {};
 };
 
-/// Does an error of this code leave open what the call used?
+/// Does an error of this code leave open what the call used? For lanes inside the process; others say so by `LM::Events`.
 bool may_have_used(ErrorCode code);
 
 class LM {
@@ -74,8 +74,10 @@ class LM {
   virtual const Lane& lane() const = 0;
   /// lane().id(), worked out once.
   Result<std::string> lane_id() const;
-  /// Errors: `unavailable`, `limit_exceeded` (context overflow, refused before generating), `refused`, `usage`: nothing was used;
-  /// `timed_out`, `cancelled`, `malformed` and any other: the call may have been used up, and counts so (`may_have_used`).
+  /// Errors of a lane inside the process: `unavailable`, `limit_exceeded` (context overflow, refused before generating), `refused`,
+  /// `usage`: nothing was used; `timed_out`, `cancelled`, `malformed` and any other: the call may have been used up, and counts so
+  /// (`may_have_used`). A lane behind a network (HttpLane, PylonLane) may give any of them after something was used, or paid: only
+  /// `complete_with` tells, by its events. Who keeps accounts calls that one.
   virtual Result<LmResponse> complete(const LmRequest& request, const Wait& wait) = 0;
   /// What a lane tells while a call is under way, on the caller's thread. An empty one is not told.
   struct Events {
@@ -98,6 +100,8 @@ class LM {
   virtual Result<void> takes(const LmRequest&) const { return {}; }
   /// Modes this lane may see. Lanes inside the process accept all; others public_ok and no_pii unless configured.
   virtual std::vector<PrivacyMode> privacy_modes() const;
+  /// The same request gets the same answer, whenever and however often it is asked: a compile that only such lanes answered repeats.
+  virtual bool repeats() const { return false; }
   /// Calls that gain from being made at once; results never depend on it.
   virtual int concurrency() const { return 4; }
   /// How well the provider did before whom the lane buys from; empty: nothing is known. Only lanes of kind "pylon" buy.

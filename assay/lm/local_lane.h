@@ -39,6 +39,7 @@ class LocalLane final : public LM {
   std::vector<std::string> capabilities() const override;
 
   int concurrency() const override { return model_->slots(); }
+  bool repeats() const override { return true; }  ///< seeded draws, one engine: it is part of the lane's id
 
  private:
   LocalLane(std::unique_ptr<LocalModel> model, Lane lane) : model_(std::move(model)), lane_(std::move(lane)) {}

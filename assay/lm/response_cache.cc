@@ -86,7 +86,13 @@ std::optional<LmResponse> ResponseCache::find(const std::string& key) {
 void ResponseCache::keep(const std::string& key, const LmResponse& response) {
   responses_.insert_or_assign(key, response);
   // An answer that was paid for is never lost to a full disk: then it is kept in memory only.
-  if (!folder_.empty() && is_hex(key, 64)) static_cast<void>(write_entry(folder_, key, response));
+  if (folder_.empty() || !is_hex(key, 64)) return;
+  if (const auto written = write_entry(folder_, key, response); !written && not_kept_.answers++ == 0) not_kept_.why = written.error();
+}
+
+ResponseCache::NotKept ResponseCache::not_kept() const {
+  const std::scoped_lock lock(mutex_);
+  return not_kept_;
 }
 
 Result<ResponseCache::Found> ResponseCache::get_or_compute(const std::string& key, const Wait& wait, Clock& clock,

@@ -25,7 +25,7 @@ namespace assay {
 class ResponseCache {
  public:
   /// In memory; with a folder also on disk: one file a key (0600), written atomically, verified when read. A file that is
-  /// damaged counts as absent and is written anew; a folder that cannot be written keeps nothing, and no answer is lost.
+  /// damaged counts as absent and is written anew; a folder that cannot be written keeps nothing, and no answer is lost (`not_kept`).
   explicit ResponseCache(std::string folder = {}) : folder_(std::move(folder)) {}
   static Result<std::string> key(const std::string& request_hash, const std::string& lane_id);
 
@@ -40,6 +40,13 @@ class ResponseCache {
   /// Takes over the answered calls of a record (a journal that is resumed). Later ones win.
   Result<void> preload(const std::vector<RecordEntry>& entries);
 
+  struct NotKept {
+    std::size_t answers = 0;  ///< that stand in memory only
+    std::optional<Error> why;  ///< of the first of them
+  };
+  /// Answers that the folder could not take (a full disk): a later run asks for them again.
+  NotKept not_kept() const;
+
  private:
   /// `compute`, while no other process that keeps its answers in the same folder asks for the same.
   Result<Found> compute_alone(const std::string& key, const Wait& wait, Clock& clock, const std::function<Result<LmResponse>()>& compute);
@@ -47,7 +54,8 @@ class ResponseCache {
   void keep(const std::string& key, const LmResponse& response);    // with mutex_ held
 
   std::string folder_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  NotKept not_kept_;
   std::condition_variable_any ready_;
   std::map<std::string, LmResponse> responses_;
   std::set<std::string> computing_;

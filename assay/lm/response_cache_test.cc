@@ -119,6 +119,8 @@ TEST_F(Cached, AFolderThatCannotBeWrittenLosesNoAnswer) {
   ResponseCache cache(folder_.string());
   EXPECT_EQ(get(cache, "a", "paid for").value().response.content, "paid for");
   EXPECT_TRUE(get(cache, "a").value().hit);
+  EXPECT_EQ(cache.not_kept().answers, 1U);
+  EXPECT_TRUE(cache.not_kept().why.has_value());
 }
 
 TEST_F(Cached, TakesOverTheCallsOfARecord) {

@@ -39,6 +39,7 @@ class ScriptedLM final : public LM {
   const Lane& lane() const override { return lane_; }
   Result<LmResponse> complete(const LmRequest& request, const Wait& wait) override;
   std::vector<std::string> capabilities() const override { return {"json_schema"}; }
+  bool repeats() const override { return true; }
   std::int64_t calls() const { return calls_; }  ///< how often it was asked
 
   /// An answer with finish_reason "stop"; tokens: those given, else one for each four bytes of content.

@@ -20,7 +20,9 @@ CREATE TABLE IF NOT EXISTS invoice(payment_hash TEXT PRIMARY KEY, text TEXT NOT 
 CREATE INDEX IF NOT EXISTS invoice_open ON invoice(payee, expires_at) WHERE payer IS NULL;
 CREATE TABLE IF NOT EXISTS movement(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, from_key TEXT NOT NULL REFERENCES account(key),
   to_key TEXT NOT NULL REFERENCES account(key), msats INTEGER NOT NULL CHECK(msats > 0), payment_hash TEXT UNIQUE, at INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS nonce(account TEXT NOT NULL, nonce TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY(account, nonce)) STRICT;
+DROP TABLE IF EXISTS nonce;
+CREATE TABLE IF NOT EXISTS reply(account TEXT NOT NULL, nonce TEXT NOT NULL, expires INTEGER NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY(account, nonce)) STRICT;
 )";
 
 }  // namespace
@@ -180,7 +182,10 @@ Result<Payment> Ledger::do_pay(const std::string& account, const std::string& te
   ASSAY_TRY(const bool found, find.bind(1, invoice.payment_hash).step());
   PayableTerms terms{.network = Bolt11Network::regtest, .payee = node_id_, .now = now(), .most_msats = cap_msats};
   const bool settled = found && !find.is_null(4);
-  if (settled) terms.now = 0;  // what has been paid does not expire
+  if (settled) {  // what has been paid does not expire, and no cap calls it off
+    terms.now = 0;
+    terms.most_msats = find.integer(2);
+  }
   ASSAY_CHECK(check_payable(invoice, terms));
   if (!found || find.text(0) != text) return fail(ErrorCode::refused, "this invoice was not issued here", "pay it where it was made");
   Payment out{invoice.payment_hash, find.text(3), find.integer(2), settled};

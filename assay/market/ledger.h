@@ -50,8 +50,10 @@ class Ledger {
   Result<Json> info() const;
 
   /// One request `{"format": "assay.ledger/1", "issuer", "op", "params", "nonce", "expires", "signer", "signature"}`.
-  /// The reply is always signed and names the request: `{"format": "assay.ledger.reply/1", "request", "result", "error", …}`.
-  /// Errors: only `malformed` (no object, so nothing to answer) and `internal`.
+  /// The reply is always signed and names the request: `{"format": "assay.ledger.reply/1", "request", "taken", "result", "error", …}`. An
+  /// error with `taken` false is about this copy of the request (expired, its nonce used) and says nothing of what became of another. The
+  /// same request again gets the same reply until it expires, and does nothing. Errors: `malformed` (no object, so nothing to answer),
+  /// `io`, `internal`: then it was not carried out, or nobody knows.
   Result<Json> apply(const Json& request);
 
   // What the operations do; `account` is the caller's public key. All are one transaction.
@@ -72,9 +74,9 @@ class Ledger {
   Ledger(LedgerOptions options, Clock& clock, Entropy& entropy, SecretKey node, std::string node_id, Database database);
   Result<void> prepare_tables();
   Result<void> check_request(const Json& request) const;
-  Result<Json> run_operation(const Json& request);
   Result<Json> dispatch(const Json& request);
-  Result<void> use_nonce(const std::string& account, const std::string& nonce, std::int64_t expires);
+  Result<std::optional<Json>> answered(const std::string& account, const std::string& nonce);
+  Result<Json> reply(const std::string& request_hash, bool taken, const Result<Json>& result) const;
   Result<std::int64_t> balance_of(const std::string& account);
   Result<Opened> do_open(const std::string& account);
   Result<IssuedInvoice> do_invoice(const std::string& account, const InvoiceTerms& terms);

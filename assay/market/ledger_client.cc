@@ -90,7 +90,12 @@ Result<Json> LedgerClient::send(std::string_view op, JsonObject params, const Wa
   if (text_of(answer.at("request")) != sha256_hex(body)) {
     return fail(ErrorCode::mismatch, "the answer is to another request", "another program may stand between: check the issuer", "request");
   }
-  if (answer.at("error").is_object()) return std::unexpected(error_of(answer.at("error")));
+  if (answer.at("error").is_object()) {
+    Error error = error_of(answer.at("error"));
+    // It speaks of this copy of the request only: another copy may have been carried out.
+    if (answer.at("taken") != Json(true)) error.code = ErrorCode::unavailable;
+    return std::unexpected(std::move(error));
+  }
   if (!answer.at("result").is_object()) return fail(ErrorCode::malformed, "expected a result object", {}, "result");
   return answer.at("result");
 }

@@ -68,13 +68,22 @@ Result<void> Ledger::check_request(const Json& request) const {
   return verify_object(request);
 }
 
-Result<void> Ledger::use_nonce(const std::string& account, const std::string& nonce, std::int64_t expires) {
-  ASSAY_TRY(Statement old, database_.prepare("DELETE FROM nonce WHERE expires <= ?"));
+// What this account was answered under this nonce, unless that request has expired since.
+Result<std::optional<Json>> Ledger::answered(const std::string& account, const std::string& nonce) {
+  ASSAY_TRY(Statement old, database_.prepare("DELETE FROM reply WHERE expires <= ?"));
   ASSAY_CHECK(old.bind(1, now()).run());
-  ASSAY_TRY(Statement add, database_.prepare("INSERT OR IGNORE INTO nonce(account, nonce, expires) VALUES(?, ?, ?)"));
-  ASSAY_CHECK(add.bind(1, account).bind(2, nonce).bind(3, expires).run());
-  if (database_.changes() != 1) return fail(ErrorCode::refused, "this request has been used before", "sign a new one", "nonce");
-  return {};
+  ASSAY_TRY(Statement find, database_.prepare("SELECT text FROM reply WHERE account = ? AND nonce = ?"));
+  ASSAY_TRY(const bool found, find.bind(1, account).bind(2, nonce).step());
+  if (!found) return std::optional<Json>();
+  ASSAY_TRY(Json reply, read_json(find.text(0)));
+  return std::optional<Json>(std::move(reply));
+}
+
+Result<Json> Ledger::reply(const std::string& request_hash, bool taken, const Result<Json>& result) const {
+  JsonObject out{{"format", "assay.ledger.reply/1"}, {"request", request_hash}, {"taken", taken}};
+  out.set("result", result ? *result : Json());
+  out.set("error", result ? Json() : error_json(result.error()));
+  return sign_object(Json(std::move(out)), node_, entropy_);
 }
 
 Result<Json> Ledger::dispatch(const Json& request) {
@@ -108,29 +117,32 @@ Result<Json> Ledger::dispatch(const Json& request) {
   return fail(ErrorCode::usage, "unknown operation", "known are open, balance, invoice, pay and lookup", "op");
 }
 
-// A refused operation undoes itself but uses its nonce up: what was refused now cannot be sent again by someone else later.
-Result<Json> Ledger::run_operation(const Json& request) {
-  ASSAY_CHECK(check_request(request));
-  const std::scoped_lock lock(mutex_);
-  ASSAY_TRY(Transaction transaction, Transaction::begin(database_));
-  ASSAY_CHECK(use_nonce(request.at("signer").as_string(), request.at("nonce").as_string(), request.at("expires").as_int()));
-  ASSAY_CHECK(database_.execute("SAVEPOINT operation"));
-  auto result = dispatch(request);
-  ASSAY_CHECK(database_.execute(result ? "RELEASE operation" : "ROLLBACK TO operation; RELEASE operation"));
-  step("before commit");
-  ASSAY_CHECK(transaction.commit());
-  step("after commit");
-  return result;
-}
-
+// A refused operation undoes itself but uses its nonce up: what was refused now cannot be sent again by someone else later. A request that
+// comes twice (a proxy that tries again, somebody in between) is carried out once and answered twice.
 Result<Json> Ledger::apply(const Json& request) {
   if (!request.is_object()) return fail(ErrorCode::malformed, "expected a request object");
   ASSAY_TRY(const std::string request_hash, hash(request));
-  const auto result = run_operation(request);
-  JsonObject reply{{"format", "assay.ledger.reply/1"}, {"request", request_hash}};
-  reply.set("result", result ? *result : Json());
-  reply.set("error", result ? Json() : error_json(result.error()));
-  return sign_object(Json(std::move(reply)), node_, entropy_);
+  if (const auto fits = check_request(request); !fits) return reply(request_hash, false, std::unexpected(fits.error()));
+  const std::string& account = request.at("signer").as_string();
+  const std::string& nonce = request.at("nonce").as_string();
+
+  const std::scoped_lock lock(mutex_);
+  ASSAY_TRY(Transaction transaction, Transaction::begin(database_));
+  ASSAY_TRY(std::optional<Json> before, answered(account, nonce));
+  if (before && before->at("request") == Json(request_hash)) return std::move(*before);
+  if (before)
+    return reply(request_hash, false, fail(ErrorCode::refused, "another request has used this nonce before", "sign a new one", "nonce"));
+  ASSAY_CHECK(database_.execute("SAVEPOINT operation"));
+  const auto result = dispatch(request);
+  ASSAY_CHECK(database_.execute(result ? "RELEASE operation" : "ROLLBACK TO operation; RELEASE operation"));
+  ASSAY_TRY(Json answer, reply(request_hash, true, result));
+  ASSAY_TRY(const std::string text, canonical(answer));
+  ASSAY_TRY(Statement add, database_.prepare("INSERT INTO reply(account, nonce, expires, text) VALUES(?, ?, ?, ?)"));
+  ASSAY_CHECK(add.bind(1, account).bind(2, nonce).bind(3, request.at("expires").as_int()).bind(4, text).run());
+  step("before commit");
+  ASSAY_CHECK(transaction.commit());
+  step("after commit");
+  return answer;
 }
 
 }  // namespace assay

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "assay/contract/key_file.h"
 #include "assay/market/issuer.h"
 #include "assay/market/ledger_wallet.h"
 #include "assay/net/http_client.h"
@@ -170,7 +171,10 @@ TEST_F(LedgerTest, TakesASignedRequestOnce) {
   };
   const Json open = sign(request("open", now + 60));
   EXPECT_EQ(code(open), "ok");
-  EXPECT_EQ(code(open), "nonce");  // replayed
+  EXPECT_EQ(ledger_->apply(open).value(), ledger_->apply(open).value());  // replayed: the same reply, word for word
+  Json reused = request("balance", now + 60);
+  reused.set("nonce", open.at("nonce"));
+  EXPECT_EQ(code(sign(reused)), "nonce");
   EXPECT_EQ(code(sign(request("open", now))), "expires");
   EXPECT_EQ(code(sign(request("open", now + 121))), "expires");
   EXPECT_EQ(code(sign(request("steal", now + 60))), "op");
@@ -320,6 +324,50 @@ TEST_F(IssuerTest, AnAnswerThatDoesNotArriveLeavesThePaymentInFlight) {
     EXPECT_EQ(alice->payments().find(invoice.payment_hash).value()->state, "settled");
     EXPECT_EQ(alice->balance(wait()).value(), left) << "paid once";
   }
+}
+
+// A proxy that sends each payment twice, or keeps the first one until it has expired: the refusal of a copy says nothing of the payment.
+TEST_F(IssuerTest, ARequestThatComesTwiceIsPaidOnceAndKnownToBe) {
+  const auto bob = wallet(bob_, "bob").value();
+  enum class Between { twice, other_answer } between = Between::twice;
+  int refusals = 0;
+  const auto forward = [&](const ServerRequest& request) {
+    return http_send({request.method, issuer_->url() + request.path, {}, request.body}, {}, wait(), clock_).value();
+  };
+  const auto proxy =
+      HttpServer::start("127.0.0.1", 0, [&](const ServerRequest& request) {
+        auto answer = forward(request);
+        if (request.body.find("\"op\":\"pay\"") == std::string::npos) return ServerReply::text(answer.body, answer.status);
+        if (between == Between::twice) answer = forward(request);
+        if (between == Between::other_answer) {  // as the issuer would say it of a copy that comes when it has expired
+          Json refused = read_json(answer.body).value();
+          refused.set("taken", false);
+          refused.set("result", Json());
+          refused.set("error", JsonObject{{"code", "refused"}, {"message", "the request expired"}, {"path", "expires"}, {"remedy", ""}});
+          const SecretKey node = load_or_create_key(folder_.str("issuer/keys"), "node", system_entropy()).value();
+          answer.body = canonical(sign_object(refused, node, system_entropy()).value()).value();
+          ++refusals;
+        }
+        return ServerReply::text(answer.body, answer.status);
+      }).value();
+  LedgerWalletOptions options{.issuer = {"http://127.0.0.1:" + std::to_string(proxy->port()), issuer_->node_id()}};
+  options.folder = folder_.str("alice");
+  const auto alice = LedgerWallet::connect(options, alice_, clock_, system_entropy(), wait()).value();
+  const IssuedInvoice first = bob->make_invoice(terms(100), wait()).value();
+  const auto paid = alice->pay(first.invoice, 100, wait());
+  ASSERT_TRUE(paid) << paid.error().text();
+  EXPECT_TRUE(check_preimage(paid->preimage, first.payment_hash));
+  EXPECT_EQ(issuer_->ledger().balance(alice_.public_hex()).value(), 900);
+
+  between = Between::other_answer;
+  const IssuedInvoice second = bob->make_invoice(terms(100), wait()).value();
+  EXPECT_EQ(alice->pay(second.invoice, 100, wait()).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(refusals, 3) << "it asks again, with a new nonce each time";
+  EXPECT_EQ(alice->payments().in_flight().value().size(), 1U) << "it was made";
+  EXPECT_EQ(issuer_->ledger().balance(alice_.public_hex()).value(), 800);
+  between = Between::twice;
+  EXPECT_TRUE(alice->pay(second.invoice, 1, wait()).value().already) << "no cap calls off what has been paid";
+  EXPECT_EQ(issuer_->ledger().balance(alice_.public_hex()).value(), 800);
 }
 
 TEST_F(IssuerTest, AnotherProgramOnThePortIsNotBelieved) {

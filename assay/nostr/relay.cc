@@ -38,7 +38,7 @@ struct Relay::Impl {
 
   Result<void> start() {
     ASSAY_TRY(folder, occupy_folder(options.data_folder));
-    ASSAY_TRY(store, RelayStore::open(options.data_folder, options.durable));
+    ASSAY_TRY(store, RelayStore::open(options.data_folder, options.durable, options.on_note));
     hub.start_at(store->last_seq());
     writer = std::make_unique<relay::Writer>(*store, hub, counters, options.limits.waiting_events_max);
     HttpServerLimits limits;

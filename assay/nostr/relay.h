@@ -12,6 +12,7 @@
 /// Threads: those of HttpServer read messages and check signatures; one writer commits in batches and delivers live events.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -42,6 +43,7 @@ struct RelayOptions {
   std::string data_folder;     ///< events.db goes there; made if missing
   RelayLimits limits = {};
   bool durable = true;         ///< false: a commit survives a crash of the program, not a power loss
+  std::function<void(const std::string&)> on_note = {};  ///< told what its operator should know (a damaged event); from any thread
 };
 
 struct RelayCounts {

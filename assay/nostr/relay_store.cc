@@ -4,6 +4,8 @@
 #include <charconv>
 #include <variant>
 
+#include <fmt/format.h>
+
 #include "assay/base/files.h"
 
 namespace assay {
@@ -87,15 +89,23 @@ bool asks_for_nothing(const Filter& filter) {
          std::any_of(filter.tags.begin(), filter.tags.end(), [](const auto& entry) { return entry.second.empty(); });
 }
 
+// The row's JSON is still the event of its id. A byte that is no UTF-8 would end the connection of everybody who is sent it.
+bool intact(std::string_view json, const EventId& id) {
+  const auto value = read_json(json);
+  const auto event = value ? read_event(*value, {.event_bytes_max = json.size()}) : std::unexpected(value.error());
+  return event && event->id == id && event_id(*event) == id;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<RelayStore>> RelayStore::open(const std::string& folder, bool durable) {
+Result<std::unique_ptr<RelayStore>> RelayStore::open(const std::string& folder, bool durable,
+                                                     std::function<void(const std::string&)> on_damage) {
   ASSAY_CHECK(make_folders(folder, 0700));
   const std::string path = folder + "/events.db";
   ASSAY_TRY(Database writer, Database::open(path, {.full_sync = durable}));
   ASSAY_CHECK(writer.execute(tables));
   ASSAY_TRY(Database reader, Database::open(path, {.read_only = true, .query_time = std::chrono::milliseconds(2000)}));
-  std::unique_ptr<RelayStore> store(new RelayStore(std::move(writer), std::move(reader)));
+  std::unique_ptr<RelayStore> store(new RelayStore(std::move(writer), std::move(reader), std::move(on_damage)));
   ASSAY_TRY(Statement last, store->writer_.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'event'"));
   ASSAY_TRY(const bool any, last.step());
   if (any) store->last_seq_ = last.integer(0);
@@ -121,8 +131,9 @@ void RelayStore::roll_back() {
 }
 
 Result<bool> RelayStore::has(Database& database, const EventId& id) {
-  ASSAY_TRY(Statement find, database.prepare("SELECT 1 FROM event WHERE id = ?"));
-  return find.bind(1, id).step();
+  ASSAY_TRY(Statement find, database.prepare("SELECT json FROM event WHERE id = ?"));
+  ASSAY_TRY(const bool row, find.bind(1, id).step());
+  return row && intact(find.text(0), id);
 }
 
 Result<bool> RelayStore::known(const EventId& id) {
@@ -192,6 +203,8 @@ Result<void> RelayStore::apply_deletion(const Event& event) {
 Result<RelayStore::Put> RelayStore::put(const VerifiedEvent& event) {
   ASSAY_TRY(const bool there, has(writer_, event->id));
   if (there) return Put::duplicate;
+  ASSAY_TRY(Statement damaged, writer_.prepare("DELETE FROM event WHERE id = ?"));  // whoever has it whole puts it right
+  ASSAY_CHECK(damaged.bind(1, event->id).run());
   ASSAY_TRY(const bool deleted, is_deleted(*event));
   if (deleted && event->kind != 5) return Put::deleted;
   if (has_address(event->kind)) {
@@ -219,10 +232,16 @@ Result<std::vector<RelayStore::Hit>> RelayStore::query(const Filter& filter, std
 
 Result<std::optional<std::string>> RelayStore::json(std::int64_t seq) {
   const std::lock_guard lock(reading_);
-  ASSAY_TRY(Statement find, reader_.prepare("SELECT json FROM event WHERE seq = ?"));
+  ASSAY_TRY(Statement find, reader_.prepare("SELECT json, id FROM event WHERE seq = ?"));
   ASSAY_TRY(const bool row, find.bind(1, seq).step());
   if (!row) return std::optional<std::string>();
-  return std::optional<std::string>(find.text(0));
+  std::string json = find.text(0);
+  if (intact(json, find.text(1))) return std::optional<std::string>(std::move(json));
+  if (damaged_.insert(seq).second && on_damage_) {
+    on_damage_(fmt::format("the stored event {} is damaged and sent to nobody: publish it again, or restore events.db from a copy",
+                           to_utf8(find.text(1))));
+  }
+  return std::optional<std::string>();
 }
 
 }  // namespace assay

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "assay/base/database.h"
 #include "assay/net/http_client.h"
 #include "assay/net/http_server.h"
 #include "assay/net/websocket_client.h"
@@ -249,6 +250,31 @@ TEST_F(RelayTest, ExpiredEventsAreNotServed) {
   ASSERT_TRUE(c->publish(event(1, "brief", {{"expiration", std::to_string(now() + 1)}}), within()).has_value());
   std::this_thread::sleep_for(2100ms);
   EXPECT_EQ(contents(c->fetch({{.kinds = {{1}}}}, within())), Strings{});
+}
+
+// A row that is no longer its event harms nobody who would be sent it, and who has the event can put it right.
+TEST_F(RelayTest, ADamagedRowIsSentToNobodyAndCanBePublishedAgain) {
+  const auto good = event(1, "good", {}, now() - 2), bad = event(1, "bad", {}, now() - 1);
+  ASSERT_TRUE(client()->publish(good, within()));
+  ASSERT_TRUE(client()->publish(bad, within()));
+  for (const std::string damage : {"cast(replace(json, 'bad', x'626164ff') as text)", "replace(json, 'bad', 'BAD')", "'{'"}) {
+    relay_.reset();
+    {
+      Database file = Database::open(folder_ + "/events.db", {}).value();
+      ASSERT_TRUE(file.execute(("UPDATE event SET json = " + damage + " WHERE id = '" + bad->id + "'").c_str()));
+    }
+    Strings notes;
+    relay_ = Relay::start({.port = 0, .data_folder = folder_, .on_note = [&](const std::string& note) { notes.push_back(note); }},
+                          system_clock())
+                 .value();
+    EXPECT_EQ(contents(client()->fetch({{.kinds = {{1}}}}, within())), Strings{"good"}) << damage;
+    EXPECT_EQ(contents(client()->fetch({{.kinds = {{1}}}}, within())), Strings{"good"}) << damage;
+    ASSERT_EQ(notes.size(), 1U) << "told once";
+    EXPECT_NE(notes[0].find(bad->id), std::string::npos) << notes[0];
+    ASSERT_TRUE(client()->publish(bad, within()));
+    EXPECT_EQ(contents(client()->fetch({{.kinds = {{1}}}}, within())), (Strings{"bad", "good"})) << damage;
+    relay_.reset();  // before `notes` goes
+  }
 }
 
 TEST_F(RelayTest, ServesItsInformationDocumentAndOneEndpointOnly) {

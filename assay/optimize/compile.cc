@@ -86,6 +86,11 @@ Result<void> record_decision(const Context& context, std::string_view what, Json
   return context.record("decision", JsonObject{{"what", what}, {"value", std::move(value)}});
 }
 
+bool repeats(const Settings& settings) {
+  return settings.lm->repeats() &&
+         std::all_of(settings.lanes.begin(), settings.lanes.end(), [](const auto& named) { return named.second->repeats(); });
+}
+
 std::shared_ptr<LM> proposer_of(const Settings& settings) {
   const auto own = settings.lanes.find(proposer_requirement);
   return own != settings.lanes.end() ? own->second : settings.lm;
@@ -320,13 +325,8 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   ASSAY_TRY(std::string text, write_module(*module));
   const Graph graph = graph_of(recorder->entries());
   notify(context.callback(), [&](DspyCallback& c) { c.on_trace_complete(graph, &module->manifest); });
-  return CompileOutcome{std::move(*result),
-                        std::move(*module),
-                        std::move(text),
-                        totals,
-                        root,
-                        static_cast<double>(took_ns) / 1e9,
-                        !effects.wait.stop.stop_requested()};
+  return CompileOutcome{std::move(*result),     std::move(*module), std::move(text), totals, root, static_cast<double>(took_ns) / 1e9,
+                        repeats(world.settings)};
 }
 
 namespace {
@@ -340,7 +340,38 @@ void remove_half_written(const std::string& folder, const std::string& testset_i
   }
 }
 
+std::unexpected<Error> damaged_looks(const std::string& path) {
+  return fail(ErrorCode::malformed, "the counter of test looks is damaged: how often this test set was looked at is not known",
+              "restore it from a copy; remove it if the count may begin anew, and say so where you report the score", path);
+}
+
+// Nothing if there is no such file.
+Result<std::optional<std::string>> text_of_looks(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return std::optional<std::string>();
+  ASSAY_TRY(std::string text, read_file(path, std::size_t{1} << 20));
+  return std::optional<std::string>(std::move(text));
+}
+
+Result<void> read_looks(const std::string& text, const std::string& path, std::int64_t& looks, std::vector<std::string>& runs) {
+  std::istringstream lines(text);
+  std::string line;
+  std::getline(lines, line);
+  const auto [end, problem] = std::from_chars(line.data(), line.data() + line.size(), looks);
+  if (problem != std::errc{} || end != line.data() + line.size() || looks < 1 || !text.ends_with('\n')) return damaged_looks(path);
+  while (std::getline(lines, line)) runs.push_back(line);  // ends: a line less each time
+  return static_cast<std::int64_t>(runs.size()) <= looks ? Result<void>{} : damaged_looks(path);
+}
+
 }  // namespace
+
+Result<void> check_test_looks(const std::string& folder, const std::string& testset_id) {
+  const std::string path = folder + "/" + testset_id;
+  std::int64_t looks = 0;
+  std::vector<std::string> runs;
+  ASSAY_TRY(const std::optional<std::string> text, text_of_looks(path));
+  return text ? read_looks(*text, path, looks, runs) : Result<void>{};
+}
 
 Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id, const std::string& run_id) {
   constexpr std::size_t runs_kept = 1000;
@@ -352,11 +383,9 @@ Result<std::int64_t> count_test_look(const std::string& folder, const std::strin
   remove_half_written(folder, testset_id);
   std::int64_t looks = 0;
   std::vector<std::string> runs;
-  if (const auto text = read_file(path, std::size_t{1} << 20)) {
-    std::from_chars(text->data(), text->data() + text->size(), looks);
-    std::istringstream lines(*text);
-    std::string line;
-    for (std::getline(lines, line); std::getline(lines, line);) runs.push_back(line);
+  ASSAY_TRY(std::optional<std::string> text, text_of_looks(path));
+  if (text) {
+    ASSAY_CHECK(read_looks(*text, path, looks, runs));
   }
   if (std::find(runs.begin(), runs.end(), run_id) != runs.end()) return looks;
   runs.push_back(run_id);

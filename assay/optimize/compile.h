@@ -92,13 +92,16 @@ struct CompileOutcome {
   Totals totals;
   std::string journal_root;
   double seconds = 0;
-  bool repeatable = true;
+  bool repeatable = false;  ///< every lane that could be asked answers the same request the same (`LM::repeats`)
 };
 
 Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWorld& world);
 
 /// The counter behind `open_test`: one small file a test set under `folder`, raised atomically: the count, then the runs that looked, one
-/// a line, the last 1,000 of them. A run that is among them is not counted again.
+/// a line, the last 1,000 of them. A run that is among them is not counted again. Errors: `malformed` (a counter that is damaged: it is
+/// not begun anew), `io`.
 Result<std::int64_t> count_test_look(const std::string& folder, const std::string& testset_id, const std::string& run_id);
+/// Can the next look be counted? Asked before anything is spent on a search. Errors: as `count_test_look`.
+Result<void> check_test_looks(const std::string& folder, const std::string& testset_id);
 
 }  // namespace assay

@@ -233,7 +233,7 @@ std::string DataSets::id(const std::vector<Row>& rows) {
 }
 
 std::int64_t DataSets::overlaps() const {
-  return static_cast<std::int64_t>(find_overlaps(hashes(train), hashes(val), hashes(test)).size());
+  return static_cast<std::int64_t>(inputs_of(find_overlaps(hashes(train), hashes(val), hashes(test))));
 }
 
 Result<DataSets> load_data(const DataSpec& spec, const std::string& folder, const Signature& signature) {

@@ -362,6 +362,13 @@ TEST(KilledCompile, ARunLooksAtATestSetOnce) {
   ASSERT_TRUE(write_file(folder.path("set.4711.abcdef"), "3\n"));  // a writer was killed here
   EXPECT_EQ(count_test_look(folder.path(), "set", "run3").value(), 3);
   EXPECT_FALSE(read_file(folder.path("set.4711.abcdef")));
+  for (const char* damaged : {"", "garbage", "3", "2\nrun1\nrun2\nrun3\n", "-1\n", "3x\n"}) {
+    ASSERT_TRUE(write_file(folder.path("set"), damaged));
+    EXPECT_EQ(count_test_look(folder.path(), "set", "run4").error().code, ErrorCode::malformed) << damaged;
+    EXPECT_EQ(check_test_looks(folder.path(), "set").error().code, ErrorCode::malformed) << damaged;
+    EXPECT_EQ(read_file(folder.path("set")).value(), damaged) << "it is left as it is";
+  }
+  EXPECT_TRUE(check_test_looks(folder.path(), "another"));
   ASSERT_TRUE(write_file(folder.path("old"), "7\n"));                   // as it was written before runs stood there
   EXPECT_EQ(count_test_look(folder.path(), "old", "run1").value(), 8);
 }
