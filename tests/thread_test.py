@@ -264,7 +264,9 @@ class Thread(Home):
         self.assertIn(compiled_id, self.assay("show", compiled_id).stdout)
         self.assay("run", "tt/PROGRAM.toml", TICKET, "--record", "source.run.jsonl")
         self.assay("trace", "export", "source.run.jsonl", "--module", "tt/PROGRAM.toml", "-o", "source.json")
-        self.assay("trace", "export", "source.run.jsonl", "--module", compiled_id, "-o", "stored.json")
+        self.assay("trace", "export", "source.run.jsonl", "--module", compiled_id, "-o", "stored.json", want=3)  # no module ran
+        self.assay("run", compiled_id, TICKET, "--record", "stored.run.jsonl")
+        self.assay("trace", "export", "stored.run.jsonl", "--module", compiled_id, "-o", "stored.json")
 
     def test_the_store_names_gives_and_cleans_up(self):
         compiled_id = self.compiled["compiled_id"]
