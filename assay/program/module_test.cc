@@ -232,6 +232,21 @@ TEST(Predict, SaysWhatIsMissingInsteadOfCrashing) {
   EXPECT_EQ(run.error().code, ErrorCode::usage);
 }
 
+TEST(Predict, SaysThatAnAnswerWasCut) {
+  World world;
+  for (const auto& [finish, said] : {std::pair<std::string, bool>{"length", true}, {"stop", false}}) {
+    world.settings.lm = std::make_shared<ScriptedLM>([finish = finish](const LmRequest&) -> Result<LmResponse> {
+      LmResponse cut = ScriptedLM::answer("A: y").value();
+      cut.finish_reason = finish;
+      return cut;
+    });
+    const auto p = Predict("ask", yes_no()).forward(world.context(), JsonObject{{"q", "?"}});
+    ASSERT_FALSE(p);
+    EXPECT_EQ(p.error().code, ErrorCode::unreadable);
+    EXPECT_EQ(p.error().remedy.find("max_tokens") != std::string::npos, said) << p.error().text();
+  }
+}
+
 TEST(ChainOfThought, AsksForReasoningFirst) {
   World world;
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: because\nA: no"}; });

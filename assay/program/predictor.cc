@@ -81,9 +81,14 @@ Result<Prediction> answer(const Context& node, const Predictor& predictor, const
     ASSAY_TRY(const LmResponse response, call_lm(node, request));
     prediction.totals.add(response.usage);
     auto outputs = read_one(node, predictor, *chat, response.content);
-    if (outputs) prediction.completions.push_back(std::move(*outputs));
-    else if (outputs.error().code != ErrorCode::unreadable) return std::unexpected(outputs.error());
-    else if (first_problem) first_problem = std::unexpected(outputs.error());
+    if (outputs) {
+      prediction.completions.push_back(std::move(*outputs));
+      continue;
+    }
+    Error problem = outputs.error();
+    if (problem.code != ErrorCode::unreadable) return std::unexpected(std::move(problem));
+    if (response.finish_reason == "length") problem.remedy = "the answer was cut at max_tokens: give it more room, or ask for less";
+    if (first_problem) first_problem = std::unexpected(std::move(problem));
   }
   if (prediction.completions.empty()) return std::unexpected(first_problem.error());
   prediction.outputs = prediction.completions.front();
