@@ -11,6 +11,7 @@ namespace assay {
 
 UnansweredCalls unanswered_calls(const std::vector<RecordEntry>& entries, const PriceBook* prices) {
   std::map<std::pair<std::string, std::string>, std::vector<const RecordEntry*>> open;
+  std::map<std::pair<std::string, std::string>, int> refused;  // requests that were not sent, whose error is still to come
   UnansweredCalls sum;
   if (entries.empty()) return sum;
   std::set<std::string> answered;  // request hashes
@@ -30,10 +31,18 @@ UnansweredCalls unanswered_calls(const std::vector<RecordEntry>& entries, const 
         lost_calls.emplace_back(event.at("request_hash").as_string(), *lost);
       }
     }
-    if (entry.type == "lm_request" && entry.data.at("sent") != Json(false)) open[{entry.node, request_hash.as_string()}].push_back(&entry);
+    if (entry.type == "lm_request" && entry.data.at("sent") == Json(false)) ++refused[{entry.node, request_hash.as_string()}];
+    else if (entry.type == "lm_request") open[{entry.node, request_hash.as_string()}].push_back(&entry);
     if ((entry.type != "lm_response" && entry.type != "error") || !request_hash.is_string()) continue;
     if (entry.type == "lm_response") answered.insert(request_hash.as_string());
-    if (const auto lost = read_amount(entry.data.at("lost"))) {
+    const auto lost = read_amount(entry.data.at("lost"));
+    // The error of a request that was not sent says nothing of an earlier pass's call of the same request.
+    if (const auto unsent = refused.find({entry.node, request_hash.as_string()});
+        entry.type == "error" && !lost && unsent != refused.end() && unsent->second > 0) {
+      --unsent->second;
+      continue;
+    }
+    if (lost) {
       add_amount(sum.all, *lost);
       if (entry.type == "error") lost_calls.emplace_back(request_hash.as_string(), *lost);
     }
