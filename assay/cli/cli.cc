@@ -54,6 +54,18 @@ std::optional<Error> secret_in(int argc, const char* const* argv) {
   return std::nullopt;
 }
 
+// An empty value is what a script gives when a variable is not set: never a way to leave a check out. Positional words are left alone: a
+// job's may be empty.
+void refuse_empty_values(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_positional() || option->get_items_expected_max() == 0) continue;
+    option->check([](const std::string& value) {
+      return value.empty() ? std::string("the value is empty: give one, or leave the option out") : std::string();
+    });
+  }
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) refuse_empty_values(*command);
+}
+
 }  // namespace
 
 std::string assay_build() {
@@ -260,6 +272,7 @@ int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, s
                          add_store, add_budget,  add_attest, add_prices, add_models, add_completion}) {
     add(app, cli);
   }
+  refuse_empty_values(app);
   if (const auto secret = secret_in(argc, argv)) {
     for (int i = 1; i < argc; ++i) cli.terminal.json = cli.terminal.json || std::string_view(argv[i]) == "--json";
     cli.fail_with(*secret);

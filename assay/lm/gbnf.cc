@@ -151,11 +151,17 @@ std::string gbnf_of(const std::vector<AnswerPart>& parts) {
     } else if (part.until.empty()) {
       root += " [^\\x00]*";
     } else {
+      // The reader splits at the first place of the marker, white space around it or not: so does the rule, and takes it along.
       const std::string name = fmt::format("text{}", i);
+      const bool follows = i + 1 < parts.size() && parts[i + 1].kind == AnswerPart::Kind::literal && parts[i + 1].literal == part.until;
+      constexpr std::string_view space = " \t\r\n";
+      const bool visible = follows && part.until.find_first_not_of(space) != std::string::npos;
+      const std::size_t begin = visible ? part.until.find_first_not_of(space) : 0;
+      const std::size_t end = visible ? part.until.find_last_not_of(space) + 1 : part.until.size();
       root += fmt::format(" {}-0", name);
-      rules += text_until(name, code_points(part.until));
-      // The rule took `until` too: it is not asked for again.
-      if (i + 1 < parts.size() && parts[i + 1].kind == AnswerPart::Kind::literal && parts[i + 1].literal == part.until) ++i;
+      rules += text_until(name, code_points(part.until.substr(begin, end - begin)));
+      if (follows) ++i;
+      if (end < part.until.size()) root += " " + gbnf_text(part.until.substr(end));
     }
   }
   return root + "\n" + rules;

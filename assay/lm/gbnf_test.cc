@@ -28,6 +28,14 @@ TEST(Gbnf, FreeTextEndsBeforeItsMark) {
   EXPECT_EQ(gbnf_of({literal("A: "), free_text("")}), "root ::= \"A: \" [^\\x00]*\n");
 }
 
+// A reader splits at the marker, whatever white space stands before it.
+TEST(Gbnf, FreeTextEndsAtTheMarkerWithoutItsWhiteSpace) {
+  EXPECT_EQ(gbnf_of({free_text("\nB: "), literal("\nB: "), free_text("")}),
+            "root ::= text0-0 \" \" [^\\x00]*\n"
+            "text0-0 ::= [^:B] text0-0 | \":\" text0-0 | \"B\" text0-1\n"
+            "text0-1 ::= [^:B] text0-0 | \":\" | \"B\" text0-1\n");
+}
+
 TEST(Gbnf, AValueIsOneRuleANode) {
   AnswerPart part{.kind = AnswerPart::Kind::json, .literal = {}, .values = {}, .until = {}};
   part.shape = JsonShape::of(read_json(R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer"}},

@@ -123,7 +123,7 @@ class Planner {
     segment.until = part.until;
     segment.shape = part.shape;
     constexpr std::string_view space = " \t\r\n";
-    if (const std::size_t begin = part.until.find_first_not_of(space); segment.shape != nullptr && begin != std::string::npos)
+    if (const std::size_t begin = part.until.find_first_not_of(space); begin != std::string::npos)
       segment.avoid = part.until.substr(begin, part.until.find_last_not_of(space) - begin + 1);
     // A space before free text belongs to the first token of that text: leave it to the model, but demand it.
     if (open_ && texts_.size() == 1) {

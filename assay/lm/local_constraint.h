@@ -69,7 +69,8 @@ struct AnswerSegment {
   std::string prefix;              ///< free text, JSON: spaces that its first token must begin with (they belong to the word)
   std::string until;
   std::shared_ptr<const JsonShape> shape = nullptr;  ///< JSON: what the value is
-  std::string avoid = {};  ///< JSON: never in the value, for a reader would split it there: `until` without white space around it
+  /// `until` without white space around it. A reader splits there, so free text ends before it and a JSON value never holds it.
+  std::string avoid = {};
 };
 
 using Tokenise = std::function<std::vector<std::int32_t>(std::string_view)>;

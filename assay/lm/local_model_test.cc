@@ -128,6 +128,22 @@ TEST_F(Local, WritesJsonOfTheSchemaWhateverItIsAskedAndHoweverItIsDrawn) {
   EXPECT_GT(stopped, 0) << "no answer came to its end: nothing was tested";
 }
 
+// The reader splits at "Answer:" wherever it stands: so the reasoning ends there, even in the middle of a line.
+TEST_F(Local, EndsFreeTextWhereAReaderFindsTheNextField) {
+  const auto to = plan(
+      R"({"x-parts":["Reasoning: ",{"schema":{"type":"string"},"until":"\nAnswer: "},"\nAnswer: ",{"schema":{"enum":["yes","no"],"type":"string"}}]})");
+  const std::vector<ChatTurn> chat{{"system", "Begin your reasoning with the words: I say Answer: yes, Answer: no, Answer: yes."},
+                                   {"user", "What follows? Answer: no, Answer: yes, Answer:"},
+                                   {"assistant", "Reasoning: I say Answer: yes"},
+                                   {"user", "What follows? Answer: no, Answer: yes, Answer:"}};
+  const auto got = answer(chat, to, {.tokens_max = 80});
+  ASSERT_TRUE(got.has_value()) << got.error().text();
+  ASSERT_EQ(got->finish_reason, "stop") << got->text;
+  EXPECT_TRUE(got->text.starts_with("Reasoning: I say")) << got->text;
+  EXPECT_EQ(got->text.find("Answer:"), got->text.rfind("Answer:")) << got->text;
+  EXPECT_TRUE(got->text.ends_with("\nAnswer: yes") || got->text.ends_with("\nAnswer: no")) << got->text;
+}
+
 // Where a number may be over, the model says so: by its end, or by what comes next.
 TEST_F(Local, EndsANumberWhereTheModelDoes) {
   const std::vector<ChatTurn> chat{

@@ -108,6 +108,19 @@ std::int32_t Speaker::pick_branch(const TokenTrie::Node& node) {
   return sampler_.pick(slot_.logits(), candidates);
 }
 
+namespace {
+
+/// Where free text ends: before the first place at which a reader would find the next field, with the white space that belongs to `until`.
+std::size_t end_of_text(std::string_view text, const AnswerSegment& segment) {
+  const std::string& mark = segment.avoid.empty() ? segment.until : segment.avoid;
+  std::size_t at = mark.empty() ? std::string::npos : text.find(mark);
+  const std::string_view before = std::string_view(segment.until).substr(0, segment.until.find(mark));
+  if (at != std::string::npos && !before.empty() && text.substr(0, at).ends_with(before)) at -= before.size();
+  return at;
+}
+
+}  // namespace
+
 /// Free text up to `until`, a stop text, or the model's end.
 Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
   ASSAY_CHECK(listen());
@@ -123,7 +136,7 @@ Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
     ends.push_back(text.size());
     prefix.erase(0, std::min(prefix.size(), words_.piece(token).size()));
     if (cut_at_stop(text)) break;
-    if (const std::size_t at = segment.until.empty() ? std::string::npos : text.find(segment.until); at != std::string::npos) {
+    if (const std::size_t at = end_of_text(text, segment); at != std::string::npos) {
       if (!last) ASSAY_CHECK(take_back(begin, text, ends, at));
       text.resize(at);
       prefix.clear();

@@ -1,6 +1,8 @@
 #include "assay/market/announcement.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -100,14 +102,40 @@ Result<ProviderInfo> read_announcement(const Event& event) {
   return out;
 }
 
+namespace {
+
+// Page by page, newest first: a relay gives a few hundred at once, and whoever floods it must not hide the others.
+Result<std::vector<VerifiedEvent>> announcements(RelayClient& relay, Filter filter, const Wait& wait) {
+  constexpr std::size_t short_page = 100;  // no relay cuts its answers below that: it was all
+  constexpr std::size_t most = 20'000;
+  std::map<EventId, VerifiedEvent> found;
+  while (found.size() < most) {  // ends: each round finds another event, or looks further back
+    ASSAY_TRY(const std::vector<VerifiedEvent> events, relay.fetch({filter}, wait));
+    const std::size_t before = found.size();
+    std::int64_t oldest = filter.until.value_or(std::numeric_limits<std::int64_t>::max());
+    for (const VerifiedEvent& event : events) {
+      oldest = std::min(oldest, event->created_at);
+      found.emplace(event->id, event);
+    }
+    if (events.size() < short_page) break;
+    filter.until = found.size() > before ? oldest : oldest - 1;  // the page's last second may go on in the next one
+  }
+  std::vector<VerifiedEvent> out;
+  for (auto& [id, event] : found) out.push_back(std::move(event));
+  return out;
+}
+
+}  // namespace
+
 Result<std::vector<ProviderInfo>> find_providers(RelayClient& relay, const ProviderQuery& query, Clock& clock, const Wait& wait) {
   Filter filter;
   filter.kinds = {provider_info_kind};
   filter.tags['k'] = {std::to_string(job_request_kind)};
   if (!query.pubkey.empty()) filter.authors = {query.pubkey};
+  filter.tags['d'] = {std::string(announcement_name)};
   const std::int64_t now = clock.unix_ns() / 1'000'000'000;
   filter.since = now - day_seconds;
-  ASSAY_TRY(const std::vector<VerifiedEvent> events, relay.fetch({filter}, wait));
+  ASSAY_TRY(const std::vector<VerifiedEvent> events, announcements(relay, filter, wait));
   std::vector<ProviderInfo> out;
   for (const VerifiedEvent& event : events) {
     auto info = read_announcement(*event);

@@ -62,7 +62,7 @@ Result<void> Ledger::check_request(const Json& request) const {
     return fail(ErrorCode::refused, fmt::format("the request expired at {}, it is {}", expires, now()), "check the clocks", "expires");
   if (expires > now() + options_.request_seconds_max) {
     return fail(ErrorCode::refused, fmt::format("expected at most {} seconds ahead", options_.request_seconds_max),
-                "sign a request just before it is sent", "expires");
+                "check the clocks: yours is ahead of the issuer's", "expires");
   }
   ASSAY_CHECK(member(request, "params", Json::Kind::object));
   return verify_object(request);

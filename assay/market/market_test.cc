@@ -108,6 +108,25 @@ TEST_F(MarketTest, WhoStopsServingIsListedNoMoreAndMayComeBackAtOnce) {
   EXPECT_EQ(listed(), 0U);
 }
 
+// A relay gives a few hundred events at once: whoever announces more than that hides nobody.
+TEST_F(MarketTest, AFloodOfAnnouncementsHidesNoSeller) {
+  const auto scripted = std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("yes", 1, 1); });
+  const RunningPylon running = start(pylon_options(scripted));
+  const auto client = RelayClient::connect(relay_->url(), wait(), clock_).value();
+  ProviderInfo flood;
+  flood.models = {{"scripted", std::nullopt, "x", {}}};
+  flood.prices = MarketPrices{1'000'000, 0, 0, 0, 0, 0};
+  const std::int64_t time = clock_.unix_ns() / 1'000'000'000;
+  for (int i = 0; i < 520; ++i) {
+    const SecretKey key = SecretKey::generate(entropy_).value();
+    const auto event = sign_event(announcement_event(flood, time + 1 + i / 100), key, entropy_);
+    ASSERT_TRUE(event && client->publish(*event, wait()));
+  }
+  const auto found = find_providers(*client, {text_job_type, "", ""}, clock_, wait()).value();
+  EXPECT_EQ(found.size(), 521U);
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const ProviderInfo& one) { return one.prices.text_base != 1'000'000; }));
+}
+
 // Announced for nothing, and never answers: a machine that has died, or bait.
 TEST_F(MarketTest, AProviderThatDoesNotAnswerIsPassedOver) {
   const auto client = RelayClient::connect(relay_->url(), wait(), clock_).value();
@@ -383,6 +402,29 @@ TEST_F(MarketTest, NobodyIsServedWithoutPayingOrOnAnotherId) {
   EXPECT_EQ(tag_value(*result, "e"), unpaid);
   EXPECT_EQ(scripted->calls(), 1);
   EXPECT_EQ(running.pylon->jobs().find(second).value()->state, JobState::quoted);
+}
+
+// An issuer that was restored from an older copy, or another one: it knows nothing of the invoice, so nobody can pay it, and it ends in
+// time.
+TEST_F(MarketTest, AQuoteThatTheIssuerDoesNotKnowExpiresToo) {
+  const auto options = pylon_options(std::make_shared<ScriptedLM>([](const LmRequest&) { return ScriptedLM::answer("work"); }));
+  const std::int64_t now = clock_.unix_ns() / 1'000'000'000;
+  const auto ask = [&](std::string_view text) {
+    return sign_event({.created_at = now, .kind = 5050, .tags = {{"i", std::string(text), "text"}}}, buyer_key_, entropy_).value();
+  };
+  const VerifiedEvent old = ask("an hour ago"), fresh = ask("just now");
+  {
+    const auto store = JobStore::open(options.folder, now).value();
+    for (const auto& [event, expires] : {std::pair{old, now - 100}, {fresh, now + 600}}) {
+      ASSERT_TRUE(store->add(event->id, event_json(*event), now).value());
+      ASSERT_TRUE(store->quote(event->id, 50, sha256_hex(event->id), expires, "", now));
+    }
+  }
+  const RunningPylon running = start(options);
+  for (int i = 0; i < 200 && running.pylon->jobs().find(old->id).value()->state == JobState::quoted; ++i)
+    clock_.sleep_until(clock_.steady_ns() + 50'000'000, {});
+  EXPECT_EQ(running.pylon->jobs().find(old->id).value()->state, JobState::expired);
+  EXPECT_EQ(running.pylon->jobs().find(fresh->id).value()->state, JobState::quoted) << "it may still become known";
 }
 
 TEST_F(MarketTest, KeepsRoomForBuyersThatPaid) {

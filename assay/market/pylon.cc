@@ -198,6 +198,9 @@ struct Pylon::Impl {
 
   // --- watcher: invoices, and answers that still have to go out ---
 
+  // The issuer itself says that it knows no such invoice: it was restored from an older copy, or is another one. Nobody can pay it there.
+  static bool gone(const Error& error) { return error.code == ErrorCode::refused; }
+
   Result<void> watch_once(const std::stop_token& stop) {
     ASSAY_TRY(std::vector<StoredJob> quoted, store->in_state(JobState::quoted));
     if (!options.wallet && !quoted.empty()) {  // of a start with an issuer: perhaps paid, which only that issuer can tell
@@ -213,7 +216,7 @@ struct Pylon::Impl {
         ASSAY_TRY(const bool mine, store->pay(job.request_id, now()));
         log(fmt::format("{} paid {} msats", job.request_id, job.amount_msats));
         if (mine) enqueue(job.request_id);
-      } else if (status && now() > job.expires_at + late_seconds) {
+      } else if (now() > job.expires_at + late_seconds && (status || gone(status.error()))) {
         const auto event = verify_event(job.request, {.event_bytes_max = 256 * 1024});
         refuse(job.request_id, event ? (*event)->pubkey : "", {ErrorCode::timed_out, "the quote expired unpaid", {}, {}}, {},
                JobState::expired, stop);

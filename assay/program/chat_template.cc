@@ -245,8 +245,8 @@ Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_v
       const std::string_view next = trim(assistant_[i + 1].text);
       const std::size_t found = next.empty() ? rest.size() : rest.find(next);
       if (found == std::string_view::npos && i + 2 < assistant_.size()) {
-        return fail(ErrorCode::unreadable, fmt::format("'{}' does not follow the field '{}'", next, name), "",
-                    fmt::format("answer.{}", name));
+        return fail(ErrorCode::unreadable, fmt::format("'{}' does not follow the field '{}'", next, name),
+                    "a stop text or max_tokens may have ended the answer before it", fmt::format("answer.{}", name));
       }
       end = std::min(found, rest.size());
     }
@@ -256,6 +256,42 @@ Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_v
     rest = rest.substr(end);
   }
   return Json(std::move(outputs));
+}
+
+namespace {
+
+// All texts of a field that is a choice; none for another.
+std::vector<std::string> choices_of(const Json& schema) {
+  const Json& type = is_optional(schema) ? schema.at("anyOf").as_list()[0] : schema;
+  return type.at("type") == Json("boolean") ? std::vector<std::string>{"true", "false"} : literal_values(type);
+}
+
+}  // namespace
+
+Result<void> ChatTemplate::check_constrained(const Signature& signature) const {
+  for (std::size_t i = 0; i < assistant_.size(); ++i) {
+    if (!assistant_[i].placeholder) continue;
+    const std::string name = assistant_[i].text.substr(8);
+    const Json& schema = signature.output(name)->schema;
+    const std::string behind = i + 1 < assistant_.size() ? assistant_[i + 1].text : std::string();
+    const std::string_view marker = trim(behind);
+    for (const std::string& value : choices_of(schema)) {
+      if (trim(value) != value)
+        return fail(ErrorCode::refused, fmt::format("the value '{}' of '{}' has white space at an end, which no answer keeps", value, name),
+                    "take it off, or leave constrain out", name);
+      if (!marker.empty() && (value + behind).find(marker) < value.size())
+        return fail(ErrorCode::refused,
+                    fmt::format("the value '{}' of '{}' holds '{}', by which the reader finds what comes next", value, name, marker),
+                    "put other words before the next output", name);
+    }
+    const Json& type = is_optional(schema) ? schema.at("anyOf").as_list()[0] : schema;
+    const bool container = type.at("type") == Json("array") || type.at("type") == Json("object");
+    if (container && !marker.empty() && marker.find_first_not_of("[]{}\",: ") == std::string_view::npos)
+      return fail(ErrorCode::refused,
+                  fmt::format("'{}' stands inside the JSON of '{}' too, so the reader cannot find its end by it", marker, name),
+                  "put a word before the next output", name);
+  }
+  return {};
 }
 
 Json ChatTemplate::answer_schema(const Signature& signature) const {

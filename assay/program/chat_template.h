@@ -41,6 +41,10 @@ class ChatTemplate {
   Result<std::vector<Message>> render(const Signature& signature, const JsonList& demos, const Json& inputs) const;
   /// Errors: `unreadable`, naming the field. `repairs` gathers what had to be mended.
   Result<Json> read_answer(const Signature& signature, std::string_view text, std::vector<Repair>* repairs) const;
+  /// Can every answer that `answer_schema` admits be read as it was meant? Not where a value of a Literal or boolean holds the text by
+  /// which the reader finds the next field, or has white space at its ends, nor where that text is made of the brackets of a list. Errors:
+  /// `refused`.
+  Result<void> check_constrained(const Signature& signature) const;
   /// What a constrained lane must keep to: all allowed answers when every output is a Literal, else literal and free parts.
   Json answer_schema(const Signature& signature) const;
 

@@ -135,6 +135,37 @@ TEST(ChatTemplate, AnswerSchemaListsExactlyWhatTheReaderAccepts) {
   EXPECT_EQ(parts.as_list()[1].at("until"), Json("\nOk: "));
 }
 
+// A program whose constrained answers could not be read is refused when it is loaded, not paid for.
+TEST(ChatTemplate, KnowsWhatNoConstrainedAnswerCanSay) {
+  struct Case {
+    const char* fields;
+    const char* slot;  // "": the default
+    const char* said;  // "": fine
+  };
+  const Case cases[] = {
+      {"q -> z: Literal['N: b','c'], n: Literal['x','y']", "", "holds 'N:'"},
+      {"q -> z: Literal['Next: b','c'], next: str", "", "holds 'Next:'"},
+      {"q -> z: Literal[' a','b']", "", "white space at an end"},
+      {"q -> z: Optional[Literal['a\t','b']]", "", "white space at an end"},
+      {"q -> b: bool, n: int", "{outputs.b}e{outputs.n}", "holds 'e'"},
+      {"q -> d: list[int], n: int", "{outputs.d}] {outputs.n}", "stands inside the JSON"},
+      {"q -> d: dict[str, int], n: int", "{outputs.d}}} {outputs.n}", "stands inside the JSON"},
+      {"q -> z: Literal['b N','c'], n: Literal['N: x','y']", "", ""},
+      {"q -> b: bool, n: int", "{outputs.b} of {outputs.n}", ""},
+      {"q -> d: list[int], n: int", "{outputs.d} N] {outputs.n}", ""},
+      {"q -> r: str, d: list[str]", "", ""},
+  };
+  for (const Case& c : cases) {
+    const Signature s = Signature::parse(c.fields).value();
+    const Json made = *c.slot == '\0' ? ChatTemplate::make(s) : template_with(c.slot);
+    const auto chat = ChatTemplate::read(made, s);
+    ASSERT_TRUE(chat) << c.fields << chat.error().text();
+    const auto fits = chat->check_constrained(s);
+    EXPECT_EQ(fits.has_value(), *c.said == '\0') << c.fields << c.slot;
+    EXPECT_NE((fits ? std::string() : fits.error().message).find(c.said), std::string::npos) << c.fields;
+  }
+}
+
 // What a template wrote for a demo reads back to the demo: whatever Literal value, whatever text without the next marker.
 RC_GTEST_PROP(ChatTemplateProperty, ReadsWhatItRenders, ()) {
   const Signature s = Signature::parse("q -> thought, section: Literal['games','mail','sound'], n: int").value();

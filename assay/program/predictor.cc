@@ -284,6 +284,10 @@ Result<Predictor> Predictor::read(const Json& value) {
   }
   auto checked = ChatTemplate::read(out.template_json, out.signature);
   if (!checked) return std::unexpected(std::move(checked.error()).in("template"));
+  if (config->at("constrain") == Json(true)) {
+    if (auto readable = checked->check_constrained(out.signature); !readable)
+      return std::unexpected(std::move(readable.error()).in("template"));
+  }
   out.chat = std::make_shared<const ChatTemplate>(std::move(*checked));
   return out;
 }

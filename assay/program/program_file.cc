@@ -132,8 +132,11 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
       predictor.template_json.as_object().find("slots")->set(key, text);
     }
   }
-  if (auto checked = ChatTemplate::read(predictor.template_json, predictor.signature); !checked) {
-    return step.error("slots", checked.error().message, checked.error().remedy);
+  const auto chat = ChatTemplate::read(predictor.template_json, predictor.signature);
+  if (!chat) return step.error("slots", chat.error().message, chat.error().remedy);
+  if (predictor.config.get().at("constrain") == Json(true)) {
+    if (const auto readable = chat->check_constrained(predictor.signature); !readable)
+      return step.error("config", readable.error().message, readable.error().remedy);
   }
   ASSAY_CHECK(parts.add_predictor(id, predictor));
   *used = predictor.signature;

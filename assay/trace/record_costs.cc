@@ -43,6 +43,7 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
   const auto lanes = lanes_of(entries.front().data);
   std::map<std::pair<std::string, std::string>, std::string> lane_of;  // (node, request) → lane
   std::map<std::string, std::int64_t> paid;                            // node → its last payment, since its last answer
+  std::map<std::string, std::int64_t> paid_now;                        // the same, since the node last asked
   std::set<std::pair<std::string, std::string>> seen;                  // (node, payment)
   const auto problem = [&out](const RecordEntry& entry, std::string message) {
     if (out.problems.size() < problems_max) out.problems.push_back({entry.seq + 1, std::move(message)});
@@ -54,10 +55,12 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
     if (entry.type == "lm_response" || entry.type == "node_end") buyers.erase(entry.node);
     if (entry.type == "payment" && !buyers.contains(entry.node))
       problem(entry, fmt::format("the payment in line {} stands where nothing was waited for", entry.seq + 1));
+    if (entry.type == "lm_request") paid_now.erase(entry.node);
     if (entry.type == "lm_request") lane_of[{entry.node, text_at(entry.data, "request_hash")}] = text_at(entry.data, "lane_id");
     // A payment of unknown outcome is told again when a later pass goes on with it: it is one payment all the same.
     if (entry.type == "payment" && seen.insert({entry.node, text_at(entry.data, "payment_hash")}).second)
-      paid[entry.node] = entry.data.at("amount_msats").as_int();  // one before it brought nothing: it counts, and no answer is its
+      paid[entry.node] = paid_now[entry.node] =
+          entry.data.at("amount_msats").as_int();  // one before it brought nothing: it counts, and no answer is its
     if (entry.type != "lm_response") continue;
     const auto usage = usage_of_line(entry.type, entry.data);
     if (!usage) continue;
@@ -78,7 +81,9 @@ CostCheck check_costs(const std::vector<RecordEntry>& entries, const PriceBook& 
     }
     std::optional<std::int64_t> expected;
     if (is_bought) {
-      if (usage->cost_msats == 0) continue;  // free, or paid for in an earlier run that got no result
+      const auto now = paid_now.find(entry.node);
+      // Free, or paid for in an earlier run or pass that got no result.
+      if (usage->cost_msats == 0 && (now == paid_now.end() || now->second == 0)) continue;
       expected = was_paid;
     } else {
       if (!out.book_known) continue;

@@ -65,6 +65,10 @@ TEST(RecordCosts, ABoughtCallCostsWhatWasPaid) {
   const CostCheck check = check_costs(bought.entries, PriceBook::built_in());
   ASSERT_EQ(check.problems.size(), 1U);
   EXPECT_EQ(check.problems[0].line, 7);
+  buy("c", 700, 0);  // it was paid for in this very call
+  EXPECT_EQ(check_costs(bought.entries, PriceBook::built_in()).problems.size(), 2U);
+  buy("d", 0, 0);    // paid for by an earlier run
+  EXPECT_EQ(check_costs(bought.entries, PriceBook::built_in()).problems.size(), 2U);
 }
 
 // A lane of one's own making may know its price, or pay: the book, which does not, contradicts nothing. One that is in the book is held to
