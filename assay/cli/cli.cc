@@ -1,5 +1,6 @@
 #include "assay/cli/cli.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -212,8 +213,11 @@ void Terminal::progress(std::string_view label, std::size_t done, std::size_t to
   if (err_tty_) {
     constexpr std::size_t width = 30;
     const std::size_t full = done * width / total;
-    const std::string line =
-        fmt::format("\r\033[K{:<24} [{}{}] {}/{}", label, std::string(full, '='), std::string(width - full, ' '), done, total);
+    winsize size{};
+    const std::size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    std::string line = fmt::format("{:<24} [{}{}] {}/{}", label, std::string(full, '='), std::string(width - full, ' '), done, total);
+    if (line.size() >= columns) line = fmt::format("{}/{}", done, total);  // a line that wraps cannot be taken back
+    line = "\r\033[K" + line;
     std::fwrite(line.data(), 1, line.size(), stderr);
     bar_ = true;
     if (done == total) clear_bar();

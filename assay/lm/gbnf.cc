@@ -65,7 +65,10 @@ constexpr std::string_view json_rules =
     "json-unit ::= ([0-9A-CE-Fa-ce-f] [0-9A-Fa-f] | [Dd] [0-7]) [0-9A-Fa-f] [0-9A-Fa-f]\n"
     "json-whole ::= [1-9] [0-9]{0,14}\n"
     "json-integer ::= \"0\" | \"\\x2D\"? json-whole\n"
-    "json-number ::= \"\\x2D\"? (\"0\" | json-whole) (\".\" [0-9]{1,24})? ([eE] [+\\x2D]? [0-9]{1,2})?\n"
+    "json-number ::= \"\\x2D\"? (\"0\" json-fraction? json-small? | json-whole json-fraction? (json-small | json-large)?)\n"
+    "json-fraction ::= \".\" [0-9]{1,24}\n"
+    "json-small ::= [eE] \"\\x2D\" [0-9]{1,2}\n"
+    "json-large ::= [eE] \"+\" (\"2\" [1-9] | [3-9] [0-9])\n"
     "json-comma ::= \",\" \" \"?\n"
     "json-colon ::= \":\" \" \"?\n";
 

@@ -48,7 +48,8 @@ bool JsonCursor::may_end() const {
   if (lead_at_ != lead_.size() || frames_.size() > 1) return false;
   if (frames_.empty()) return true;
   const State state = frames_.back().state;
-  return state == State::zero || state == State::whole || state == State::fraction || state == State::exponent_digits;
+  return state == State::zero || state == State::whole || state == State::fraction || state == State::exponent_digits ||
+         state == State::ended;
 }
 
 bool JsonCursor::take_byte(unsigned char byte) {
@@ -104,6 +105,7 @@ JsonCursor::Step JsonCursor::begin(Frame& frame, unsigned char byte) {
   } else if (kind == Kind::integer || kind == Kind::number) {
     if (byte != '-' && !is_digit(byte)) return Step::refused;
     frame.state = byte == '-' ? State::sign : byte == '0' ? State::zero : State::whole;
+    frame.small = byte == '0';
     frame.digits = 1;
   } else {
     return Step::refused;
@@ -184,15 +186,21 @@ JsonCursor::Step JsonCursor::in_number(Frame& frame, unsigned char byte) {
   switch (frame.state) {
     case State::sign:
       if (!is_digit(byte) || (whole_only && byte == '0')) return Step::refused;
+      frame.small = byte == '0';
       return go(byte == '0' ? State::zero : State::whole);
     case State::zero: return is_digit(byte) ? Step::refused : after_whole();
     case State::whole: return is_digit(byte) ? digits(State::whole, whole_digits_max) : after_whole();
     case State::point: return is_digit(byte) ? go(State::fraction) : Step::refused;
     case State::fraction: return (byte | 0x20) == 'e' ? go(State::exponent) : digits(State::fraction, fraction_digits_max);
+    // The strict reader refuses whole numbers from 2^53 to 1e21: a positive exponent is one that leads beyond them.
     case State::exponent:
-      if (byte == '+' || byte == '-') return go(State::exponent_sign);
-      [[fallthrough]];
-    case State::exponent_sign: return is_digit(byte) ? go(State::exponent_digits) : Step::refused;
+      if (byte == '-') return go(State::minus);
+      return byte == '+' && !frame.small ? go(State::plus) : Step::refused;
+    case State::minus: return is_digit(byte) ? go(State::exponent_digits) : Step::refused;
+    case State::plus: return byte == '2' ? go(State::plus_two) : byte >= '3' && byte <= '9' ? go(State::plus_more) : Step::refused;
+    case State::plus_two: return byte >= '1' && byte <= '9' ? go(State::ended) : Step::refused;
+    case State::plus_more: return is_digit(byte) ? go(State::ended) : Step::refused;
+    case State::ended: return is_digit(byte) ? Step::refused : Step::over;
     default: return digits(State::exponent_digits, exponent_digits_max);
   }
 }

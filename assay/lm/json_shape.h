@@ -73,31 +73,36 @@ class JsonCursor {
 
  private:
   enum class State : std::uint8_t {
-    start,
-    word,  // a value that has not begun, one of some texts
-    text,
+    start,  // a value that has not begun
+    word,  // one of some texts
+    text,  // a string
     escape,
-    hex,  // a string
-    sign,
+    hex,
+    sign,  // a number
     zero,
     whole,
     point,
     fraction,
     exponent,
-    exponent_sign,
-    exponent_digits,  // a number
-    opened,
+    minus,
+    exponent_digits,
+    plus,
+    plus_two,
+    plus_more,
+    ended,
+    opened,  // a list, dict or record
     more,
     after_comma,
     key,
     colon,
-    after_colon  // a list, dict or record
+    after_colon
   };
   enum class Step : std::uint8_t { taken, refused, over };  // over: the value ended before this byte
   struct Frame {
     const JsonShape::Node* node = nullptr;
     State state = State::start;
     bool spaced = false;  // the space that may stand here has been
+    bool small = false;  // a number below 1: its part before the point is 0
     std::uint8_t digits = 0;  // of this part of a number or escape
     std::uint8_t trail = 0;  // bytes of a character that are still to come
     std::uint8_t low = 0x80, high = 0xBF;  // what the next of them may be

@@ -39,9 +39,10 @@ TEST(JsonCursor, IntegersAreThoseOfTheStrictReader) {
 }
 
 TEST(JsonCursor, NumbersAreFinite) {
-  for (const char* text : {"0", "-0.5", "3", "3.25", "1e9", "1E-09", "1.5e+99", "0.30000000000000004"})
+  for (const char* text : {"0", "-0.5", "3", "3.25", "1E-09", "0.5e-3", "1e+21", "-1.5e+99", "0.30000000000000004"})
     EXPECT_TRUE(whole(number, text)) << text;
-  for (const char* text : {".5", "1.", "1e", "1e100", "1e+", "0x1", "NaN", "--1", "1.5.5"}) EXPECT_FALSE(whole(number, text)) << text;
+  for (const char* text : {".5", "1.", "1e", "1e9", "1e+16", "1e+20", "0.1e+21", "1e100", "1e+100", "1e+", "0x1", "NaN", "--1", "1.5.5"})
+    EXPECT_FALSE(whole(number, text)) << text;
 }
 
 TEST(JsonCursor, ListsHaveASpaceAfterACommaAtMost) {

@@ -164,6 +164,10 @@ Result<BootstrapConfig> BootstrapConfig::read(const JsonObject& config, bool ran
     else if (key == "balance" && value.is_string()) out.balance = value.as_string();
     else return refuse_parameter(key, random_search);
   }
+  const std::int64_t most = std::max(out.max_labeled_demos, out.max_bootstrapped_demos);
+  if (config.contains("min_demos") && out.min_demos > most)
+    return fail(ErrorCode::malformed, fmt::format("'min_demos' is {}, and no candidate has more than {} demos", out.min_demos, most),
+                "raise max_labeled_demos, or lower min_demos", "optimizer.min_demos");
   return out;
 }
 

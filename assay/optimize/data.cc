@@ -88,6 +88,7 @@ std::vector<const Field*> all_fields(const Signature& signature) {
 std::string names_of(const std::vector<std::string>& columns) {
   std::string out;
   for (const std::string& column : columns) out += (out.empty() ? "" : ", ") + column;
+  if (out.empty()) return "none";
   return out.size() > 300 ? "(too many to list)" : out;
 }
 

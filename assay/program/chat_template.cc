@@ -185,6 +185,10 @@ Result<ChatTemplate> ChatTemplate::read(const Json& value, const Signature& sign
       return fail(ErrorCode::malformed, "the assistant slot names outputs only", "", "slots.assistant");
     }
     const bool separated = read_fields.empty() || (!out.assistant_[i - 1].placeholder && !trim(out.assistant_[i - 1].text).empty());
+    const std::string& output = out.assistant_[i].text;
+    if (std::find(read_fields.begin(), read_fields.end(), output.substr(8)) != read_fields.end())
+      return fail(ErrorCode::malformed, fmt::format("the assistant slot names the output '{}' not exactly once", output.substr(8)), "",
+                  "slots.assistant");
     if (!separated)
       return fail(ErrorCode::malformed, "two outputs need visible text between them", "put each behind its own name", "slots.assistant");
     read_fields.push_back(out.assistant_[i].text.substr(8));

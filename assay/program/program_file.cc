@@ -36,6 +36,8 @@ Result<std::map<std::string, Signature>> read_signatures(const TomlTable& root) 
         std::string note;
         ASSAY_CHECK(notes.text(field, note));
         bool known = false;
+        if (const auto mode = parse_privacy(note); std::string_view(what) == "labels" && !mode)
+          return notes.error(field, mode.error().message, mode.error().remedy);
         for (auto* side : {&signature->inputs, &signature->outputs}) {
           for (Field& f : *side) {
             if (f.name != field) continue;
@@ -61,6 +63,8 @@ Result<void> read_config(const TomlTable& config, Json& out) {
   for (const char* key : {"temperature", "top_p"}) ASSAY_CHECK(config.number(key, number));
   for (const char* key : {"max_tokens", "n", "top_logprobs"}) ASSAY_CHECK(config.integer(key, whole));
   ASSAY_CHECK(config.texts("stop", list));
+  if (std::find(list.begin(), list.end(), std::string()) != list.end())
+    return config.error("stop", "an empty stop text would end every answer before it begins");
   ASSAY_CHECK(config.text("seed_policy", text));
   for (const char* key : {"constrain", "logprobs"}) ASSAY_CHECK(config.boolean(key, yes));
   ASSAY_TRY(const Json given, config.as_json());
@@ -101,7 +105,7 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   ASSAY_CHECK(step.text("id", id));
   ASSAY_CHECK(step.text("kind", kind));
   ASSAY_CHECK(step.text("signature", signature_name));
-  if (!is_name(id)) return step.error("id", "a step has an 'id' of letters, digits, '_', '.' and '-'");
+  if (!is_name(id)) return step.error("id", "a step has an 'id' of letters, digits, '_', '.' and '-', at most 128 of them");
   const auto signature = signatures.find(signature_name);
   if (signature == signatures.end()) {
     std::vector<std::string_view> known;
@@ -138,7 +142,7 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
     if (const auto readable = chat->check_constrained(predictor.signature); !readable)
       return step.error("config", readable.error().message, readable.error().remedy);
   }
-  ASSAY_CHECK(parts.add_predictor(id, predictor));
+  if (const auto added = parts.add_predictor(id, predictor); !added) return step.error("id", added.error().message, added.error().remedy);
   *used = predictor.signature;
   if (!step.has("refine")) return id;
 
@@ -154,6 +158,8 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   ASSAY_CHECK(refine.number("threshold", threshold));
   ASSAY_CHECK(refine.text("reward", reward));
   ASSAY_CHECK(refine.text("on_exhausted", exhausted));
+  if (exhausted != "best" && exhausted != "error")
+    return refine.error("on_exhausted", fmt::format("unknown on_exhausted '{}'", exhausted), "best or error");
   ASSAY_CHECK(refine.texts("fallback", fallback));
   const auto found = rewards.find(reward);
   if (!found) return refine.error("reward", found.error().message, found.error().remedy);
@@ -173,7 +179,7 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
   ASSAY_CHECK(head.text("name", name));
   ASSAY_CHECK(head.text("version", version));
   ASSAY_CHECK(head.text("signature", flow_signature));
-  if (!is_name(name)) return head.error("name", "a program has a 'name' of letters, digits, '_', '.' and '-'");
+  if (!is_name(name)) return head.error("name", "a program has a 'name' of letters, digits, '_', '.' and '-', at most 128 of them");
   ASSAY_TRY(const auto signatures, read_signatures(root));
   ASSAY_TRY(const auto steps, root.tables("step"));
   if (steps.empty()) return head.error("name", "the program has no [[step]]", "add [[step]] with id and signature");
@@ -247,6 +253,7 @@ Result<BudgetLimits> read_budget(const TomlTable& root) {
     std::int64_t value = 0;
     ASSAY_CHECK(table.integer(key, value));
     if (value < 0) return table.error(key, "a budget is not negative");
+    if (value > json_integer_max) return table.error(key, "a budget is at most 2^53-1");
     *into = value;
   }
   if (table.has("seconds")) {
@@ -305,6 +312,7 @@ Result<Compatibility> read_requires(const TomlTable& root) {
   if (table.has("min_provider_reputation")) {
     double value = 0;
     ASSAY_CHECK(table.number("min_provider_reputation", value));
+    if (!(value >= 0 && value <= 1)) return table.error("min_provider_reputation", "a reputation lies between 0 and 1");
     out.min_provider_reputation = value;
   }
   return out;

@@ -76,9 +76,11 @@ RC_GTEST_PROP(ConstrainedValue, IsReadByItsSchema, ()) {
   if (is_string_schema(schema) || !literal_values(schema).empty()) return;  // read as plain text, and kept to as a choice or not at all
   std::vector<Repair> repairs;
   const auto value = read_json(text);
+  if (!value) RC_FAIL(canonical(schema).value() + " " + text + ": " + value.error().text());
   RC_ASSERT(value.has_value());
   RC_ASSERT(check_value(*value, schema).has_value());
-  const Json inner = is_optional(schema) ? schema.at("anyOf").as_list()[0] : schema;
+  Json inner = schema;
+  while (is_optional(inner)) inner = Json(inner.at("anyOf").as_list()[0]);
   if (is_string_schema(inner) || !literal_values(inner).empty()) return;
   const auto read = value_from_text(text, schema, &repairs);
   RC_ASSERT(read.has_value());
@@ -93,7 +95,7 @@ RC_GTEST_PROP(ConstrainedValue, AdmitsCanonicalJson, ()) {
   RC_PRE(text.find("\\u00") == std::string::npos || any.type.find("dict") == std::string::npos);
   JsonCursor cursor(JsonShape::of(schema).value());
   const bool whole = cursor.take(text) && cursor.may_end();
-  RC_ASSERT(whole || text.find("000000000000000000") != std::string::npos);  // 1e21 is an integer of 22 digits there
+  RC_ASSERT(whole);
 }
 
 }  // namespace
