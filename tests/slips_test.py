@@ -5,9 +5,11 @@
 import collections
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
+import time
 import urllib.request
 
 import assay_home
@@ -153,6 +155,42 @@ class Slips(Home):
                 error = self.error_of("trace", *command, "--module", named, want=3)
                 self.assertIn(said, error["message"])
         self.assertFalse((self.home / "spans.json").exists())
+
+    def test_a_signal_ends_what_only_reads(self):
+        """A record long enough to be still read when the signal comes: verify, show and export end at once, 130, and write nothing."""
+        lines = (self.home / "one.run.jsonl").read_text().splitlines()
+        request = next(index for index, line in enumerate(lines) if '"type":"lm_request"' in line)
+        long = self.home / "long.run.jsonl"
+        with open(long, "w") as out:  # of no valid chain: it is read to its end all the same, or till the signal
+            out.write(lines[0] + "\n")
+            for _ in range(60000):
+                out.write(lines[request] + "\n")
+        for command in (["verify", *[long] * 40], ["show", long], ["trace", "export", long, "-o", "cut.json"]):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with self.subTest(command=command[0], signal=number.name):
+                    started = subprocess.Popen([str(assay_home.options.assay), *map(str, command)], cwd=self.home, env=self.environment,
+                                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                    time.sleep(0.05)
+                    started.send_signal(number)
+                    text = started.communicate(timeout=20)[1]
+                    if command[0] == "verify":  # the others may have found the broken chain by then
+                        self.assertEqual(started.returncode, 130, text)
+                    self.assertIn(started.returncode, (130, 1, 3))
+        self.assertFalse((self.home / "cut.json").exists())
+
+    def test_a_proposer_is_mended_in_its_file(self):
+        text = (self.home / "tt/PROGRAM.toml").read_text()
+        for proposer, key in (('kind = "openai"\nmodel = "x"', "endpoint ="), ('kind = "openai"\nendpoint = "http://127.0.0.1:9/v1"', "model ="),
+                              ('kind = "openai"\nmodel = "x"\nendpoint = "http://127.0.0.1:9/v1"\nkey_env = "NO_SUCH"', "key_env")):
+            self.write("tt/proposer.toml", text + f"\n[proposer]\n{proposer}\n")
+            error = self.error_of("compile", "tt/proposer.toml", *self.server.lane, want=2)
+            self.assertIn("[proposer]", error["path"])
+            self.assertIn(key, error["remedy"])
+            self.assertNotIn("--", error["remedy"])
+        self.write("tt/served.toml", text.replace('kind = "local"', 'kind = "openai"\nendpoint = "http://127.0.0.1:9/v1"\nmodel = "far"')
+                   .replace("max_tokens = 16", "max_tokens = 16, constrain = true"))
+        self.json("run", "tt/served.toml", TICKET, "--lane", "local")  # the server's model is none of this machine's
 
     def test_a_damaged_counter_of_looks_is_not_begun_anew(self):
         compiled = ["compile", "tt/PROGRAM.toml", *self.server.lane, "--cache", "looks.cache", "-o", "looks.module.json"]

@@ -258,6 +258,12 @@ void Cli::fail_with(const Error& error) {
   exit_status = exit_code(error.code);
 }
 
+EndsAtOnce::EndsAtOnce(Cli& cli)
+    : at_once_(cli.stop, [&cli] {
+        cli.terminal.error({ErrorCode::cancelled, "interrupted", "", "nothing was changed: run it again"});
+        ::_exit(exit_code(ErrorCode::cancelled));
+      }) {}
+
 int run_cli(int argc, const char* const* argv, Clock& clock, Entropy& entropy, std::stop_token stop) {
   Cli cli{.terminal = {}, .clock = clock, .entropy = entropy, .stop = std::move(stop)};
   CLI::App app("Compile prompts like code: write an LM program, compile it on examples, run and replay one signed file.", "assay");

@@ -6,6 +6,7 @@
 ///
 /// Thread safety: the terminal may be written from any thread.
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <stop_token>
@@ -72,6 +73,16 @@ struct Cli {
   /// Shows the error and sets the exit status of its code.
   void fail_with(const Error& error);
   Wait wait(std::chrono::nanoseconds longest) const { return {Deadline::after(clock, longest), stop}; }
+};
+
+/// For a command that only reads, or writes one file at its end: a signal ends it at once, exit 130, while this lives. What works in
+/// between on things that must be brought to an end looks at `Cli::stop` instead.
+class EndsAtOnce {
+ public:
+  explicit EndsAtOnce(Cli& cli);
+
+ private:
+  std::stop_callback<std::function<void()>> at_once_;
 };
 
 void add_init(CLI::App& app, Cli& cli);

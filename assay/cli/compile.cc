@@ -72,6 +72,21 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out("  journal   " + journal);
 }
 
+// What is wrong with [proposer], in the words of the file: the options of the command line do not touch it.
+Error as_in_file(Error error, const std::string& file) {
+  const std::pair<std::string_view, std::string_view> said[] = {
+      {"--endpoint http://127.0.0.1:8080/v1", "endpoint = \"http://127.0.0.1:8080/v1\""},
+      {"--relay ws://127.0.0.1:7447", "endpoint = \"ws://127.0.0.1:7447\""},
+      {", or --model", ""},
+      {"--key-env", "key_env"},
+      {"--model", "model"}};
+  for (const auto& [option, key] : said) {
+    if (const std::size_t at = error.remedy.find(option); at != std::string::npos) error.remedy.replace(at, option.size(), key);
+  }
+  error.path = file + ": [proposer]";
+  return error;
+}
+
 // The command that goes on: whatever decides the compile, and where it runs, must be the same.
 std::string resume_line(const CompileOptions& options, const std::string& journal, const Cli& cli) {
   const CommonOptions& common = options.common;
@@ -169,7 +184,7 @@ void compile(const CompileOptions& options, Cli& cli) {
     own.key = options.common.key;
     own.privacy = options.common.privacy;
     auto proposer = open_lane(own, *file.proposer, cli);
-    if (!proposer) return cli.fail_with(std::move(proposer.error()).in("proposer"));
+    if (!proposer) return cli.fail_with(as_in_file(std::move(proposer.error()), options.program));
     const auto optimizer = Optimizers::built_in().make(file.optimizer.name, file.optimizer.config);
     Predictor asks;
     asks.config = Predictor::default_config();

@@ -88,7 +88,10 @@ void add_diff(CLI::App& app, Cli& cli) {
   command->add_option("before", files->first, "a module (file, id or ref), program file or record")->required();
   command->add_option("after", files->second, "another one")->required();
   command->footer("Examples:\n  assay diff PROGRAM.toml triage.module.json\n  assay diff old.module.json new.module.json --json");
-  command->callback([files, &cli] { diff(files->first, files->second, cli); });
+  command->callback([files, &cli] {
+    const EndsAtOnce reads(cli);
+    diff(files->first, files->second, cli);
+  });
 }
 
 }  // namespace assay

@@ -120,7 +120,8 @@ void eval(const EvalOptions& options, Cli& cli) {
                                    {"record", *path},
                                    {"root_hash", *root}});
   if (options.at_least && !(mean(scores) >= *options.at_least)) {
-    cli.fail_with({ErrorCode::mismatch, fmt::format("the score {:.4f} lies below {}", mean(scores), *options.at_least), "--at-least", ""});
+    cli.fail_with({ErrorCode::mismatch, fmt::format("the score {:.4f} lies below {}", mean(scores), *options.at_least), "--at-least",
+                   "see which rows failed: assay show RECORD"});
   }
 }
 

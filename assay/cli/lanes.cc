@@ -18,7 +18,8 @@ namespace assay {
 namespace {
 
 Result<std::shared_ptr<LM>> open_local(const CommonOptions& options, const LaneSpec& spec, Cli& cli) {
-  const std::string wanted = options.model.empty() ? spec.model : options.model;
+  // A name of the file is one of its own kind of lane.
+  const std::string wanted = !options.model.empty() ? options.model : spec.kind == "local" ? spec.model : "";
   LocalLaneOptions how;
   // Each slot holds a context of its own in memory, and more than the processors gain nothing.
   const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
@@ -54,7 +55,9 @@ Result<std::shared_ptr<LM>> open_pylon(const CommonOptions& options, const LaneS
                        .wallet = nullptr,
                        .folder = folder,
                        .provider = options.provider,
-                       .model = options.model.empty() ? spec.model : options.model};
+                       .model = !options.model.empty() ? options.model
+                                : spec.kind == "pylon" ? spec.model
+                                                       : ""};
   how.day_msats = options.day_cap;
   how.min_reputation = options.min_reputation;
   how.note = [&cli](std::string_view line) { cli.terminal.note(line); };

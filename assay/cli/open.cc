@@ -1,6 +1,7 @@
 #include "assay/cli/open.h"
 
 #include <unistd.h>
+#include <limits>
 
 #include <filesystem>
 
@@ -205,7 +206,15 @@ Result<std::string> record_path(const CommonOptions& options, std::string_view p
   return fmt::format("{}/{}-{}-{}{}", runs_folder(), cli.clock.unix_ns() / 1000000000, program, cli.entropy.hex_bytes(4), ending);
 }
 
+Result<void> check_clock(Cli& cli) {
+  constexpr std::int64_t day_ns = 86'400'000'000'000;
+  if (const std::int64_t now = cli.clock.unix_ns(); now >= 0 && now < std::numeric_limits<std::int64_t>::max() - 365 * day_ns) return {};
+  return fail(ErrorCode::refused, "this machine's clock stands before 1970 or after 2261: what is signed by it could not be verified",
+              "set the clock");
+}
+
 Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli) {
+  ASSAY_CHECK(check_clock(cli));
   auto world = std::make_unique<OpenedWorld>();
   const LaneSpec spec = opened.file ? opened.file->lane : LaneSpec{};
   ASSAY_TRY(world->prices, open_prices(options));

@@ -89,6 +89,8 @@ struct OpenedWorld {
   /// `power` where a call may cost money: a lane of the market, or one outside the process that has a price; else `process`.
   Durability durability() const;
 };
+/// Is it a time that records and receipts can hold? Errors: `refused`.
+Result<void> check_clock(Cli& cli);
 Result<std::unique_ptr<OpenedWorld>> open_world(const CommonOptions& options, const OpenedProgram& opened, Cli& cli);
 
 /// Is what the module, or the program file, needs here? Errors: `refused`, with all that is missing.

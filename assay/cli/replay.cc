@@ -124,6 +124,7 @@ void replay(const ReplayOptions& options, Cli& cli) {
     return replay_run(program, *record);
   }();
   if (!report && !RecordedAnswers::check(*record)) report.error().code = ErrorCode::mismatch;  // it does not hold: as verify says
+  if (!report && !options.module.empty() && report.error().path.starts_with(options.module)) return cli.fail_with(report.error());
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));
   if (is_compile(*record)) {
     if (const auto compared = compare_module(options, *report, cli); !compared) return cli.fail_with(compared.error());
@@ -150,7 +151,10 @@ void add_replay(CLI::App& app, Cli& cli) {
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Replay a module that nobody signed");
   command->add_option("--prices", options->prices, "Price book of the record, to compute its costs again (default: the built-in one)");
   command->footer("Examples:\n  assay replay triage.compile.run.jsonl\n  assay replay triage.run.jsonl --module triage.module.json --json");
-  command->callback([options, &cli] { replay(*options, cli); });
+  command->callback([options, &cli] {
+    const EndsAtOnce reads(cli);
+    replay(*options, cli);
+  });
 }
 
 }  // namespace assay

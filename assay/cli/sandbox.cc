@@ -192,6 +192,7 @@ class JobRecord {
 };
 
 void run(const SandboxCommandLine& options, Cli& cli) {
+  if (const auto believable = check_clock(cli); !believable) return cli.fail_with(believable.error());
   const auto request = request_of(options);
   if (!request) return cli.fail_with(request.error());
   const auto profile = sandbox_profile(options.profile);

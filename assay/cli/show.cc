@@ -200,7 +200,10 @@ void add_show(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<CommonOptions>();
   command->add_option("--prices", options->prices,
                       "Price book of the record, for what was asked and not answered (default: the built-in one)");
-  command->callback([path, options, &cli] { show(*path, *options, cli); });
+  command->callback([path, options, &cli] {
+    const EndsAtOnce reads(cli);
+    show(*path, *options, cli);
+  });
 }
 
 }  // namespace assay

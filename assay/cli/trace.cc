@@ -95,6 +95,7 @@ bool holds_spans(std::string_view text) {
 }
 
 void export_trace(const TraceOptions& options, Cli& cli) {
+  auto reads = std::make_unique<EndsAtOnce>(cli);
   const auto trace = open_trace(options);
   if (!trace) return cli.fail_with(trace.error());
   const CompiledModuleManifest* manifest = trace->manifest ? &*trace->manifest : nullptr;
@@ -109,6 +110,7 @@ void export_trace(const TraceOptions& options, Cli& cli) {
     const char* const given = std::getenv("OTEL_EXPORTER_OTLP_HEADERS");
     const auto headers = otlp_headers(given != nullptr ? given : "");
     if (!headers) return cli.fail_with(headers.error());
+    reads.reset();  // sending looks at the signal itself
     if (const auto sent = otlp_send(spans, options.endpoint, cli.wait(std::chrono::seconds(30)), cli.clock,
                                     json ? OtlpFormat::json : OtlpFormat::protobuf, *headers);
         !sent)
@@ -126,6 +128,7 @@ void export_trace(const TraceOptions& options, Cli& cli) {
     return;
   }
   if (const auto free = check_gives_way(options.out, "export of spans", holds_spans); !free) return cli.fail_with(free.error());
+  reads.reset();  // the file comes whole
   if (const auto written = write_file(options.out, bytes); !written) return cli.fail_with(written.error());
   cli.terminal.out(fmt::format("wrote {} spans to {}", spans.size(), options.out));
   cli.terminal.out_json(JsonObject{{"spans", spans.size()}, {"file", options.out}});

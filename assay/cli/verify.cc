@@ -297,7 +297,10 @@ void add_verify(CLI::App& app, Cli& cli) {
   command->footer(
       "Examples:\n  assay verify triage.module.json\n  assay verify --complete triage.run.jsonl\n  assay verify --json *.module.json | jq "
       "'.files[] | select(.ok | not)'");
-  command->callback([options, &cli] { verify(*options, cli); });
+  command->callback([options, &cli] {
+    const EndsAtOnce reads(cli);
+    verify(*options, cli);
+  });
 }
 
 }  // namespace assay

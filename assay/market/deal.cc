@@ -178,7 +178,7 @@ Result<std::optional<Bought>> Deal::take_feedback(const Event& event, const Wait
 // Everything that must hold before a msat moves. Returns the payment hash.
 Result<std::string> Deal::check_quote(const Event& event, const JobFeedback& quote) const {
   if (!quote.amount_msats || *quote.amount_msats <= 0 || quote.invoice.empty()) {
-    return fail(ErrorCode::mismatch, "a quote without amount and invoice", "do not pay", "amount");
+    return fail(ErrorCode::mismatch, "a quote without amount and invoice", "nothing was paid: choose another provider", "amount");
   }
   ASSAY_TRY(const Bolt11 invoice, read_bolt11(quote.invoice));
   PayableTerms terms;

@@ -287,7 +287,7 @@ Result<JobFeedback> read_feedback(const Event& event) {
       out.text = printable_text(item(tag, 2));
     }
     if (tag[0] == "amount" && !out.amount_msats) {
-      ASSAY_TRY(out.amount_msats, read_count(item(tag, 1), "amount"));
+      if (const auto amount = read_count(item(tag, 1), "amount")) out.amount_msats = *amount;  // else it is a quote without one
       out.invoice = item(tag, 2);
     }
     if (tag[0] == "bolt11" && out.invoice.empty()) out.invoice = item(tag, 1);
