@@ -72,7 +72,10 @@ Result<std::vector<Input>> all_inputs(const RunOptions& options, const Signature
     if (trim(one).empty()) continue;
     auto value = read_json(one);
     const std::string place = fmt::format("{}:{}", options.inputs_file, line);
-    if (!value) return std::unexpected(std::move(value.error()).in(place));
+    if (!value) {
+      if (value.error().remedy.empty()) value.error().remedy = "one JSON object a line: {\"NAME\": \"TEXT\"}";
+      return std::unexpected(std::move(value.error()).in(place));
+    }
     out.push_back({std::move(*value), place});
   }
   return out;

@@ -135,6 +135,7 @@ Result<ModuleFile> from_text(const std::string& text, const std::string& path, C
       module.error().code = ErrorCode::mismatch;
       if (module.error().remedy.empty()) module.error().remedy = "assay verify says what is wrong; get it again from where it came";
     }
+    if (module.error().remedy.empty()) module.error().remedy = "the file is cut, or no file of Assay's: get it again from where it came";
     return std::unexpected(std::move(module.error()).in(path));
   }
   if (verdict.state == ModuleState::bad) {

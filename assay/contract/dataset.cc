@@ -73,7 +73,8 @@ Result<void> check_fractions(const SplitFractions& fractions) {
     if (!(fraction >= 0 && fraction <= 1)) return fail(ErrorCode::usage, "a split's fraction is from 0 to 1");
     sum += fraction;
   }
-  if (sum > 1 + 1e-9) return fail(ErrorCode::usage, fmt::format("the split's fractions add up to {}, more than 1", number_text(sum)));
+  if (sum > 1 + 1e-9)
+    return fail(ErrorCode::usage, fmt::format("the split's fractions add up to {}, more than 1", number_text(sum)), "lower one of them");
   return {};
 }
 

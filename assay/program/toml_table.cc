@@ -64,7 +64,7 @@ Result<void> TomlTable::text(std::string_view key, std::string& out) const {
   const toml::node* node = table_->get(key);
   if (node == nullptr) return {};
   const auto* value = node->as_string();
-  if (value == nullptr) return error(key, fmt::format("'{}' is a text", key));
+  if (value == nullptr) return error(key, fmt::format("'{}' is a text", key), "put it in quotes");
   out = value->get();
   return {};
 }
@@ -100,11 +100,11 @@ Result<void> TomlTable::texts(std::string_view key, std::vector<std::string>& ou
   const toml::node* node = table_->get(key);
   if (node == nullptr) return {};
   const auto* list = node->as_array();
-  if (list == nullptr) return error(key, fmt::format("'{}' is a list of texts", key));
+  if (list == nullptr) return error(key, fmt::format("'{}' is a list of texts", key), "write [\"…\"]");
   out.clear();
   for (const toml::node& item : *list) {
     const auto* value = item.as_string();
-    if (value == nullptr) return error(key, fmt::format("'{}' is a list of texts", key));
+    if (value == nullptr) return error(key, fmt::format("'{}' is a list of texts", key), "put each in quotes");
     out.push_back(value->get());
   }
   return {};
