@@ -241,6 +241,7 @@ void compile(const CompileOptions& options, Cli& cli) {
     Error error = outcome.error();
     // Another's file, one of another compile, or none: nothing to go on with.
     const bool refused = options.resume && error.code == ErrorCode::refused;
+    if (was_there && !options.resume && error.remedy == "name another file") error.remedy += ", or resume this one";
     if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     CompileOptions next = options;
     // Who is cheapest may be another one tomorrow: the journal's lane is this one's.
