@@ -5,6 +5,7 @@
 import collections
 import json
 import os
+import pathlib
 import signal
 import sqlite3
 import subprocess
@@ -179,9 +180,18 @@ class Slips(Home):
                     self.assertIn(started.returncode, (130, 1, 3))
         self.assertFalse((self.home / "cut.json").exists())
 
+    def test_a_signal_ends_it_where_nobody_reads_the_output(self):
+        """As in `assay verify … | less`: the pipe is full and the command waits for it."""
+        stuck = subprocess.Popen([str(assay_home.options.assay), "verify", *["one.run.jsonl"] * 3000], cwd=self.home, env=self.environment,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        wait_until(lambda: "pipe" in pathlib.Path(f"/proc/{stuck.pid}/wchan").read_text())
+        stuck.send_signal(signal.SIGINT)
+        self.assertEqual(stuck.wait(20), 130)
+        stuck.stdout.close()
+
     def test_a_proposer_is_mended_in_its_file(self):
         text = (self.home / "tt/PROGRAM.toml").read_text()
-        for proposer, key in (('kind = "openai"\nmodel = "x"', "endpoint ="), ('kind = "openai"\nendpoint = "http://127.0.0.1:9/v1"', "model ="),
+        for proposer, key in (('kind = "openai"\nmodel = "x"', "endpoint"), ('kind = "openai"\nendpoint = "http://127.0.0.1:9/v1"', "model"),
                               ('kind = "openai"\nmodel = "x"\nendpoint = "http://127.0.0.1:9/v1"\nkey_env = "NO_SUCH"', "key_env")):
             self.write("tt/proposer.toml", text + f"\n[proposer]\n{proposer}\n")
             error = self.error_of("compile", "tt/proposer.toml", *self.server.lane, want=2)

@@ -1,5 +1,6 @@
 #include "assay/cli/cli.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -235,6 +236,19 @@ std::string Terminal::dim(std::string_view text) const {
   return out_tty_ ? fmt::format("{}{}{}", mark_dim, printable(text), mark_plain) : std::string(text);
 }
 
+void Terminal::interrupted() noexcept {
+  // On the thread that waits for signals, while the others work: it must wait for nothing, a full pipe least of all.
+  pollfd ends[] = {{STDOUT_FILENO, POLLOUT, 0}, {STDERR_FILENO, POLLOUT, 0}};
+  const bool free = ::poll(ends, 2, 0) == 2 && mutex_.try_lock();
+  if (!free) return;
+  constexpr std::string_view said = "\nerror: interrupted (cancelled)\n  try  nothing was changed: run it again\n";
+  constexpr std::string_view object =
+      R"({"error":{"code":"cancelled","message":"interrupted","path":"","remedy":"nothing was changed: run it again"}})"
+      "\n";
+  if (json && ::write(STDOUT_FILENO, object.data(), object.size()) < 0) return;
+  if (::write(STDERR_FILENO, said.data(), said.size()) < 0) return;
+}
+
 void Terminal::error(const Error& error) {
   {
     const std::lock_guard lock(mutex_);
@@ -260,7 +274,7 @@ void Cli::fail_with(const Error& error) {
 
 EndsAtOnce::EndsAtOnce(Cli& cli)
     : at_once_(cli.stop, [&cli] {
-        cli.terminal.error({ErrorCode::cancelled, "interrupted", "", "nothing was changed: run it again"});
+        cli.terminal.interrupted();
         ::_exit(exit_code(ErrorCode::cancelled));
       }) {}
 

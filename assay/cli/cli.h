@@ -44,6 +44,7 @@ class Terminal {
   void out_json(const Json& value);       ///< one line, with --json only
   void note(std::string_view text);       ///< stderr, people only
   void progress(std::string_view label, std::size_t done, std::size_t total);  ///< a bar on a terminal, else a line each tenth
+  void interrupted() noexcept;            ///< says so if nothing keeps it from it: whoever reads the output may have stopped reading
   void error(const Error& error);         ///< "error: …" on stderr; with --json also {"error":{…}} on stdout
   std::string bold(std::string_view text) const;
   std::string dim(std::string_view text) const;

@@ -72,17 +72,10 @@ void show(const CompileOutcome& outcome, const std::string& module_path, const s
   t.out("  journal   " + journal);
 }
 
-// What is wrong with [proposer], in the words of the file: the options of the command line do not touch it.
+// The options of the command line do not touch [proposer]: what is wrong with it is mended in the file.
 Error as_in_file(Error error, const std::string& file) {
-  const std::pair<std::string_view, std::string_view> said[] = {
-      {"--endpoint http://127.0.0.1:8080/v1", "endpoint = \"http://127.0.0.1:8080/v1\""},
-      {"--relay ws://127.0.0.1:7447", "endpoint = \"ws://127.0.0.1:7447\""},
-      {", or --model", ""},
-      {"--key-env", "key_env"},
-      {"--model", "model"}};
-  for (const auto& [option, key] : said) {
-    if (const std::size_t at = error.remedy.find(option); at != std::string::npos) error.remedy.replace(at, option.size(), key);
-  }
+  if (error.remedy.find("--") != std::string::npos)
+    error.remedy = "its keys are kind, model, endpoint and key_env (the name of a variable that is set); no option stands for them";
   error.path = file + ": [proposer]";
   return error;
 }
@@ -241,7 +234,6 @@ void compile(const CompileOptions& options, Cli& cli) {
     Error error = outcome.error();
     // Another's file, one of another compile, or none: nothing to go on with.
     const bool refused = options.resume && error.code == ErrorCode::refused;
-    if (was_there && !options.resume && error.remedy == "name another file") error.remedy += ", or resume this one";
     if ((was_there && !options.resume) || refused || !std::filesystem::exists(*journal, ignored)) return cli.fail_with(error);
     CompileOptions next = options;
     // Who is cheapest may be another one tomorrow: the journal's lane is this one's.

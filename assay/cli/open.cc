@@ -1,9 +1,9 @@
 #include "assay/cli/open.h"
 
 #include <unistd.h>
-#include <limits>
 
 #include <filesystem>
+#include <limits>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>

@@ -1,8 +1,9 @@
 // assay pylon: a node of the compute market. `serve` sells, `issuer` keeps the local ledger, `ls` lists who sells.
 // Exit: 0 stopped or done · 1 port or folder · 2 wrong usage · 7 relay or issuer away.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-#include <algorithm>
 
 #include "assay/base/files.h"
 #include "assay/cli/lanes.h"

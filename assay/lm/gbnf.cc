@@ -157,14 +157,12 @@ std::string gbnf_of(const std::vector<AnswerPart>& parts) {
       // The reader splits at the first place of the marker, white space around it or not: so does the rule, and takes it along.
       const std::string name = fmt::format("text{}", i);
       const bool follows = i + 1 < parts.size() && parts[i + 1].kind == AnswerPart::Kind::literal && parts[i + 1].literal == part.until;
-      constexpr std::string_view space = " \t\r\n";
-      const bool visible = follows && part.until.find_first_not_of(space) != std::string::npos;
-      const std::size_t begin = visible ? part.until.find_first_not_of(space) : 0;
-      const std::size_t end = visible ? part.until.find_last_not_of(space) + 1 : part.until.size();
+      const std::string_view until = part.until, mark = follows ? marker_of(until) : until;
+      const std::string_view behind = until.substr(until.find(mark) + mark.size());
       root += fmt::format(" {}-0", name);
-      rules += text_until(name, code_points(part.until.substr(begin, end - begin)));
+      rules += text_until(name, code_points(mark));
       if (follows) ++i;
-      if (end < part.until.size()) root += " " + gbnf_text(part.until.substr(end));
+      if (!behind.empty()) root += " " + gbnf_text(behind);
     }
   }
   return root + "\n" + rules;

@@ -7,6 +7,12 @@
 
 namespace assay {
 
+const Json* optional_type(const Json& schema) {
+  const Json& options = schema.at("anyOf");
+  if (!options.is_list() || options.as_list().size() != 2 || options.as_list()[1].at("type") != Json("null")) return nullptr;
+  return &options.as_list()[0];
+}
+
 /// Turns a schema into nodes, one call a schema inside it.
 class JsonShapeReader {
  public:
@@ -47,7 +53,7 @@ class JsonShapeReader {
     if (depth > JsonShape::depth_max) return too_much("levels", JsonShape::depth_max);
     if (shape_->nodes_.size() == JsonShape::nodes_max) return too_much("parts", JsonShape::nodes_max);
     ASSAY_CHECK(check_keywords(schema));
-    if (const Json& options = schema.at("anyOf"); !options.is_null()) return optional(options, depth);
+    if (!schema.at("anyOf").is_null()) return optional(schema, depth);
     const std::size_t at = shape_->nodes_.size();
     shape_->nodes_.emplace_back();
     ASSAY_TRY(Node made, node_by_type(schema, depth));
@@ -56,10 +62,10 @@ class JsonShapeReader {
     return at;
   }
 
-  Result<std::size_t> optional(const Json& options, int depth) {
-    if (!options.is_list() || options.as_list().size() != 2 || options.as_list()[1].at("type") != Json("null"))
-      return refuse("a lane keeps to anyOf only as Optional: [T, null]", "/anyOf");
-    auto at = node_of(options.as_list()[0], depth + 1);
+  Result<std::size_t> optional(const Json& schema, int depth) {
+    const Json* const type = optional_type(schema);
+    if (type == nullptr) return refuse("a lane keeps to anyOf only as Optional: [T, null]", "/anyOf");
+    auto at = node_of(*type, depth + 1);
     if (!at) return std::unexpected(std::move(at.error()).in("/anyOf/0"));
     auto& words = shape_->nodes_[*at].words;
     if (const auto place = std::lower_bound(words.begin(), words.end(), "null"); place == words.end() || *place != "null")

@@ -23,6 +23,9 @@
 
 namespace assay {
 
+/// T of `anyOf` [T, null], the way an Optional is written; null for any other schema.
+const Json* optional_type(const Json& schema);
+
 /// A schema, ready to be followed.
 class JsonShape {
  public:

@@ -30,13 +30,6 @@ Result<std::vector<std::string>> enum_texts(const Json& list, const ConstraintLi
   return texts;
 }
 
-/// `anyOf` of T and null; null for any other schema.
-const Json* optional_type(const Json& schema) {
-  const Json& options = schema.at("anyOf");
-  if (!options.is_list() || options.as_list().size() != 2 || options.as_list()[1].at("type") != Json("null")) return nullptr;
-  return &options.as_list()[0];
-}
-
 /// A field's schema as a choice, free text or a JSON value: what the reader reads by it.
 Result<AnswerPart> field_part(const Json& schema, std::string until, const ConstraintLimits& limits) {
   AnswerPart part{.kind = AnswerPart::Kind::text, .literal = {}, .values = {}, .until = std::move(until)};
@@ -122,9 +115,6 @@ class Planner {
     AnswerSegment segment;
     segment.until = part.until;
     segment.shape = part.shape;
-    constexpr std::string_view space = " \t\r\n";
-    if (const std::size_t begin = part.until.find_first_not_of(space); begin != std::string::npos)
-      segment.avoid = part.until.substr(begin, part.until.find_last_not_of(space) - begin + 1);
     // A space before free text belongs to the first token of that text: leave it to the model, but demand it.
     if (open_ && texts_.size() == 1) {
       const std::size_t end = texts_[0].find_last_not_of(' ') + 1;
@@ -198,6 +188,12 @@ Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const Constrain
     parts.push_back(std::move(*part));
   }
   return parts;
+}
+
+std::string_view marker_of(std::string_view until) {
+  constexpr std::string_view space = " \t\r\n";
+  const std::size_t begin = until.find_first_not_of(space);
+  return begin == std::string_view::npos ? until : until.substr(begin, until.find_last_not_of(space) - begin + 1);
 }
 
 void TokenTrie::add(const std::vector<std::int32_t>& tokens, int text) {

@@ -44,12 +44,16 @@ struct ConstraintLimits {
 /// `limit_exceeded`, `refused` (a schema that cannot be kept to; it is never ignored).
 Result<std::vector<AnswerPart>> answer_parts(const Json& schema, const ConstraintLimits& limits = {});
 
+/// `until` without the white space around it (as it is, if it is nothing else): a reader splits at the first place of it, so free text ends
+/// before it and a JSON value never holds it.
+std::string_view marker_of(std::string_view until);
+
 /// Texts as sequences of tokens that share their beginnings. Node 0 is the root.
 class TokenTrie {
  public:
   struct Node {
     std::vector<std::pair<std::int32_t, std::size_t>> next;  ///< token → node, ascending by token
-    int text = -1;                                           ///< index of the text that ends here, or -1
+    int text = -1;  ///< index of the text that ends here, or -1
   };
   TokenTrie() : nodes_(1) {}
   void add(const std::vector<std::int32_t>& tokens, int text);
@@ -66,11 +70,9 @@ struct AnswerSegment {
   bool choice = false;
   std::vector<std::string> texts;  ///< choice: the allowed texts, in the order of the trie's indexes
   TokenTrie trie;
-  std::string prefix;              ///< free text, JSON: spaces that its first token must begin with (they belong to the word)
+  std::string prefix;  ///< free text, JSON: spaces that its first token must begin with (they belong to the word)
   std::string until;
   std::shared_ptr<const JsonShape> shape = nullptr;  ///< JSON: what the value is
-  /// `until` without white space around it. A reader splits there, so free text ends before it and a JSON value never holds it.
-  std::string avoid = {};
 };
 
 using Tokenise = std::function<std::vector<std::int32_t>(std::string_view)>;

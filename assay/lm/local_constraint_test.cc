@@ -140,7 +140,7 @@ TEST(AnswerPlan, LeavesTheSpaceBeforeFreeTextToTheModel) {
   EXPECT_EQ(plan[2].texts, (std::vector<std::string>{"\nSo: yes", "\nSo: no"}));
 }
 
-TEST(AnswerPlan, AValueIsASegmentThatAvoidsTheNextMarker) {
+TEST(AnswerPlan, AValueIsASegmentThatEndsBeforeTheNextMarker) {
   const auto plan = plan_of(
       R"({"x-parts":["N: ",{"schema":{"type":"integer"},"until":"\n Ok: "},"\n Ok: ",{"schema":{"type":"array","items":{"type":"integer"}}}]})");
   ASSERT_EQ(plan.size(), 4u);
@@ -148,8 +148,9 @@ TEST(AnswerPlan, AValueIsASegmentThatAvoidsTheNextMarker) {
   ASSERT_NE(plan[1].shape, nullptr);
   EXPECT_EQ(plan[1].prefix, " ");
   EXPECT_EQ(plan[1].until, "\n Ok: ");
-  EXPECT_EQ(plan[1].avoid, "Ok:");
-  EXPECT_EQ(plan[3].avoid, "");
+  EXPECT_EQ(marker_of(plan[1].until), "Ok:");
+  EXPECT_EQ(plan[3].until, "");
+  EXPECT_EQ(marker_of(" \n"), " \n") << "there is nothing else to end by";
 }
 
 TEST(AnswerPlan, CutsWhereCombinationsWouldBeTooMany) {

@@ -112,7 +112,7 @@ namespace {
 
 /// Where free text ends: before the first place at which a reader would find the next field, with the white space that belongs to `until`.
 std::size_t end_of_text(std::string_view text, const AnswerSegment& segment) {
-  const std::string& mark = segment.avoid.empty() ? segment.until : segment.avoid;
+  const std::string_view mark = marker_of(segment.until);
   std::size_t at = mark.empty() ? std::string::npos : text.find(mark);
   const std::string_view before = std::string_view(segment.until).substr(0, segment.until.find(mark));
   if (at != std::string::npos && !before.empty() && text.substr(0, at).ends_with(before)) at -= before.size();
@@ -150,7 +150,7 @@ Result<void> Speaker::talk(const AnswerSegment& segment, bool last) {
 
 /// A JSON value of the segment's shape. Where it may be over, the model says so by its end or by the text that comes next.
 Result<void> Speaker::fill_in(const AnswerSegment& segment) {
-  JsonCursor cursor(segment.shape, segment.prefix, segment.avoid);
+  JsonCursor cursor(segment.shape, segment.prefix, std::string(marker_of(segment.until)));
   while (!cursor.must_end() && !full()) {
     ASSAY_CHECK(listen());
     const std::int32_t token = pick_in(cursor, segment.until);

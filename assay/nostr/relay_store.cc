@@ -130,15 +130,17 @@ void RelayStore::roll_back() {
   last_seq_ = seq_before_batch_;
 }
 
-Result<bool> RelayStore::has(Database& database, const EventId& id) {
+Result<RelayStore::Row> RelayStore::row_of(Database& database, const EventId& id) {
   ASSAY_TRY(Statement find, database.prepare("SELECT json FROM event WHERE id = ?"));
   ASSAY_TRY(const bool row, find.bind(1, id).step());
-  return row && intact(find.text(0), id);
+  if (!row) return Row::absent;
+  return intact(find.text(0), id) ? Row::whole : Row::damaged;
 }
 
 Result<bool> RelayStore::known(const EventId& id) {
   const std::lock_guard lock(reading_);
-  return has(reader_, id);
+  ASSAY_TRY(const Row row, row_of(reader_, id));
+  return row == Row::whole;
 }
 
 Result<bool> RelayStore::is_deleted(const Event& event) {
@@ -201,10 +203,12 @@ Result<void> RelayStore::apply_deletion(const Event& event) {
 }
 
 Result<RelayStore::Put> RelayStore::put(const VerifiedEvent& event) {
-  ASSAY_TRY(const bool there, has(writer_, event->id));
-  if (there) return Put::duplicate;
-  ASSAY_TRY(Statement damaged, writer_.prepare("DELETE FROM event WHERE id = ?"));  // whoever has it whole puts it right
-  ASSAY_CHECK(damaged.bind(1, event->id).run());
+  ASSAY_TRY(const Row row, row_of(writer_, event->id));
+  if (row == Row::whole) return Put::duplicate;
+  if (row == Row::damaged) {  // whoever has it whole puts it right
+    ASSAY_TRY(Statement remove, writer_.prepare("DELETE FROM event WHERE id = ?"));
+    ASSAY_CHECK(remove.bind(1, event->id).run());
+  }
   ASSAY_TRY(const bool deleted, is_deleted(*event));
   if (deleted && event->kind != 5) return Put::deleted;
   if (has_address(event->kind)) {

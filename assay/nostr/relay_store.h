@@ -52,7 +52,8 @@ class RelayStore {
   RelayStore(Database writer, Database reader, std::function<void(const std::string&)> on_damage)
       : writer_(std::move(writer)), reader_(std::move(reader)), on_damage_(std::move(on_damage)) {}
   Result<bool> is_deleted(const Event& event);
-  static Result<bool> has(Database& database, const EventId& id);
+  enum class Row { absent, damaged, whole };
+  static Result<Row> row_of(Database& database, const EventId& id);
   Result<bool> make_room(const Event& event);
   Result<void> insert(const Event& event);
   Result<void> apply_deletion(const Event& event);

@@ -264,9 +264,11 @@ Result<Json> ChatTemplate::read_answer(const Signature& signature, std::string_v
 
 namespace {
 
+// What an Optional is besides null, however often it is one.
+const Json& bare_type(const Json& schema) { return is_optional(schema) ? bare_type(schema.at("anyOf").as_list()[0]) : schema; }
+
 // All texts of a field that is a choice; none for another.
-std::vector<std::string> choices_of(const Json& schema) {
-  const Json& type = is_optional(schema) ? schema.at("anyOf").as_list()[0] : schema;
+std::vector<std::string> choices_of(const Json& type) {
   return type.at("type") == Json("boolean") ? std::vector<std::string>{"true", "false"} : literal_values(type);
 }
 
@@ -276,10 +278,10 @@ Result<void> ChatTemplate::check_constrained(const Signature& signature) const {
   for (std::size_t i = 0; i < assistant_.size(); ++i) {
     if (!assistant_[i].placeholder) continue;
     const std::string name = assistant_[i].text.substr(8);
-    const Json& schema = signature.output(name)->schema;
+    const Json& type = bare_type(signature.output(name)->schema);
     const std::string behind = i + 1 < assistant_.size() ? assistant_[i + 1].text : std::string();
     const std::string_view marker = trim(behind);
-    for (const std::string& value : choices_of(schema)) {
+    for (const std::string& value : choices_of(type)) {
       if (trim(value) != value)
         return fail(ErrorCode::refused, fmt::format("the value '{}' of '{}' has white space at an end, which no answer keeps", value, name),
                     "take it off, or leave constrain out", name);
@@ -288,7 +290,6 @@ Result<void> ChatTemplate::check_constrained(const Signature& signature) const {
                     fmt::format("the value '{}' of '{}' holds '{}', by which the reader finds what comes next", value, name, marker),
                     "put other words before the next output", name);
     }
-    const Json& type = is_optional(schema) ? schema.at("anyOf").as_list()[0] : schema;
     const bool container = type.at("type") == Json("array") || type.at("type") == Json("object");
     if (container && !marker.empty() && marker.find_first_not_of("[]{}\",: ") == std::string_view::npos)
       return fail(ErrorCode::refused,

@@ -281,7 +281,7 @@ Result<std::unique_ptr<RunRecorder>> RunRecorder::create(RecorderOptions options
       if (::ftruncate(state->file.get(), 0) != 0) return io_error("the begun line cannot be cut", path, errno);
     } else if (size != 0)
       return fail(ErrorCode::refused, "the record's file is there and not empty",
-                  "name another file", path);
+                  "name another file, or resume this one if it is a compile's journal", path);
     if (state->options.durability == Durability::power) ASSAY_CHECK(sync_folder(path));
   }
   ASSAY_CHECK(state->append("run_start", "", std::move(data)));
