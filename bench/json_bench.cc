@@ -45,6 +45,34 @@ void json_hash_1MiB(benchmark::State& state) {
 }
 BENCHMARK(json_hash_1MiB)->Unit(benchmark::kMillisecond);
 
+// The same where most bytes are text: a module that answers questions from passages.
+assay::Json sample_of_texts(std::size_t bytes_min) {
+  assay::JsonList demos;
+  std::size_t bytes = 0;
+  for (int i = 0; bytes < bytes_min; ++i) {
+    std::string passage;
+    for (int sentence = 0; sentence < 8; ++sentence)
+      passage += "Sentence " + std::to_string(i * 8 + sentence) +
+                 " of the passage, set in a café, says \"so\" and ends the line here, as a text of its kind does.\n";
+    assay::Json inputs =
+        assay::JsonObject{{"context", std::move(passage)}, {"question", "What does passage " + std::to_string(i) + " say?"}};
+    assay::Json demo =
+        assay::JsonObject{{"inputs", std::move(inputs)}, {"outputs", assay::JsonObject{{"answer", "so"}, {"confidence", i / 7.0}}}};
+    bytes += assay::canonical(demo).value().size() + 1;
+    demos.push_back(std::move(demo));
+  }
+  return assay::JsonObject{{"format", "assay.module/1"},
+                           {"predictors", assay::JsonObject{{"answer", assay::JsonObject{{"demos", demos}}}}}};
+}
+
+void json_hash_texts_1MiB(benchmark::State& state) {
+  const assay::Json artifact = sample_of_texts(mebibyte);
+  const std::size_t bytes = assay::canonical(artifact).value().size();
+  for (auto _ : state) benchmark::DoNotOptimize(assay::hash(artifact));
+  count(state, bytes);
+}
+BENCHMARK(json_hash_texts_1MiB)->Unit(benchmark::kMillisecond);
+
 void json_name_a_module_1MiB(benchmark::State& state) {
   const std::string text = assay::canonical(sample_artifact(mebibyte)).value();
   for (auto _ : state) benchmark::DoNotOptimize(assay::hash(assay::read_json(text).value()));

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 import urllib.request
 
 import assay_home
@@ -157,6 +156,13 @@ class Slips(Home):
                 self.assertIn(said, error["message"])
         self.assertFalse((self.home / "spans.json").exists())
 
+    @staticmethod
+    def expects(pid, number):
+        """Whether a process has made up its mind about a signal: it catches or holds it."""
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt", "SigBlk"))]
+        return any(mask >> (number - 1) & 1 for mask in masks)
+
     def test_a_signal_ends_what_only_reads(self):
         """A record long enough to be still read when the signal comes: verify, show and export end at once, 130, and write nothing."""
         lines = (self.home / "one.run.jsonl").read_text().splitlines()
@@ -172,7 +178,7 @@ class Slips(Home):
                     started = subprocess.Popen([str(assay_home.options.assay), *map(str, command)], cwd=self.home, env=self.environment,
                                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-                    time.sleep(0.05)
+                    wait_until(lambda: started.poll() is not None or self.expects(started.pid, number))
                     started.send_signal(number)
                     text = started.communicate(timeout=20)[1]
                     if command[0] == "verify":  # the others may have found the broken chain by then

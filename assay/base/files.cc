@@ -96,7 +96,7 @@ struct ReadBuffer {
 };
 
 std::unexpected<Error> too_large(const std::string& path, std::size_t bytes_max) {
-  return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "", path);
+  return fail(ErrorCode::limit_exceeded, fmt::format("the file has more than {} bytes", bytes_max), "is it the right file?", path);
 }
 
 }  // namespace

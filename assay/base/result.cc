@@ -27,7 +27,7 @@ Error Error::in(std::string_view outer) && {
     path.replace(0, place.size(), outer);
   } else if (path.empty()) {
     path = outer;
-  } else if (path.starts_with("line ")) {
+  } else if (path.starts_with("line ") || path.starts_with("column ")) {
     path.insert(0, std::string(outer) + " ");
   } else if (path.front() == '[' || path.front() == ':' || path.front() == '/') {
     path.insert(0, outer);

@@ -1,4 +1,6 @@
 // assay budget: what a shared budget ledger has left. Exit: 0 done · 1 it cannot be read · 2 wrong usage.
+#include <unistd.h>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -11,6 +13,9 @@ namespace {
 
 void show(const std::string& path, Cli& cli) {
   if (const auto there = read_file(path); !there) return cli.fail_with(there.error());  // opening it would make one
+  if (::access(path.c_str(), W_OK) != 0)
+    return cli.fail_with({ErrorCode::io, "the ledger cannot be written, and whoever looks at one books what dead processes held", path,
+                          "copy it to a folder that can be written, and look there"});
   const auto ledger = BudgetLedger::open(path, {}, cli.entropy);
   if (!ledger) return cli.fail_with(ledger.error());
   const auto state = (*ledger)->state();

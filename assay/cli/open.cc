@@ -15,6 +15,7 @@
 #include "assay/contract/key_file.h"
 #include "assay/contract/store.h"
 #include "assay/lm/response_cache.h"
+#include "assay/optimize/compile.h"
 #include "assay/trace/budget_ledger.h"
 
 namespace assay {
@@ -133,6 +134,7 @@ Result<OpenedProgram> open_stored(const std::string& name, const std::string& al
 Result<OpenedProgram> open_program(const std::string& path, const std::string& allow_signer, bool allow_unsigned, Cli& cli) {
   if (path.ends_with(".toml")) {
     ASSAY_TRY(ProgramFile file, read_program_file(path, Rewards::built_in()));
+    ASSAY_CHECK(check_program_file(file, Metrics::built_in()));  // a slip is told at the first run, not at the first compile
     Program program = file.program;
     return OpenedProgram{std::move(program), std::nullopt, std::move(file)};
   }

@@ -229,6 +229,7 @@ Result<void> check_runnable(const ModuleVerdict& verdict, std::string_view allow
       Error first = verdict.problems.front();
       first.message = fmt::format("a bad module is not run: {}", first.message);
       first.code = ErrorCode::mismatch;
+      if (first.remedy.empty()) first.remedy = "get the file again from where it came; assay verify lists all that is wrong with it";
       return std::unexpected(std::move(first));
     }
     case ModuleState::unsigned_:

@@ -122,6 +122,8 @@ Result<Json> read_answer(std::string_view text) {
   if (json) return json;
   Error error = std::move(json.error()).in("answer");
   if (error.code == ErrorCode::limit_exceeded) error.code = ErrorCode::malformed;
+  error.message.insert(0, "the server's answer is no whole JSON: ");
+  if (error.remedy.empty()) error.remedy = "ask again; if it happens again, is this an OpenAI-compatible endpoint?";
   return std::unexpected(std::move(error));
 }
 

@@ -45,7 +45,7 @@ class Connection {
     ASSAY_CHECK(net::connect_tcp(blocking, tls_->next_layer(), url));
     const auto shake = [&](auto done) { tls_->async_handshake(net::asio::ssl::stream_base::client, done); };
     ASSAY_TRY(const AsioError error, blocking.run("the TLS handshake", shake, [this] { close(); }));
-    if (error) return std::unexpected(net::peer_error(url, "agree on TLS with", error));
+    if (error) return std::unexpected(net::tls_error(*tls_, url, error));
     return {};
   }
 

@@ -1,6 +1,8 @@
 #include "assay/net/tls.h"
 
+#include <fmt/format.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 namespace assay::net {
 
@@ -29,6 +31,15 @@ Result<void> expect_host(beast::ssl_stream<beast::tcp_stream>& stream, const Url
   AsioError ignored;
   stream.set_verify_callback(asio::ssl::host_name_verification(url.host), ignored);
   return {};
+}
+
+Error tls_error(beast::ssl_stream<beast::tcp_stream>& stream, const Url& url, AsioError error) {
+  const long verdict = SSL_get_verify_result(stream.native_handle());
+  if (verdict == X509_V_OK) return peer_error(url, "agree on TLS with", error);
+  // Asio's check of the name gives no reason of its own.
+  const char* const why = verdict == X509_V_ERR_UNSPECIFIED ? "it is for another name" : X509_verify_cert_error_string(verdict);
+  return {ErrorCode::refused, fmt::format("the certificate of {} is not trusted: {}", url.authority(), why), url.authority(),
+          "is it the server that you mean? Roots of your own are named in the environment: SSL_CERT_FILE=ROOTS.pem"};
 }
 
 }  // namespace assay::net

@@ -17,4 +17,7 @@ Result<std::unique_ptr<asio::ssl::context>> tls_context(const std::string& ca_fi
 // Sets SNI and the name to check. Call before the handshake.
 Result<void> expect_host(beast::ssl_stream<beast::tcp_stream>& stream, const Url& url);
 
+// Why a handshake failed. A certificate that is not trusted, or is another's, is `refused`: asking again changes nothing.
+Error tls_error(beast::ssl_stream<beast::tcp_stream>& stream, const Url& url, AsioError error);
+
 }  // namespace assay::net

@@ -108,8 +108,9 @@ TEST(Tls, ATrustedServerIsReadAndAStrangerIsNot) {
   EXPECT_EQ(known->body, "secret");
   const auto stranger = get("https://" + server.host() + "/", "");
   ASSERT_FALSE(stranger.has_value());
-  EXPECT_EQ(stranger.error().code, ErrorCode::unavailable);
-  EXPECT_NE(stranger.error().message.find("TLS"), std::string::npos) << stranger.error().message;
+  EXPECT_EQ(stranger.error().code, ErrorCode::refused);
+  EXPECT_NE(stranger.error().message.find("self-signed certificate"), std::string::npos) << stranger.error().message;
+  EXPECT_NE(stranger.error().remedy.find("SSL_CERT_FILE"), std::string::npos) << stranger.error().remedy;
   EXPECT_EQ(get("https://" + server.host() + "/", "/nowhere.pem").error().code, ErrorCode::io);
   WebSocketLimits limits;
   limits.ca_file = file;
@@ -124,7 +125,10 @@ TEST(Tls, ACertificateForAnotherNameIsRefused) {
   const std::string file = ::testing::TempDir() + "assay_tls_test_other.pem";
   ASSERT_TRUE(write_file(file, identity.certificate).has_value());
   const TlsServer server(identity);
-  EXPECT_EQ(get("https://" + server.host() + "/", file).error().code, ErrorCode::unavailable);
+  const auto got = get("https://" + server.host() + "/", file);
+  ASSERT_FALSE(got.has_value());
+  EXPECT_EQ(got.error().code, ErrorCode::refused);
+  EXPECT_NE(got.error().message.find("it is for another name"), std::string::npos) << got.error().message;
 }
 
 }  // namespace

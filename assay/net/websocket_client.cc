@@ -233,7 +233,7 @@ struct WebSocketClient::Impl {
     ASSAY_CHECK(net::connect_tcp(blocking, stream.next_layer(), url));
     const auto shake = [&](auto done) { stream.async_handshake(asio::ssl::stream_base::client, done); };
     ASSAY_TRY(const AsioError error, blocking.run("the TLS handshake", shake, [&] { stream.next_layer().close(); }));
-    if (error) return std::unexpected(net::peer_error(url, "agree on TLS with", error));
+    if (error) return std::unexpected(net::tls_error(stream, url, error));
     return upgrade(TlsStream(std::move(stream)), url, blocking);
   }
 

@@ -31,8 +31,11 @@ Result<Published> read_answer(const OkAnswer& answer) {
   const std::string_view prefix = std::string_view(answer.message).substr(0, answer.message.find(':'));
   if (answer.accepted) return Published{prefix == "duplicate", answer.message};
   const bool passing = prefix == "rate-limited" || prefix == "error";
+  const bool of_time = answer.message.find("created_at") != std::string::npos || answer.message.find("expired") != std::string::npos;
   return fail(passing ? ErrorCode::unavailable : ErrorCode::refused, "the relay refused the event: " + answer.message,
-              passing ? "publish it again later" : "");
+              passing   ? "publish it again later"
+              : of_time ? "check the clocks: yours and the relay's differ, or the event waited too long"
+                        : "use another relay, or ask whoever runs this one");
 }
 
 }  // namespace

@@ -39,6 +39,9 @@ struct CompilePlan {
   static Result<CompilePlan> read(const Json& program, std::span<const RecordEntry> pass, const Metrics& metrics, const Rewards& rewards);
 };
 
+/// What a program file says of its metric and its optimizer: names that are known, keys and values that they take. Errors name the place.
+Result<void> check_program_file(const ProgramFile& file, const Metrics& metrics, const Optimizers& optimizers = Optimizers::built_in());
+
 /// What search and test gave; derived again, to the last digit, by a replay.
 struct CompileResult {
   Program program;  ///< the best candidate

@@ -19,19 +19,26 @@ Error in_file(Error error, const OptimizerSpec& spec) {
 
 }  // namespace
 
+Result<void> check_program_file(const ProgramFile& file, const Metrics& metrics, const Optimizers& optimizers) {
+  if (auto metric = metrics.find(file.metric); !metric)
+    return std::unexpected(std::move(metric).error().in(file.metric_place.empty() ? "metric.name" : file.metric_place));
+  if (auto optimizer = optimizers.make(file.optimizer.name, file.optimizer.config); !optimizer)
+    return std::unexpected(in_file(std::move(optimizer.error()), file.optimizer));
+  return {};
+}
+
 Result<CompilePlan> CompilePlan::of(const ProgramFile& file, DataSets data, const Metrics& metrics, std::int64_t seed,
                                     const Optimizers& optimizers) {
-  auto metric = metrics.find(file.metric);
-  if (!metric) return std::unexpected(std::move(metric).error().in(file.metric_place.empty() ? "metric.name" : file.metric_place));
-  const auto optimizer = optimizers.make(file.optimizer.name, file.optimizer.config);
-  if (!optimizer) return std::unexpected(in_file(optimizer.error(), file.optimizer));
-  if (auto fits = (*optimizer)->check(file.program); !fits) return std::unexpected(in_file(std::move(fits.error()), file.optimizer));
+  ASSAY_CHECK(check_program_file(file, metrics, optimizers));
+  ASSAY_TRY(Metric metric, metrics.find(file.metric));
+  ASSAY_TRY(const auto optimizer, optimizers.make(file.optimizer.name, file.optimizer.config));
+  if (auto fits = optimizer->check(file.program); !fits) return std::unexpected(in_file(std::move(fits.error()), file.optimizer));
   const std::pair<const char*, const std::vector<Row>*> sets[] = {{"train", &data.train}, {"val", &data.val}, {"test", &data.test}};
   for (const auto& [name, rows] : sets) {
     if (rows->empty())
       return fail(ErrorCode::malformed, fmt::format("the {} set is empty", name), "give more rows, or another split", "data");
   }
-  return CompilePlan{file.program, std::move(*metric), (*optimizer)->name(), (*optimizer)->config(), seed,
+  return CompilePlan{file.program, std::move(metric),  optimizer->name(), optimizer->config(), seed,
                      seed,         file.compatibility, std::move(data)};
 }
 

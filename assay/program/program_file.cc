@@ -321,7 +321,8 @@ Result<Compatibility> read_requires(const TomlTable& root) {
 }  // namespace
 
 Result<ProgramFile> parse_program_file(std::string_view text, const std::string& name, const std::string& folder, const Rewards& rewards) {
-  if (text.size() > file_bytes_max) return fail(ErrorCode::limit_exceeded, "a program file has at most 1 MiB", "", name);
+  if (text.size() > file_bytes_max)
+    return fail(ErrorCode::limit_exceeded, "a program file has at most 1 MiB", "is it the right file?", name);
   if (!valid_utf8(text)) return fail(ErrorCode::malformed, "the file is not UTF-8", "save it as UTF-8", name);
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) {

@@ -107,7 +107,10 @@ class TypeReader {
       if (end == std::string_view::npos) return error("the quote is not closed");
       const Json value(text_.substr(at_ + 1, end - at_ - 1));
       if (value.as_string().empty()) return error("a Literal value is not empty");
-      if (std::find(values.begin(), values.end(), value) != values.end()) return error("the value occurs twice");
+      if (std::find(values.begin(), values.end(), value) != values.end()) {
+        return fail(ErrorCode::malformed, fmt::format("the Literal value '{}' occurs twice", value.as_string()), "give it once",
+                    fmt::format("column {}", at_ + 1));
+      }
       if (values.size() == literals_max) return error("too many values", ErrorCode::limit_exceeded);
       values.push_back(value);
       at_ = end + 1;

@@ -30,8 +30,8 @@ struct Bad {
 };
 TEST(Signature, NamesTheColumnOfWhatItRefuses) {
   for (const Bad& bad : {Bad{"a b", ""}, Bad{"a -> b -> c", ""}, Bad{"a ->", "column 5"}, Bad{"1a -> b", "column 1"}, Bad{"a -> b, b", ""},
-                         Bad{"a -> a", ""}, Bad{"a -> b: strng", "b.column 6"}, Bad{"a -> b: list[", "b.column 6"},
-                         Bad{"a -> b: Literal['x", "b.column 9"}, Bad{"a -> b: Literal['x','x']", "b.column 13"}}) {
+                         Bad{"a -> a", ""}, Bad{"a -> b: strng", "b column 6"}, Bad{"a -> b: list[", "b column 6"},
+                         Bad{"a -> b: Literal['x", "b column 9"}, Bad{"a -> b: Literal['x','x']", "b column 13"}}) {
     const auto s = Signature::parse(bad.text);
     ASSERT_FALSE(s) << bad.text;
     if (*bad.path != '\0') {
