@@ -29,29 +29,25 @@ std::string escaped(char32_t point) {
   return point <= 0xFFFF ? fmt::format("\\u{:04X}", static_cast<unsigned>(point)) : fmt::format("\\U{:08X}", static_cast<unsigned>(point));
 }
 
-// Where a text that has matched `matched` characters of `word` stands after one more.
-std::size_t next_state(const std::vector<char32_t>& word, std::size_t matched, char32_t point) {
-  std::vector<char32_t> seen(word.begin(), word.begin() + static_cast<std::ptrdiff_t>(matched));
-  seen.push_back(point);
-  for (std::size_t length = seen.size(); length > 0; --length) {
-    if (std::equal(seen.end() - static_cast<std::ptrdiff_t>(length), seen.end(), word.begin())) return length;
-  }
-  return 0;
-}
-
-// Rules NAME-0 … : any text up to and including the first `until`.
+// Rules NAME-0 … : any text up to and including the first `until`. Rule N stands where a text's last N characters are the first N of it.
 std::string text_until(const std::string& name, const std::vector<char32_t>& until) {
   std::vector<char32_t> letters = until;
   std::sort(letters.begin(), letters.end());
   letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
   std::string others, rules;
   for (const char32_t letter : letters) others += escaped(letter);
+  // Knuth, Morris and Pratt: where another letter comes, it goes on as it would from the longest beginning that is an end here too.
+  std::vector<std::vector<std::size_t>> next(until.size(), std::vector<std::size_t>(letters.size(), 0));
+  std::size_t shorter = 0;
   for (std::size_t state = 0; state < until.size(); ++state) {
+    const auto right = static_cast<std::size_t>(std::lower_bound(letters.begin(), letters.end(), until[state]) - letters.begin());
+    if (state > 0) next[state] = next[shorter];
+    if (state > 0) shorter = next[shorter][right];
+    next[state][right] = state + 1;
     rules += fmt::format("{}-{} ::= [^{}] {}-0", name, state, others, name);
-    for (const char32_t letter : letters) {
-      const std::size_t next = next_state(until, state, letter);
-      rules += fmt::format(" | \"{}\"", escaped(letter));
-      if (next < until.size()) rules += fmt::format(" {}-{}", name, next);
+    for (std::size_t letter = 0; letter < letters.size(); ++letter) {
+      rules += fmt::format(" | \"{}\"", escaped(letters[letter]));
+      if (next[state][letter] < until.size()) rules += fmt::format(" {}-{}", name, next[state][letter]);
     }
     rules += "\n";
   }

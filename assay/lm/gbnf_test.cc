@@ -28,6 +28,34 @@ TEST(Gbnf, FreeTextEndsBeforeItsMark) {
   EXPECT_EQ(gbnf_of({literal("A: "), free_text("")}), "root ::= \"A: \" [^\\x00]*\n");
 }
 
+// What a text stands at by its definition: its longest end that is a beginning of the word.
+std::size_t longest(const std::string& text, const std::string& word) {
+  std::size_t length = std::min(text.size(), word.size());
+  while (!word.starts_with(text.substr(text.size() - length))) --length;
+  return length;
+}
+
+TEST(Gbnf, EveryRuleStandsWhereTheTextDoes) {
+  const std::string letters = "abc";
+  for (int number = 1; number < 3 * 3 * 3 * 3 * 3 * 3 * 3; ++number) {
+    std::string word;
+    for (int rest = number; rest > 0; rest /= 3) word += letters[static_cast<std::size_t>(rest % 3)];
+    std::string rules = "root ::= text0-0\n", known;
+    for (const char c : letters) {
+      if (word.find(c) != std::string::npos) known += c;
+    }
+    for (std::size_t state = 0; state < word.size(); ++state) {
+      rules += "text0-" + std::to_string(state) + " ::= [^" + known + "] text0-0";
+      for (const char c : known) {
+        const std::size_t next = longest(word.substr(0, state) + c, word);
+        rules += std::string(" | \"") + c + "\"" + (next < word.size() ? " text0-" + std::to_string(next) : "");
+      }
+      rules += "\n";
+    }
+    ASSERT_EQ(gbnf_of({free_text(word), literal(word)}), rules) << word;
+  }
+}
+
 // A reader splits at the marker, whatever white space stands before it.
 TEST(Gbnf, FreeTextEndsAtTheMarkerWithoutItsWhiteSpace) {
   EXPECT_EQ(gbnf_of({free_text("\nB: "), literal("\nB: "), free_text("")}),
