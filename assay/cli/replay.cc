@@ -98,17 +98,20 @@ void show(const ReplayReport& report, Cli& cli) {
   t.out("  replayed  " + (divergence.replayed.empty() ? "nothing" : clip(divergence.replayed)));
 }
 
-// A module that is named beside a journal must be the one that the journal makes.
-Result<void> compare_module(const ReplayOptions& options, ReplayReport& report, Cli& cli) {
-  if (options.module.empty() || !report.identical) return {};
+// A module that is named beside a journal must be the one that the journal makes, with what its manifest says of the making.
+Result<ReplayReport> replay_journal(const ReplayOptions& options, const RunRecord& journal, Cli& cli) {
+  if (options.module.empty()) return replay_compile(journal, Metrics::built_in(), Rewards::built_in());
   ASSAY_TRY(const OpenedProgram opened, open_program(options.module, options.allow_signer, options.allow_unsigned, cli));
   if (!opened.module)
     return fail(ErrorCode::usage, "a journal makes a module, and this is none", "name the module, or leave it out", "--module");
-  const std::string made = report.compiled_id.value_or("");
-  if (opened.module->id() == made) return {};
-  report.identical = false;
-  report.divergence = Divergence{"", "compiled_id of " + options.module, opened.module->id(), made, ""};
-  return {};
+  ASSAY_TRY(ReplayReport report,
+            replay_compile(journal, Metrics::built_in(), Rewards::built_in(), Optimizers::built_in(), &opened.module->manifest));
+  if (!report.divergence && opened.module->id() != report.compiled_id) {  // an open journal has made none yet
+    report.identical = false;
+    report.divergence = Divergence{"", "manifest.compiled_id", opened.module->id(), report.compiled_id.value_or("")};
+  }
+  if (report.divergence && report.divergence->what.starts_with("manifest.")) report.divergence->what += " of " + options.module;
+  return report;
 }
 
 void replay(const ReplayOptions& options, Cli& cli) {
@@ -118,7 +121,7 @@ void replay(const ReplayOptions& options, Cli& cli) {
   const auto costs = costs_of(options, *record);
   if (!costs) return cli.fail_with(costs.error());
   Result<ReplayReport> report = [&]() -> Result<ReplayReport> {
-    if (is_compile(*record)) return replay_compile(*record, Metrics::built_in(), Rewards::built_in());
+    if (is_compile(*record)) return replay_journal(options, *record, cli);
     ASSAY_TRY(const Program program, program_of_run(options, *record, cli));
     if (is_evaluation(*record)) return replay_evaluation(program, *record, Metrics::built_in());
     return replay_run(program, *record);
@@ -126,9 +129,6 @@ void replay(const ReplayOptions& options, Cli& cli) {
   if (!report && !RecordedAnswers::check(*record)) report.error().code = ErrorCode::mismatch;  // it does not hold: as verify says
   if (!report && !options.module.empty() && report.error().path.starts_with(options.module)) return cli.fail_with(report.error());
   if (!report) return cli.fail_with(std::move(report.error()).in(options.record));
-  if (is_compile(*record)) {
-    if (const auto compared = compare_module(options, *report, cli); !compared) return cli.fail_with(compared.error());
-  }
   if (report->identical && !costs->problems.empty()) {
     report->identical = false;
     report->divergence = Divergence{"", "cost_msats", "", "", costs->problems.front().message};
@@ -146,7 +146,7 @@ void add_replay(CLI::App& app, Cli& cli) {
   CLI::App* command = app.add_subcommand("replay", "Run a record or a journal again from itself: no LM, no network");
   command->add_option("record", options->record, "*.run.jsonl")->required();
   command->add_option("--module", options->module,
-                      "Module or program that ran (default: from the store); of a journal, the module that it must make");
+                      "Module or program that ran (default: from the store); of a journal, the module that it must make, manifest and all");
   command->add_option("--allow-signer", options->allow_signer, "Replay a module signed by this key although it is not trusted");
   command->add_flag("--allow-unsigned", options->allow_unsigned, "Replay a module that nobody signed");
   command->add_option("--prices", options->prices, "Price book of the record, to compute its costs again (default: the built-in one)");

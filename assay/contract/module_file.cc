@@ -13,7 +13,6 @@ struct Parts {
   Json artifact;
   Json manifest;
   Json attestations;  // null: none
-  JsonObject extra;
 };
 
 Result<Parts> read_parts(std::string_view text) {
@@ -23,12 +22,16 @@ Result<Parts> read_parts(std::string_view text) {
   ASSAY_TRY(const Spot artifact, root.get("artifact", Json::Kind::object));
   ASSAY_TRY(const Spot manifest, root.get("manifest", Json::Kind::object));
   ASSAY_TRY(const auto attestations, root.get_if_set("attestations", Json::Kind::list));
-  return Parts{artifact.value(), manifest.value(), attestations ? attestations->value() : Json(),
-               root.others({"artifact", "manifest", "attestations"})};
+  // No signature covers the object around the parts: what is not known there may be anything, a part whose name was damaged too.
+  if (const JsonObject others = root.others({"artifact", "manifest", "attestations"}); !others.empty()) {
+    const auto& [name, value] = *others.begin();
+    return root.member(name, value).error("a module file has no such member", "it has artifact, manifest and perhaps attestations");
+  }
+  return Parts{artifact.value(), manifest.value(), attestations ? attestations->value() : Json()};
 }
 
 Result<Json> module_json(const ModuleFile& module) {
-  JsonObject out = module.extra;
+  JsonObject out;
   ASSAY_TRY(Json manifest, to_json(module.manifest));
   out.set("artifact", module.artifact.json());
   out.set("manifest", std::move(manifest));
@@ -135,7 +138,7 @@ void verify_parts(const Parts& parts, ModuleVerdict& verdict) {
   if (!manifest) verdict.problems.push_back(std::move(manifest.error()).in("manifest"));
   if (artifact) verdict.program = artifact->program_name();
   if (!artifact || !manifest) return;
-  verdict.module = ModuleFile{std::move(*artifact), std::move(*manifest), parts.attestations, parts.extra};
+  verdict.module = ModuleFile{std::move(*artifact), std::move(*manifest), parts.attestations};
   Checker(verdict).check(*verdict.module, parts.manifest);
 }
 
@@ -152,7 +155,7 @@ Result<ModuleFile> read_module(std::string_view text) {
   if (!artifact) return std::unexpected(std::move(artifact.error()).in("artifact"));
   auto manifest = read_manifest(parts.manifest);
   if (!manifest) return std::unexpected(std::move(manifest.error()).in("manifest"));
-  return ModuleFile{std::move(*artifact), std::move(*manifest), std::move(parts.attestations), std::move(parts.extra)};
+  return ModuleFile{std::move(*artifact), std::move(*manifest), std::move(parts.attestations)};
 }
 
 Result<std::string> write_module(const ModuleFile& module) {
@@ -173,7 +176,7 @@ Result<ModuleFile> unsigned_module(Artifact artifact, CompiledModuleManifest man
   if (manifest.trainset_id.empty()) manifest.trainset_id = empty_set_id();
   ASSAY_TRY(const Json json, to_json(manifest));
   ASSAY_TRY(manifest, read_manifest(json));  // what is written must be readable: the caller hears of it now, not the user later
-  return ModuleFile{std::move(artifact), std::move(manifest), Json(), {}};
+  return ModuleFile{std::move(artifact), std::move(manifest), Json()};
 }
 
 Result<ModuleFile> seal_module(Artifact artifact, CompiledModuleManifest manifest, const SecretKey& key, Entropy& entropy) {

@@ -27,7 +27,6 @@ struct ModuleFile {
   Artifact artifact;
   CompiledModuleManifest manifest;
   Json attestations;  ///< a list, or null when the file has none
-  JsonObject extra;   ///< other top-level members, kept
 
   const std::string& id() const { return manifest.compiled_id; }
 };

@@ -191,12 +191,29 @@ TEST(ModuleFile, UnknownMembersInsideTheArtifactVerify) {
   EXPECT_FALSE(module.artifact.check_supported());
 }
 
-TEST(ModuleFile, UnknownTopLevelMembersAreKept) {
+// Nobody signs the object around the parts: attestations whose name was damaged would be gone without a word.
+TEST(ModuleFile, HasNoOtherMembers) {
+  FixedEntropy entropy(8);
   ModuleFile module = sample_module();
-  module.extra.set("note", "hello");
+  module.attestations = JsonList{attest(module, "Scored again: 0.8.", stranger(), entropy).value()};
   const std::string text = write_module(module).value();
-  EXPECT_TRUE(verify_module(text).intact());
-  EXPECT_EQ(write_module(read_module(text).value()).value(), text);
+  ASSERT_TRUE(verify_module(text).intact());
+  for (const std::string_view name : {"artifact", "manifest", "attestations"}) {
+    const std::size_t at = text.find("\"" + std::string(name) + "\":");
+    for (std::size_t byte = 1; byte <= name.size(); ++byte) {
+      for (int bit = 0; bit < 8; ++bit) {
+        std::string flipped = text;
+        flipped[at + byte] = static_cast<char>(flipped[at + byte] ^ (1 << bit));
+        EXPECT_EQ(verify_module(flipped).state, ModuleState::bad) << name << " byte " << byte << " bit " << bit;
+        EXPECT_FALSE(read_module(flipped));
+      }
+    }
+  }
+  Json more = read_json(text).value();
+  more.set("note", "hello");
+  const auto refused = read_module(canonical(more).value());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().path, "note");
 }
 
 TEST(ModuleFile, AttestationsAreChecked) {

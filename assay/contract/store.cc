@@ -176,7 +176,7 @@ Result<ModuleFile> Store::find(const CompiledId& id, const TrustStore& trust, st
   std::optional<ModuleFile> best;
   int best_rank = 0;  // trusted 4, preferred 3, intact 2, unsigned 1
   for (const StoredManifest& one : all) {
-    ModuleFile module{artifact, one.manifest, attestations_of(folder_ + "/attestations", one.hash), {}};
+    ModuleFile module{artifact, one.manifest, attestations_of(folder_ + "/attestations", one.hash)};
     const ModuleVerdict verdict = verify_module(module, trust);
     const bool preferred = verdict.intact() && verdict.signer == preferred_signer;
     const int rank = verdict.state == ModuleState::intact_trusted ? 4

@@ -75,6 +75,77 @@ TEST_F(Compile, AMetricOrAWatcherThatThrowsDoesNotEndTheProcess) {
   }
 }
 
+// An error of somebody's own code ends the compile each time: its replay ends there too, and says so.
+TEST_F(Compile, AJournalThatEndedWithAnErrorReplaysAsFarAsItGoes) {
+  Metric moody = plan().metric;
+  moody.ref.name = "moody";
+  moody.function = [inner = moody.function](const Example& example, const Prediction& prediction) -> Scored {
+    if (example.inputs().at("item").as_string().starts_with("blue")) throw std::runtime_error("no blue things");
+    return inner(example, prediction);
+  };
+  Metrics metrics = Metrics::built_in();
+  metrics.add(moody);
+  CompilePlan with = plan();
+  with.metric = moody;
+  ASSERT_FALSE(compile_program(with, world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  const auto report = replay_compile(read_record_file(journal).value(), metrics, Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
+  EXPECT_FALSE(report->complete);
+}
+
+// A flow of two steps whose first may say what the second does not take.
+Program wired(const std::string& first, const std::string& second) {
+  ArtifactParts parts;
+  for (const auto& [path, text] : {std::pair("measure", first), std::pair("judge", second)}) {
+    Predictor predictor;
+    predictor.kind = "predict/1";
+    predictor.signature = Signature::parse(text, path).value();
+    predictor.template_json = ChatTemplate::make(predictor.signature);
+    predictor.config = Predictor::default_config();
+    EXPECT_TRUE(parts.add_predictor(path, predictor));
+  }
+  const Json flow = JsonObject{
+      {"signature", Signature::parse("item -> label: Literal['a','b','c']", "Whole").value().to_json()},
+      {"nodes",
+       JsonList{JsonObject{{"id", "measure"}, {"run", "measure"}, {"in", JsonObject{{"item", "input.item"}}}},
+                JsonObject{{"id", "judge"}, {"run", "judge"}, {"in", JsonObject{{"item", "input.item"}, {"size", "measure.size"}}}}}},
+      {"out", JsonObject{{"label", "judge.label"}}}};
+  return Program::load(parts.artifact_with_flow("wired", "1", flow).value(), Rewards::built_in()).value();
+}
+
+TEST_F(Compile, AnAnswerThatDoesNotFitTheNextStepFailsItsRowOnly) {
+  CompilePlan two = plan();
+  two.program = wired("item -> size: Optional[int]", "item, size: int -> label: Literal['a','b','c','none']");
+  two.data = {rows(two.program, 0, 30), rows(two.program, 30, 60), rows(two.program, 60, 120)};
+  // Blue things have no size, and of green ones the second step says what the program may not.
+  const auto lane = std::make_shared<ScriptedLM>([](const LmRequest& request) {
+    const std::string question = request.messages.back().content.as_string();
+    const bool first = question.find("Size: ") == std::string::npos;
+    if (first) return ScriptedLM::answer(question.find("blue") != std::string::npos ? "Size: null" : "Size: 3");
+    return ScriptedLM::answer(question.find("green") != std::string::npos ? "Label: none" : "Label: a");
+  });
+  const auto outcome = compile_program(two, world(lane));
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  EXPECT_DOUBLE_EQ(outcome->module.manifest.scorecard.p_fail, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(*outcome->module.manifest.scorecard.score, 1.0 / 3);
+  const auto report = replay_compile(read_record_file(journal).value(), Metrics::built_in(), Rewards::built_in());
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_TRUE(report->identical);
+  Effects effects{.clock = &clock, .entropy = &entropy};
+  Settings settings;
+  settings.lm = lane;
+  const Context context(effects, settings);
+  const auto blue = two.program.forward(context, JsonObject{{"item", "blue thing"}});
+  ASSERT_FALSE(blue);
+  EXPECT_EQ(blue.error().code, ErrorCode::mismatch);
+  EXPECT_EQ(blue.error().path, "steps.judge.size");
+  EXPECT_EQ(blue.error().message, "the step 'judge' cannot take measure.size as its size: expected an integer, found null");
+  const auto green = two.program.forward(context, JsonObject{{"item", "green thing"}});
+  ASSERT_FALSE(green);
+  EXPECT_EQ(green.error().path, "outputs.label");
+}
+
 TEST_F(Compile, ALaneThatClaimsAllTokensThereAreDoesNotEndACompile) {
   const auto lane = std::make_shared<ScriptedLM>([](const LmRequest& request) {
     auto answer = answer_by_demos(request);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "assay/lm/recorded_answers.h"
+#include "assay/optimize/made_by.h"
 #include "assay/program/call.h"
 
 namespace assay {
@@ -71,8 +72,11 @@ void blame(Pass pass, const Error& error, RecordedAnswers& answers, std::optiona
 
 // Compares what a pass says with what its replay RECORDED, and tells an error of the replay's own from one that was recorded.
 Result<void> judge(Pass pass, const RunRecorder& recorder, const Error* error, RecordedAnswers& answers, ReplayReport& report) {
-  // An error of an effect is a part of the pass; any other says why it cannot be replayed here.
-  if (error != nullptr && error->code != ErrorCode::diverged && !answers.told(*error)) return std::unexpected(*error);
+  // An error of an effect is a part of the pass, and so is one that the pass says it ended with; any other says why it cannot be replayed
+  // here.
+  const RecordEntry* const stop = error != nullptr ? stop_of(pass) : nullptr;
+  const bool is_stop = stop != nullptr && stop->data == Json(error_data(*error));
+  if (error != nullptr && error->code != ErrorCode::diverged && !is_stop && !answers.told(*error)) return std::unexpected(*error);
   report.calls += recorder.totals().calls + recorder.totals().cached_calls;
   const auto replayed = recorder.entries();
   // A pass that was stopped is run as far as it came, all of its rows: each of its lines is derived again.
@@ -88,7 +92,8 @@ class PassReplay {
   PassReplay(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers)
       : journal_(journal), plan_(plan), optimizers_(optimizers) {}
 
-  Result<void> run(Pass pass, ReplayReport& report) const {
+  // What the pass came to, if it came to its end.
+  Result<std::optional<CompileResult>> run(Pass pass, ReplayReport& report) const {
     ManualClock clock(0);
     FixedEntropy entropy(0);
     ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, RunStart{}, clock, entropy));
@@ -96,10 +101,11 @@ class PassReplay {
     Settings settings;
     settings.journal = true;
     ASSAY_TRY(settings.answers, RecordedAnswers::of(journal_, pass));
-    const auto result = run_compile(plan_, Context(effects, settings), hooks(pass));
+    auto result = run_compile(plan_, Context(effects, settings), hooks(pass));
     ASSAY_CHECK(judge(pass, *recorder, result ? nullptr : &result.error(), *settings.answers, report));
-    if (result) report.compiled_id = result->program.id();
-    return {};
+    if (!result) return std::optional<CompileResult>();
+    report.compiled_id = result->program.id();
+    return std::optional<CompileResult>(std::move(*result));
   }
 
  private:
@@ -134,8 +140,8 @@ std::optional<Divergence> data_divergence(Pass pass, Pass whole) {
 
 }  // namespace
 
-Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
-                                    const Optimizers& optimizers) {
+Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards, const Optimizers& optimizers,
+                                    const CompiledModuleManifest* made) {
   if (!is_compile(journal)) return fail(ErrorCode::malformed, "the record is not the journal of a compile");
   const auto passes = passes_of(journal.entries);
   ReplayReport report;
@@ -150,15 +156,21 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   }
   ASSAY_TRY(const CompilePlan plan, CompilePlan::read(journal.entries.front().data.at("program"), *ran, metrics, rewards));
   const PassReplay replay(journal, plan, optimizers);
+  std::optional<CompileResult> result;
   for (const Pass pass : passes) {
     ++report.differs_in_pass;
     report.divergence = data_divergence(pass, *ran);
     report.compiled_id.reset();
-    if (!report.divergence && !ran_nothing(pass)) ASSAY_CHECK(replay.run(pass, report));
+    if (!report.divergence && !ran_nothing(pass)) {
+      ASSAY_TRY(result, replay.run(pass, report));
+    }
     if (report.divergence) return report;
   }
   report.differs_in_pass = 0;
   report.divergence = header_divergence(journal.entries, plan);
+  if (!report.divergence && made != nullptr && result && report.complete) {
+    ASSAY_TRY(report.divergence, manifest_divergence(journal, plan, *result, *made));
+  }
   report.identical = !report.divergence;
   return report;
 }

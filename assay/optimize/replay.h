@@ -12,8 +12,10 @@
 
 namespace assay {
 
+/// `made`: the manifest of the module that the journal must have made; each member that follows from the journal is compared too, when it
+/// has its end (made_by.h).
 Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
-                                    const Optimizers& optimizers = Optimizers::built_in());
+                                    const Optimizers& optimizers = Optimizers::built_in(), const CompiledModuleManifest* made = nullptr);
 
 /// Replay of an evaluation (`assay eval`): the program and the metric run again on the recorded rows. Errors: `refused` when the record
 /// holds no rows, as those of 0.1 builds before 2026-11-26.

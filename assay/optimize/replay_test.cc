@@ -52,6 +52,60 @@ struct Replay : Bench {
 
 Result<LmResponse> gone(const LmRequest&) { return fail(ErrorCode::unavailable, "the lane is gone"); }
 
+// What a signer may say of the making, and what the journal says.
+TEST_F(Replay, FindsAManifestThatIsBetterThanItsJournal) {
+  ASSERT_TRUE(compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos))));
+  CompileWorld on = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  on.resume = true;  // a second end: the module of either is the journal's
+  const auto first = record();
+  const auto outcome = compile_program(plan(), on);
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  const CompiledModuleManifest& good = outcome->module.manifest;
+  const auto compared = [&](const CompiledModuleManifest& manifest, const RunRecord& journal) {
+    return replay_compile(journal, Metrics::built_in(), Rewards::built_in(), Optimizers::built_in(), &manifest).value();
+  };
+  EXPECT_TRUE(compared(good, record()).identical);
+  EXPECT_EQ(compared(good, first).divergence->what, "manifest.provenance.journal_root");
+  const std::pair<const char*, std::function<void(CompiledModuleManifest&)>> rows[] = {
+      {"compiled_id", [](auto& m) { m.compiled_id = std::string(64, '0'); }},
+      {"optimizer", [](auto& m) { m.optimizer = "COPRO"; }},
+      {"optimizer_config.seed", [](auto& m) { m.optimizer_config.set("seed", 8); }},
+      {"trainset_id", [](auto& m) { m.trainset_id = std::string(64, '0'); }},
+      {"valset_id", [](auto& m) { m.valset_id.reset(); }},
+      {"testset_id", [](auto& m) { m.testset_id = std::string(64, '0'); }},
+      {"scorecard.score", [](auto& m) { m.scorecard.score = 0.99; }},
+      {"scorecard.truth_metrics.accuracy", [](auto& m) { m.scorecard.truth_metrics["accuracy"] = 0.99; }},
+      {"scorecard.baseline.score", [](auto& m) { m.scorecard.baseline->score = 0.01; }},
+      {"scorecard.gain_interval.low", [](auto& m) { m.scorecard.gain_interval->low = 0.5; }},
+      {"scorecard.n_test", [](auto& m) { m.scorecard.n_test = 500; }},
+      {"scorecard.p_fail", [](auto& m) { m.scorecard.p_fail = 0.001; }},
+      {"scorecard.test_looks", [](auto& m) { m.scorecard.test_looks = 99; }},
+      {"scorecard.rollouts", [](auto& m) { m.scorecard.rollouts = 1; }},
+      {"scorecard.per_call.tokens.p50", [](auto& m) { m.scorecard.per_call.tokens.p50 = 1; }},
+      {"compatibility.capabilities", [](auto& m) { m.compatibility.capabilities = {"vision"}; }},
+      {"provenance.journal_root", [](auto& m) { m.provenance.journal_root = std::string(64, '0'); }},
+      {"provenance.task", [](auto& m) { m.provenance.task->lane_id = std::string(64, '0'); }},
+      {"provenance.task.model", [](auto& m) { m.provenance.task->model = "better"; }},
+      {"provenance.proposer", [](auto& m) { m.provenance.proposer = m.provenance.task; }},
+      {"provenance.parent", [](auto& m) { m.provenance.parent = std::string(64, '0'); }},
+      {"provenance.usage.calls", [](auto& m) { m.provenance.usage.calls = 1; }},
+      {"provenance.cost_msats", [](auto& m) { m.provenance.cost_msats = 1; }},
+  };
+  for (const auto& [what, forge] : rows) {
+    CompiledModuleManifest forged = good;
+    forge(forged);
+    const auto report = compared(forged, record());
+    ASSERT_TRUE(report.divergence) << what;
+    EXPECT_FALSE(report.identical) << what;
+    EXPECT_EQ(report.divergence->what, "manifest." + std::string(what));
+  }
+  CompiledModuleManifest dated = good;  // its signer's word
+  dated.created_at += 1;
+  dated.provenance.duration_ms += 1;
+  dated.provenance.assay.version = "9";
+  EXPECT_TRUE(compared(dated, record()).identical);
+}
+
 TEST_F(Replay, OfAJournalThatABudgetStopped) {
   for (const int threads : {1, 4}) {
     Budget budget({.calls = 70});

@@ -69,18 +69,59 @@ Result<Program> Program::load(Artifact artifact, const Rewards& rewards) {
     if (!rule) return std::unexpected(std::move(rule.error()).in("modules." + path + ".params"));
     program.refines_.emplace(path, RefineModule{over.as_list()[0].as_string(), std::move(*rule)});
   }
-  if (const Json& flow = program.artifact_.flow(); !flow.is_null()) {
-    for (const Json& node : flow.at("nodes").as_list()) {
-      FlowNode step{node.at("id").as_string(), node.at("run").as_string(), {}};
-      for (const auto& [field, source] : node.at("in").as_object()) step.in.emplace(field, source.as_string());
-      program.flow_.push_back(std::move(step));
-    }
-    for (const auto& [field, source] : flow.at("out").as_object()) program.flow_out_.emplace(field, source.as_string());
-  }
   auto signature = Signature::read(program.artifact_.signature());
   if (!signature) return std::unexpected(std::move(signature.error()).in("signature"));
   program.signature_ = std::move(*signature);
+  if (const Json& flow = program.artifact_.flow(); !flow.is_null()) {
+    if (auto read = program.read_flow(flow); !read) return std::unexpected(std::move(read.error()).in("flow"));
+  }
   return program;
+}
+
+Result<void> Program::read_flow(const Json& flow) {
+  for (const Json& node : flow.at("nodes").as_list()) {
+    FlowNode step{node.at("id").as_string(), node.at("run").as_string(), {}, {}};
+    for (const auto& [field, source] : node.at("in").as_object()) step.in.emplace(field, source.as_string());
+    if (const auto under = predictors_under(step.run); !under.empty()) step.predictor = under.front();
+    flow_.push_back(std::move(step));
+  }
+  for (const auto& [field, source] : flow.at("out").as_object()) flow_out_.emplace(field, source.as_string());
+  return check_wires(flow);
+}
+
+// Null: nothing is known about it.
+const Json* Program::schema_of(const std::string& reference) const {
+  const auto [node, name] = split_reference(reference);
+  const Field* field = node == "input" ? signature_.input(name) : nullptr;
+  for (const FlowNode& step : flow_) {
+    if (step.id == node && !step.predictor.empty()) field = predictors_.at(step.predictor).signature.output(name);
+  }
+  return field != nullptr ? &field->schema : nullptr;
+}
+
+// What can never work is told before anything is asked.
+Result<void> Program::check_wires(const Json& flow) const {
+  const auto check = [&](const Field* to, const std::string& source, const std::string& place) -> Result<void> {
+    const Json* from = schema_of(source);
+    if (to == nullptr || from == nullptr || may_fit(*from, to->schema)) return {};
+    return fail(ErrorCode::malformed, fmt::format("'{}' never takes what {} is: their types have no value in common", to->name, source),
+                "give both the same type", place);
+  };
+  for (std::size_t i = 0; i < flow_.size(); ++i) {
+    const FlowNode& step = flow_[i];
+    if (step.predictor.empty()) continue;
+    const Signature& signature = predictors_.at(step.predictor).signature;
+    const std::string place = fmt::format("nodes[{}].in", i);
+    for (const auto& [field, source] : step.in) ASSAY_CHECK(check(signature.input(field), source, place + "." + field));
+    for (const Field& field : signature.inputs) {
+      if (!step.in.contains(field.name) && !is_optional(field.schema))
+        return fail(ErrorCode::malformed, fmt::format("the step '{}' needs '{}', and nothing gives it", step.id, field.name),
+                    fmt::format("in = {{ {} = \"step.field\" }}", field.name), place);
+    }
+  }
+  for (const auto& [field, source] : flow.at("out").as_object())
+    ASSAY_CHECK(check(signature_.output(field), source.as_string(), "out." + field));
+  return {};
 }
 
 Result<Prediction> Program::forward(const Context& context, const Json& inputs) const {
@@ -100,6 +141,21 @@ Result<Prediction> Program::run_path(const Context& context, std::string_view na
       inputs);
 }
 
+// An answer that fits its own signature and not what comes next is a failed execution, as an unreadable one is (formats.md §3, p_fail); it
+// is no mistake in the program's inputs.
+Result<void> Program::check_step(const FlowNode& step, const Json& given) const {
+  if (step.predictor.empty()) return {};
+  std::optional<Json> filled;
+  auto fits = predictors_.at(step.predictor).signature.fit_inputs(given, filled);
+  if (fits) return {};
+  Error error = std::move(fits.error());
+  const std::string field = error.path.starts_with("inputs.") ? error.path.substr(error.path.find('.') + 1) : "";
+  const auto source = step.in.find(field.substr(0, field.find_first_of(".[")));
+  const std::string what = source != step.in.end() ? fmt::format("{} as its {}", source->second, source->first) : "what it is given";
+  return fail(ErrorCode::mismatch, fmt::format("the step '{}' cannot take {}: {}", step.id, what, error.message),
+              "the signatures of both steps say what it may be", fmt::format("steps.{}.{}", step.id, field));
+}
+
 Result<Prediction> Program::run_flow(const Context& context, const Json& inputs) const {
   std::map<std::string, Json> outputs{{"input", inputs}};
   Prediction out;
@@ -111,11 +167,17 @@ Result<Prediction> Program::run_flow(const Context& context, const Json& inputs)
   for (const FlowNode& step : flow_) {
     Json given = JsonObject{};
     for (const auto& [field, source] : step.in) given.set(field, value_of(source));
+    ASSAY_CHECK(check_step(step, given));
     ASSAY_TRY(Prediction result, run_path(context, step.id, step.run, given));
     out.totals.add(result.totals);
     outputs.insert_or_assign(step.id, std::move(result.outputs));
   }
   for (const auto& [field, source] : flow_out_) out.outputs.set(field, value_of(source));
+  if (auto fits = signature_.fit_outputs(out.outputs); !fits) {
+    fits.error().code = ErrorCode::mismatch;
+    fits.error().message.insert(0, "what the steps answered is no output of the program: ");
+    return std::unexpected(std::move(fits.error()));
+  }
   return out;
 }
 

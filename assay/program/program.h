@@ -46,9 +46,13 @@ class Program {
 
  private:
   struct FlowNode {
-    std::string id, run;
+    std::string id, run, predictor;         // `run` is the predictor itself, or what stands around it
     std::map<std::string, std::string> in;  // field → "input.x" or "node.field"
   };
+  Result<void> read_flow(const Json& flow);
+  const Json* schema_of(const std::string& reference) const;
+  Result<void> check_wires(const Json& flow) const;
+  Result<void> check_step(const FlowNode& step, const Json& given) const;
   explicit Program(Artifact artifact) : artifact_(std::move(artifact)) {}
   Result<Prediction> run_path(const Context& context, std::string_view name, const std::string& path, const Json& inputs) const;
   Result<void> ask_lanes(const Settings& settings, const Effects& effects) const;

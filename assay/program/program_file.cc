@@ -194,10 +194,20 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
     ASSAY_TRY(const Json in, step.json("in"));
     nodes.push_back(JsonObject{{"id", id}, {"run", entry}, {"in", in.is_null() ? Json(JsonObject{}) : in}});
   }
+  // Places of the artifact as those of the file: what a flow's node takes stands in its step.
+  const auto placed = [&](const Error& error) -> std::unexpected<Error> {
+    if (error.path.starts_with("flow.out")) return head.error("out", error.message, error.remedy);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (error.path.starts_with(fmt::format("flow.nodes[{}].in", i)))
+        return steps[i].error(steps[i].has("in") ? "in" : "id", error.message, error.remedy);
+    }
+    return head.error("name", fmt::format("{}: {}", error.path, error.message), error.remedy);
+  };
   const auto finish = [&](Result<Artifact> artifact) -> Result<Program> {
-    if (!artifact)
-      return head.error("name", fmt::format("{}: {}", artifact.error().path, artifact.error().message), artifact.error().remedy);
-    return Program::load(std::move(*artifact), rewards);
+    if (!artifact) return placed(artifact.error());
+    auto program = Program::load(std::move(*artifact), rewards);
+    if (!program && program.error().path.starts_with("flow.")) return placed(program.error());
+    return program;
   };
   if (steps.size() == 1 && !head.has("out")) {
     ASSAY_CHECK(check_single(head, steps[0], used));

@@ -77,6 +77,48 @@ TEST(ProgramFile, NamesPlaceAndRemedyOfEachMistake) {
   }
 }
 
+TEST(ProgramFile, NamesTheStepThatCanNeverWork) {
+  const std::string flow = R"(format = "assay.program/1"
+[program]
+name = "recipe"
+signature = "Recipe"
+out = { vegan = "shop.vegan" }
+[signature.Recipe]
+text = "line -> vegan: bool"
+[signature.Measure]
+text = "line -> qty: int"
+[signature.Shop]
+text = "line, qty: int -> vegan: bool"
+[[step]]
+id = "measure"
+signature = "Measure"
+in = { line = "input.line" }
+[[step]]
+id = "shop"
+signature = "Shop"
+in = { line = "input.line", qty = "measure.qty" }
+)";
+  ASSERT_TRUE(parse(flow)) << parse(flow).error().text();
+  struct Row {
+    const char *from, *to, *place, *message;
+  };
+  for (const Row& row :
+       {Row{"line -> qty: int", "line -> qty: str", "P.toml:19:1",
+            "'qty' never takes what measure.qty is: their types have no value in common"},
+        Row{", qty = \"measure.qty\"", "", "P.toml:19:1", "the step 'shop' needs 'qty', and nothing gives it"},
+        Row{"in = { line = \"input.line\" }\n", "", "P.toml:13:1", "the step 'measure' needs 'line', and nothing gives it"},
+        Row{"\"line -> vegan: bool", "\"line -> vegan: int", "P.toml:5:1",
+            "'vegan' never takes what shop.vegan is: their types have no value in common"},
+        Row{"measure.qty", "measure.size", "P.toml:19:1", "\"measure\" has no output \"size\""}}) {
+    std::string text = flow;
+    text.replace(text.find(row.from), std::string(row.from).size(), row.to);
+    const auto file = parse(text);
+    ASSERT_FALSE(file) << row.to;
+    EXPECT_EQ(file.error().path, row.place) << row.to;
+    EXPECT_EQ(file.error().message, row.message);
+  }
+}
+
 TEST(ProgramFile, KeepsForeignCharactersInTextsAndCommentsOnly) {
   EXPECT_TRUE(parse("\ufeff" + with("[data]", "# é\n[data]")));
   EXPECT_TRUE(parse(with("text = ", "instructions = \"\"\"\nnaïve \"quoted\" café\n\"\"\"\ntext = ")));

@@ -323,6 +323,19 @@ Result<void> check_value(const Json& value, const Json& schema) {
   return fail(ErrorCode::malformed, "the schema has no known type");
 }
 
+bool may_fit(const Json& from, const Json& to) {
+  const auto inner = [](const Json& schema) -> const Json& { return schema.at("anyOf").as_list()[0]; };
+  if (is_optional(from)) return is_optional(to) || may_fit(inner(from), to);  // null fits both
+  if (is_optional(to)) return may_fit(from, inner(to));
+  const std::string_view one = type_of(from), other = type_of(to);
+  const auto is_number = [](std::string_view type) { return type == "integer" || type == "number"; };
+  if (one != other) return is_number(one) && is_number(other);
+  const JsonList *const values = literals(from), *const others = literals(to);
+  if (values == nullptr || others == nullptr) return true;
+  return std::any_of(values->begin(), values->end(),
+                     [&](const Json& value) { return value.is_string() && contains(*others, value.as_string()); });
+}
+
 Result<Json> value_from_text(std::string_view text, const Json& schema, std::vector<Repair>* repairs) {
   text = trim(text);
   if (is_string_schema(schema)) return Json(text);

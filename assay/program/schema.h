@@ -22,6 +22,10 @@ Result<Json> schema_of_type(std::string_view type);
 /// Does the value fit? Errors: `mismatch`; the path is the place inside the value.
 Result<void> check_value(const Json& value, const Json& schema);
 
+/// Could a value of the first schema fit the second? False only if none ever does: int and str, Literals without a value in common. Both
+/// are of the known shapes.
+bool may_fit(const Json& from, const Json& to);
+
 /// The schema is one of the shapes of formats.md §2. Errors: `malformed` (with the unknown shape).
 Result<void> check_schema(const Json& schema);
 

@@ -87,6 +87,29 @@ RC_GTEST_PROP(ConstrainedValue, IsReadByItsSchema, ()) {
   RC_ASSERT(repairs.empty());
 }
 
+RC_GTEST_PROP(MayFit, IsTrueWhereAValueFitsBoth, ()) {
+  const Typed one = any_typed(2), other = any_typed(2);
+  const Json from = schema_of_type(one.type).value(), to = schema_of_type(other.type).value();
+  RC_ASSERT(may_fit(from, from));
+  if (check_value(one.value, to)) RC_ASSERT(may_fit(from, to));
+  if (check_value(other.value, from)) RC_ASSERT(may_fit(from, to));
+  RC_ASSERT(may_fit(from, to) == may_fit(to, from));
+}
+
+TEST(MayFit, IsFalseOnlyWhereNoValueDoes) {
+  struct Pair {
+    const char *from, *to;
+    bool fits;
+  };
+  for (const Pair& pair :
+       {Pair{"str", "int", false}, Pair{"int", "float", true}, Pair{"float", "int", true}, Pair{"bool", "int", false},
+        Pair{"Optional[int]", "int", true}, Pair{"Optional[str]", "int", false}, Pair{"Optional[str]", "Optional[int]", true},
+        Pair{"str", "Literal['a']", true}, Pair{"Literal['a','b']", "Literal['b','c']", true}, Pair{"Literal['a']", "Literal['b']", false},
+        Pair{"list[str]", "list[int]", true}, Pair{"list[str]", "str", false}, Pair{"dict[str, int]", "list[int]", false}}) {
+    EXPECT_EQ(may_fit(schema_of_type(pair.from).value(), schema_of_type(pair.to).value()), pair.fits) << pair.from << " " << pair.to;
+  }
+}
+
 // What a demo shows (canonical JSON) can always be written.
 RC_GTEST_PROP(ConstrainedValue, AdmitsCanonicalJson, ()) {
   const Typed any = any_typed(3);

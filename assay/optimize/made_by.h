@@ -1,0 +1,21 @@
+#pragma once
+/// @file
+/// Is a manifest the one that a journal makes? A module's signer may say anything of it; what follows from the journal can be looked up.
+///
+///     ASSAY_TRY(const auto differs, manifest_divergence(journal, plan, result, module.manifest));   // result: of the journal's last pass
+///     if (differs) return differs->what;                                  // e.g. "manifest.scorecard.score"
+///
+/// Thread safety: a pure function.
+
+#include "assay/optimize/compile.h"
+#include "assay/program/run.h"
+
+namespace assay {
+
+/// The first member that differs from what the journal gives: compiled_id, optimizer and its config, the sets' ids, scorecard,
+/// compatibility; lanes, journal_root, usage and cost. The rest is its signer's word: created_at, duration_ms, Assay's version, members
+/// that this version does not know.
+Result<std::optional<Divergence>> manifest_divergence(const RunRecord& journal, const CompilePlan& plan, const CompileResult& result,
+                                                      const CompiledModuleManifest& made);
+
+}  // namespace assay
