@@ -284,6 +284,13 @@ class Slips(Home):
         self.write("tt/OTHER.toml", other)
         self.assay("compile", "tt/OTHER.toml", *self.server.lane, "--journal", "o.run.jsonl", "-o", "o.module.json")
         self.assay("replay", "j.run.jsonl", "--module", "o.module.json", want=4)
+        # Compiled twice, one id: each journal has its own module, and the store finds it by the id.
+        again = self.json("compile", "tt/PROGRAM.toml", *self.server.lane, "--journal", "k.run.jsonl", "-o", "k.module.json")
+        self.assertEqual(again["compiled_id"], made["compiled_id"])
+        differs = self.json("replay", "j.run.jsonl", "--module", "k.module.json", want=4)["divergence"]
+        self.assertTrue(differs["what"].startswith("manifest.provenance.journal_root"), differs)
+        for journal in ("j.run.jsonl", "k.run.jsonl"):
+            self.assertTrue(self.json("replay", journal, "--module", made["compiled_id"])["identical"])
 
     def test_show_reads_a_pipe(self):
         for file, shown in (("one.run.jsonl", "classify"), (self.golden / "pipeline.module.json", "signer"), ("one.run.jsonl", "complete")):

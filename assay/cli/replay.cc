@@ -1,5 +1,7 @@
 // assay replay: run a record or a compile journal again, answered from itself: no lane, no socket, no model file.
 // Exit: 0 identical · 4 it differs (the first difference is shown) · 3 the chain is broken · 6 refused.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -7,6 +9,7 @@
 #include "assay/cli/open.h"
 #include "assay/contract/store.h"
 #include "assay/lm/recorded_answers.h"
+#include "assay/optimize/made_by.h"
 #include "assay/optimize/replay.h"
 #include "assay/trace/record_costs.h"
 
@@ -98,18 +101,29 @@ void show(const ReplayReport& report, Cli& cli) {
   t.out("  replayed  " + (divergence.replayed.empty() ? "nothing" : clip(divergence.replayed)));
 }
 
+// The manifest that is held against a journal. The store may keep several of one id, as compiled twice: the one that names this journal.
+Result<CompiledModuleManifest> manifest_beside(const ReplayOptions& options, const OpenedProgram& opened, const RunRecord& journal) {
+  if (!is_stored_name(options.module)) return opened.module->manifest;
+  ASSAY_TRY(const CompiledId id, stored_id(options.module));
+  ASSAY_TRY(const auto all, Store(default_store_folder()).manifests(id));
+  ASSAY_TRY(const TrustStore trust, open_trust());
+  for (const CompiledModuleManifest& manifest : all) {
+    const bool named =
+        std::any_of(journal.entries.begin(), journal.entries.end(), [&](const RecordEntry& e) { return is_end_of(e, manifest); });
+    const ModuleVerdict verdict = verify_module(ModuleFile{opened.module->artifact, manifest, Json()}, trust);
+    if (named && check_runnable(verdict, options.allow_signer, options.allow_unsigned)) return manifest;
+  }
+  return opened.module->manifest;
+}
+
 // A module that is named beside a journal must be the one that the journal makes, with what its manifest says of the making.
 Result<ReplayReport> replay_journal(const ReplayOptions& options, const RunRecord& journal, Cli& cli) {
   if (options.module.empty()) return replay_compile(journal, Metrics::built_in(), Rewards::built_in());
   ASSAY_TRY(const OpenedProgram opened, open_program(options.module, options.allow_signer, options.allow_unsigned, cli));
   if (!opened.module)
     return fail(ErrorCode::usage, "a journal makes a module, and this is none", "name the module, or leave it out", "--module");
-  ASSAY_TRY(ReplayReport report,
-            replay_compile(journal, Metrics::built_in(), Rewards::built_in(), Optimizers::built_in(), &opened.module->manifest));
-  if (!report.divergence && opened.module->id() != report.compiled_id) {  // an open journal has made none yet
-    report.identical = false;
-    report.divergence = Divergence{"", "manifest.compiled_id", opened.module->id(), report.compiled_id.value_or("")};
-  }
+  ASSAY_TRY(const CompiledModuleManifest made, manifest_beside(options, opened, journal));
+  ASSAY_TRY(ReplayReport report, replay_compile(journal, Metrics::built_in(), Rewards::built_in(), Optimizers::built_in(), &made));
   if (report.divergence && report.divergence->what.starts_with("manifest.")) report.divergence->what += " of " + options.module;
   return report;
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "assay/base/nearest.h"
 #include "assay/contract/artifact.h"
 #include "assay/contract/privacy.h"
 #include "assay/contract/shape.h"
@@ -235,6 +236,30 @@ bool has_field(const Json& fields, std::string_view name) {
   return std::any_of(list.begin(), list.end(), [&](const Json& field) { return field.at("name").as_string() == name; });
 }
 
+// What may have been meant, as a remedy.
+std::string near_field(const Json& fields, std::string_view name) {
+  std::vector<std::string_view> known;
+  if (fields.is_list()) {
+    for (const Json& field : fields.as_list()) {
+      if (field.at("name").is_string()) known.push_back(field.at("name").as_string());
+    }
+  }
+  const std::string near = nearest(name, known);
+  return near.empty() ? fmt::format("it has: {}", fmt::join(known, ", ")) : fmt::format("did you mean \"{}\"?", near);
+}
+
+std::unexpected<Error> no_node(const Spot& source, const std::string& name, const Json& flow, const std::vector<std::string>& before) {
+  const JsonList& nodes = flow.at("nodes").as_list();
+  if (std::any_of(nodes.begin(), nodes.end(), [&](const Json& node) { return node.at("id") == Json(name); }))
+    return source.error(fmt::format("the node \"{}\" is not before this place", name),
+                        "list nodes after those they use; none uses its own outputs");
+  std::vector<std::string_view> known{"input"};
+  known.insert(known.end(), before.begin(), before.end());
+  const std::string near = nearest(name, known);
+  return source.error(fmt::format("there is no node \"{}\"", name),
+                      near.empty() ? fmt::format("there are: {}", fmt::join(known, ", ")) : fmt::format("did you mean \"{}\"?", near));
+}
+
 // A source is "input.FIELD" or "NODE.FIELD"; node ids have no dot, so the first dot divides.
 Result<void> check_source(const Spot& source, const Json& flow, const Json& artifact, const std::vector<std::string>& before) {
   ASSAY_CHECK(source.is(Kind::string));
@@ -246,15 +271,14 @@ Result<void> check_source(const Spot& source, const Json& flow, const Json& arti
   if (!is_name(field)) return source.error(fmt::format("\"{}\" is no name of a field", field));
   if (node == "input") {
     if (has_field(flow.at("signature").at("inputs"), field)) return {};
-    return source.error(fmt::format("the flow has no input \"{}\"", field));
+    return source.error(fmt::format("the flow has no input \"{}\"", field), near_field(flow.at("signature").at("inputs"), field));
   }
   const auto at = std::find(before.begin(), before.end(), node);
-  if (at == before.end())
-    return source.error(fmt::format("there is no node \"{}\" before this place", node), "list nodes after those they use");
+  if (at == before.end()) return no_node(source, node, flow, before);
   const std::string& run = flow.at("nodes").as_list()[static_cast<std::size_t>(at - before.begin())].at("run").as_string();
   const Json* signature = signature_under(artifact, run);
   if (signature != nullptr && !has_field(signature->at("outputs"), field)) {
-    return source.error(fmt::format("\"{}\" has no output \"{}\"", node, field));
+    return source.error(fmt::format("\"{}\" has no output \"{}\"", node, field), near_field(signature->at("outputs"), field));
   }
   return {};
 }
@@ -274,7 +298,7 @@ Result<void> check_flow_node(const Spot& node, const Json& flow, const Json& art
   for (const auto& [field, source] : in.value().as_object()) {
     const Spot spot = in.member(field, source);
     if (signature != nullptr && !has_field(signature->at("inputs"), field))
-      return spot.error(fmt::format("\"{}\" has no input \"{}\"", run, field));
+      return spot.error(fmt::format("\"{}\" has no input \"{}\"", run, field), near_field(signature->at("inputs"), field));
     ASSAY_CHECK(check_source(spot, flow, artifact, before));
   }
   before.push_back(id);
@@ -290,7 +314,8 @@ Result<void> check_flow(const Spot& flow, const Json& artifact) {
   ASSAY_TRY(const Spot out, flow.get("out", Kind::object));
   for (const auto& [field, source] : out.value().as_object()) {
     const Spot spot = out.member(field, source);
-    if (!has_field(signature.value().at("outputs"), field)) return spot.error(fmt::format("the flow has no output \"{}\"", field));
+    if (const Json& outputs = signature.value().at("outputs"); !has_field(outputs, field))
+      return spot.error(fmt::format("the flow has no output \"{}\"", field), near_field(outputs, field));
     ASSAY_CHECK(check_source(spot, flow.value(), artifact, ids));
   }
   for (const Json& field : signature.value().at("outputs").as_list()) {

@@ -72,6 +72,17 @@ TEST_F(CoproCompile, FindsBetterInstructionsRoundByRound) {
   ASSERT_TRUE(outcome->module.manifest.provenance.proposer);
   EXPECT_EQ(outcome->module.manifest.provenance.proposer->model, "proposer");
   EXPECT_EQ(outcome->module.manifest.optimizer_config.find("init_temperature")->as_double(), 1.2);
+  // Who answered and who proposed stands in the journal.
+  const RunRecord record = read_record_file(journal).value();
+  const auto compared = [&](const CompiledModuleManifest& made) {
+    return replay_compile(record, Metrics::built_in(), Rewards::built_in(), Optimizers::built_in(), &made).value();
+  };
+  EXPECT_TRUE(compared(outcome->module.manifest).identical);
+  CompiledModuleManifest swapped = outcome->module.manifest, hidden = swapped;
+  std::swap(swapped.provenance.task, swapped.provenance.proposer);
+  hidden.provenance.proposer.reset();
+  EXPECT_FALSE(compared(swapped).identical);
+  EXPECT_EQ(compared(hidden).divergence->what, "manifest.provenance.proposer");
 }
 
 TEST_F(CoproCompile, RepeatsWithManyThreadsAndReplays) {

@@ -3,24 +3,36 @@
 namespace assay {
 namespace {
 
-// The end of the pass that made the module: a journal that was gone on with has several. The last one if none has that root.
-const RecordEntry* end_with_root(const RunRecord& journal, const std::optional<std::string>& root) {
-  const RecordEntry* last = nullptr;
-  for (const RecordEntry& entry : journal.entries) {
-    if (entry.type != "run_end") continue;
-    last = &entry;
-    if (root && entry.data.at("root_hash") == Json(*root)) return last;
-  }
-  return last;
-}
-
-// A lane of the journal's first line with that id.
-Json lane_named(const RunRecord& journal, const std::optional<LaneRef>& named) {
+// A lane of the journal's first line as a manifest names it; null: there is none with that id.
+Json lane_ref(const RunRecord& journal, const Json& lane_id) {
   const Json& lanes = journal.entries.front().data.at("lanes");
-  for (const Json& lane : named&& lanes.is_list() ? lanes.as_list() : JsonList{}) {
-    if (hash(lane) == named->lane_id) return JsonObject{{"lane_id", named->lane_id}, {"model", lane.at("model")}};
+  for (const Json& lane : lanes.is_list() ? lanes.as_list() : JsonList{}) {
+    if (const auto id = hash(lane); id && Json(*id) == lane_id) return JsonObject{{"lane_id", *id}, {"model", lane.at("model")}};
   }
   return {};
+}
+
+// The task's lane is the first that a journal names.
+Json task_lane(const RunRecord& journal) {
+  const Json& lanes = journal.entries.front().data.at("lanes");
+  if (!lanes.is_list() || lanes.as_list().empty()) return {};
+  const auto id = hash(lanes.as_list().front());
+  return id ? Json(*id) : Json();
+}
+
+// The lane that was asked for proposals; where an optimizer asks elsewhere than under `propose:`, the one that the manifest says.
+Json proposer_lane(const RunRecord& journal, const std::optional<LaneRef>& said) {
+  for (const RecordEntry& entry : journal.entries) {
+    if (entry.type == "lm_request" && entry.node.starts_with("search/propose:")) return entry.data.at("lane_id");
+  }
+  return said ? Json(said->lane_id) : task_lane(journal);
+}
+
+void set_lane(std::optional<LaneRef>& ref, const Json& named) {
+  if (named.is_null()) return ref.reset();
+  if (!ref) ref.emplace();
+  ref->lane_id = named.at("lane_id").as_string();
+  ref->model = named.at("model").is_string() ? named.at("model").as_string() : "";
 }
 
 // The provenance as the journal has it; what it does not have stays as the manifest says it.
@@ -35,14 +47,8 @@ Provenance provenance_of(const RunRecord& journal, const CompileResult& result, 
   said.cost_msats.reset();
   if (count("unpriced_calls") == 0) said.cost_msats = count("cost_msats");
   said.parent.reset();
-  const auto lane = [&](std::optional<LaneRef>& ref) {
-    const Json there = lane_named(journal, ref);
-    if (there.is_null()) ref.reset();
-    else ref->model = there.at("model").is_string() ? there.at("model").as_string() : "";
-  };
-  lane(said.task);
-  if (result.proposes) lane(said.proposer);
-  else said.proposer.reset();
+  set_lane(said.task, lane_ref(journal, task_lane(journal)));
+  set_lane(said.proposer, result.proposes ? lane_ref(journal, proposer_lane(journal, said.proposer)) : Json());
   return said;
 }
 
@@ -59,8 +65,12 @@ std::optional<Divergence> first_difference(const std::string& place, const Json&
 
 }  // namespace
 
-Result<std::optional<Divergence>> manifest_divergence(const RunRecord& journal, const CompilePlan& plan, const CompileResult& result,
-                                                      const CompiledModuleManifest& made) {
+bool is_end_of(const RecordEntry& end, const CompiledModuleManifest& made) {
+  return end.type == "run_end" && made.provenance.journal_root && end.data.at("root_hash") == Json(*made.provenance.journal_root);
+}
+
+Result<std::optional<Divergence>> manifest_divergence(const RunRecord& journal, const RecordEntry& end, const CompilePlan& plan,
+                                                      const CompileResult& result, const CompiledModuleManifest& made) {
   CompiledModuleManifest want = made;
   want.compiled_id = result.program.id();
   want.optimizer = plan.optimizer;
@@ -70,9 +80,7 @@ Result<std::optional<Divergence>> manifest_divergence(const RunRecord& journal, 
   want.testset_id = plan.data.test_id();
   want.scorecard = result.scorecard;
   want.compatibility = plan.compatibility;
-  const RecordEntry* const end = end_with_root(journal, made.provenance.journal_root);
-  if (end == nullptr) return fail(ErrorCode::refused, "the journal has no end yet, so that it makes no module", "go on with the compile");
-  want.provenance = provenance_of(journal, result, *end, made.provenance);
+  want.provenance = provenance_of(journal, result, end, made.provenance);
   ASSAY_TRY(const Json said_json, to_json(made));
   ASSAY_TRY(const Json want_json, to_json(want));
   return first_difference("manifest", said_json, want_json);

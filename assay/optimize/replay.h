@@ -12,8 +12,8 @@
 
 namespace assay {
 
-/// `made`: the manifest of the module that the journal must have made; each member that follows from the journal is compared too, when it
-/// has its end (made_by.h).
+/// `made`: the manifest of the module that the journal must have made; it must name an end of the
+/// journal, and each member that follows from the pass that came to it is compared (made_by.h).
 Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
                                     const Optimizers& optimizers = Optimizers::built_in(), const CompiledModuleManifest* made = nullptr);
 

@@ -1,5 +1,7 @@
 #include "assay/program/module.h"
 
+#include <algorithm>
+
 namespace assay {
 
 Predict::Predict(std::string name, Signature signature) : name_(std::move(name)) {
@@ -30,7 +32,11 @@ Result<std::string> Predict::describe(ArtifactParts& parts) const {
 }
 
 Signature with_reasoning(Signature signature) {
-  if (signature.output("reasoning") != nullptr) return signature;
+  const auto own = std::find_if(signature.outputs.begin(), signature.outputs.end(), [](const Field& f) { return f.name == "reasoning"; });
+  if (own != signature.outputs.end()) {  // it reasons before it answers, wherever the signature has it
+    std::rotate(signature.outputs.begin(), own, own + 1);
+    return signature;
+  }
   Field reasoning;
   reasoning.name = "reasoning";
   reasoning.description = "the steps that lead to the answer, in one short paragraph";

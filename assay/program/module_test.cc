@@ -257,6 +257,12 @@ TEST(ChainOfThought, AsksForReasoningFirst) {
   EXPECT_EQ(p->at("reasoning"), Json("because"));
 }
 
+TEST(ChainOfThought, ReasonsFirstWhereTheSignatureReasonsLast) {
+  const Signature moved = with_reasoning(Signature::parse("q -> z: int, reasoning, a", "T").value());
+  ASSERT_EQ(moved.outputs.size(), 3U);
+  EXPECT_EQ(moved.outputs[0].name + moved.outputs[1].name + moved.outputs[2].name, "reasoningza");
+}
+
 RewardFunction wants(const char* answer) {
   return [answer](const Json&, const Prediction& p) { return p.at("a") == Json(answer) ? 1.0 : 0.0; };
 }

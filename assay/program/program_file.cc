@@ -168,7 +168,8 @@ Result<std::string> read_step(const TomlTable& step, const std::map<std::string,
   const std::string path = id + ".refine";
   const Json params = JsonObject{{"attempts", attempts}, {"threshold", threshold},         {"on_exhausted", exhausted},
                                  {"feedback", false},    {"reward", found->ref.to_json()}, {"fallback", lanes}};
-  ASSAY_CHECK(parts.add_module(path, JsonObject{{"kind", "refine/1"}, {"over", JsonList{Json(id)}}, {"params", params}}));
+  const auto added = parts.add_module(path, JsonObject{{"kind", "refine/1"}, {"over", JsonList{Json(id)}}, {"params", params}});
+  if (!added) return step.error("id", added.error().message, "the Refine of a step is called ID.refine: give the other one another id");
   return path;
 }
 
@@ -198,8 +199,10 @@ Result<Program> read_program(const TomlTable& root, const Rewards& rewards) {
   const auto placed = [&](const Error& error) -> std::unexpected<Error> {
     if (error.path.starts_with("flow.out")) return head.error("out", error.message, error.remedy);
     for (std::size_t i = 0; i < steps.size(); ++i) {
-      if (error.path.starts_with(fmt::format("flow.nodes[{}].in", i)))
-        return steps[i].error(steps[i].has("in") ? "in" : "id", error.message, error.remedy);
+      const std::string node = fmt::format("flow.nodes[{}]", i);
+      if (!error.path.starts_with(node)) continue;
+      const bool of_inputs = error.path.substr(node.size()).starts_with(".in") && steps[i].has("in");
+      return steps[i].error(of_inputs ? "in" : "id", error.message, error.remedy);
     }
     return head.error("name", fmt::format("{}: {}", error.path, error.message), error.remedy);
   };

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace assay {
 namespace {
 
@@ -117,6 +119,22 @@ in = { line = "input.line", qty = "measure.qty" }
     EXPECT_EQ(file.error().path, row.place) << row.to;
     EXPECT_EQ(file.error().message, row.message);
   }
+  const std::array<const char*, 4> meant[] = {
+      {"measure.qty", "measur.qty", "P.toml:19:1", "did you mean \"measure\"?"},
+      {"measure.qty", "measure.qyt", "P.toml:19:1", "did you mean \"qty\"?"},
+      {"input.line\", qty", "input.lin\", qty", "P.toml:19:1", "did you mean \"line\"?"},
+      {"measure.qty", "shop.vegan", "P.toml:19:1", "list nodes after those they use; none uses its own outputs"}};
+  for (const auto& [from, to, place, remedy] : meant) {
+    std::string text = flow;
+    text.replace(text.find(from), std::string(from).size(), to);
+    const auto file = parse(text);
+    ASSERT_FALSE(file) << to;
+    EXPECT_EQ(file.error().path, place) << to;
+    EXPECT_EQ(file.error().remedy, remedy) << to;
+  }
+  std::string dotted = flow;
+  dotted.replace(dotted.find("id = \"measure\""), 14, "id = \"meas.ure\"");
+  EXPECT_EQ(parse(dotted).error().path, "P.toml:13:1");
 }
 
 TEST(ProgramFile, KeepsForeignCharactersInTextsAndCommentsOnly) {
