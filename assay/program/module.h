@@ -43,7 +43,7 @@ class ChainOfThought : public Predict {
  public:
   ChainOfThought(std::string name, Signature signature);
 };
-/// The signature that ChainOfThought uses. Unchanged if there is a field `reasoning` already.
+/// The signature that ChainOfThought uses: an output `reasoning` of its own is moved to the front.
 Signature with_reasoning(Signature signature);
 
 /// "nonempty/1" of this build.
