@@ -13,6 +13,43 @@ const Json* optional_type(const Json& schema) {
   return &options.as_list()[0];
 }
 
+namespace {
+
+/// What a schema may say besides its type, by its shape; the type itself is for the caller.
+std::vector<std::string_view> members_of_shape(const JsonObject& schema) {
+  if (schema.contains("anyOf")) return {"anyOf"};
+  const Json* const type = schema.find("type");
+  if (type == nullptr || *type == Json("string")) return {"type", "enum", "contentMediaType", "contentEncoding"};
+  if (*type == Json("array")) return {"type", "items"};
+  if (*type != Json("object")) return {"type"};
+  const Json* const others = schema.find("additionalProperties");
+  if (others != nullptr && others->is_object()) return {"type", "additionalProperties"};
+  return {"type", "additionalProperties", "properties", "required", "x-order"};
+}
+
+Result<void> check_names(const Json& names, const Json& properties, const std::string& key) {
+  const auto is_property = [&](const Json& name) { return name.is_string() && !properties.at(name.as_string()).is_null(); };
+  if (names.is_list() && std::all_of(names.as_list().begin(), names.as_list().end(), is_property)) return {};
+  return fail(ErrorCode::malformed, fmt::format("\"{}\" names a property that the record does not have", key),
+              "it is a list of names, each one of \"properties\"", key);
+}
+
+}  // namespace
+
+Result<void> check_schema_members(const Json& schema) {
+  if (!schema.is_object()) return fail(ErrorCode::malformed, "a schema is an object");
+  const auto& members = schema.as_object();
+  const auto known = members_of_shape(members);
+  for (const auto& [key, value] : members) {
+    if (key != "description" && std::find(known.begin(), known.end(), key) == known.end()) {
+      return fail(ErrorCode::malformed, fmt::format("\"{}\" has no place in a schema of this type", short_place(key)),
+                  fmt::format("beside its description it says {}", fmt::join(known, ", ")), key);
+    }
+    if (key == "required" || key == "x-order") ASSAY_CHECK(check_names(value, schema.at("properties"), key));
+  }
+  return {};
+}
+
 /// Turns a schema into nodes, one call a schema inside it.
 class JsonShapeReader {
  public:
@@ -46,7 +83,9 @@ class JsonShapeReader {
       if (std::find(known.begin(), known.end(), key) == known.end())
         return refuse(fmt::format("a lane cannot keep an answer to the keyword '{}'", key), "/" + pointer_token(key));
     }
-    return {};
+    auto fits = check_schema_members(schema);
+    if (!fits) fits.error().path = "/" + pointer_token(fits.error().path);
+    return fits;
   }
 
   Result<std::size_t> node_of(const Json& schema, int depth) {

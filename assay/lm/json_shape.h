@@ -26,6 +26,11 @@ namespace assay {
 /// T of `anyOf` [T, null], the way an Optional is written; null for any other schema.
 const Json* optional_type(const Json& schema);
 
+/// A schema's own members, not those of schemas inside it: each belongs to its shape (docs/formats.md §2), and `required` and `x-order`
+/// name its properties. A member elsewhere, an enum of integers say, would forbid what nobody checks.
+/// Errors: `malformed`, with the member as the place.
+Result<void> check_schema_members(const Json& schema);
+
 /// A schema, ready to be followed.
 class JsonShape {
  public:

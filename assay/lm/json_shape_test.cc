@@ -128,6 +128,13 @@ TEST(JsonShape, NamesThePlaceOfWhatItDoesNotKeepTo) {
       {R"({"type":"array"})", ErrorCode::malformed, "/items"},
       {R"({"type":"object"})", ErrorCode::malformed, "/properties"},
       {R"({"type":7})", ErrorCode::refused, "/type"},
+      {R"({"type":"integer","enum":["3"]})", ErrorCode::malformed, "/enum"},
+      {R"({"type":"string","items":{"type":"string"}})", ErrorCode::malformed, "/items"},
+      {R"({"anyOf":[{"type":"string"},{"type":"null"}],"type":"string"})", ErrorCode::malformed, "/type"},
+      {R"({"type":"object","properties":{"a":{"type":"string"}},"required":["b"]})", ErrorCode::malformed, "/required"},
+      {R"({"type":"object","properties":{"a":{"type":"string"}},"required":[1]})", ErrorCode::malformed, "/required"},
+      {R"({"type":"object","properties":{"a":{"type":"string"}},"x-order":"a"})", ErrorCode::malformed, "/x-order"},
+      {R"({"type":"object","additionalProperties":{"type":"string"},"properties":{}})", ErrorCode::malformed, "/properties"},
   };
   for (const Case& c : cases) {
     const auto shape = JsonShape::of(read_json(c.schema).value());

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "assay/lm/json_shape.h"
+
 namespace assay {
 namespace {
 
@@ -257,7 +259,7 @@ std::vector<std::string> literal_values(const Json& schema) {
 }
 
 Result<void> check_schema(const Json& schema) {
-  if (!schema.is_object()) return fail(ErrorCode::malformed, "a schema is an object");
+  ASSAY_CHECK(check_schema_members(schema));
   if (schema.as_object().contains("anyOf")) {
     if (!is_optional(schema)) return fail(ErrorCode::malformed, "anyOf is used for Optional only: [T, null]", "", "anyOf");
     return check_schema(schema.at("anyOf").as_list()[0]);

@@ -110,6 +110,20 @@ TEST(MayFit, IsFalseOnlyWhereNoValueDoes) {
   }
 }
 
+TEST(CheckSchema, RefusesWhatNobodyWouldCheck) {
+  for (const char* text :
+       {R"({"type":"integer","enum":["3"]})", R"({"type":"array","items":{"type":"string","properties":{}}})",
+        R"({"anyOf":[{"type":"string"},{"type":"null"}],"enum":["a"]})", R"({"type":"object","properties":{},"required":["b"]})",
+        R"({"type":"object","properties":{"a":{"type":"string"}},"required":[7],"additionalProperties":false})"}) {
+    const auto fits = check_schema(read_json(text).value());
+    ASSERT_FALSE(fits) << text;
+    EXPECT_EQ(fits.error().code, ErrorCode::malformed) << text;
+  }
+  EXPECT_TRUE(check_schema(
+      read_json(R"({"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false,"x-order":["a"]})")
+          .value()));
+}
+
 // What a demo shows (canonical JSON) can always be written.
 RC_GTEST_PROP(ConstrainedValue, AdmitsCanonicalJson, ()) {
   const Typed any = any_typed(3);
