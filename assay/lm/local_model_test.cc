@@ -1,4 +1,5 @@
 // The local lane on the real model (scripts/fetch-model). Without the file these tests are skipped, and say so.
+#include "assay/base/test_files.h"
 #include "assay/lm/local_model.h"
 
 #include <algorithm>
@@ -451,10 +452,8 @@ TEST_F(Local, LaneRefusesByNameWhatItCannotKeepTo) {
 }
 
 TEST(LocalFiles, AreRefusedWhenMissingOrOfAnotherFormat) {
-  const auto folder = std::filesystem::temp_directory_path() / "assay-local-model-test";
-  std::filesystem::create_directories(folder);
-  const std::string path = (folder / "no.gguf").string();
-  std::filesystem::remove(path);
+  const TestFolder folder;
+  const std::string path = folder.path("no.gguf");
   EXPECT_EQ(LocalModel::load({.path = path}, system_clock()).error().code, ErrorCode::io);
   ASSERT_TRUE(write_file(path, "PK\3\4 not a model").has_value());
   EXPECT_EQ(LocalModel::load({.path = path}, system_clock()).error().code, ErrorCode::malformed);
@@ -462,20 +461,17 @@ TEST(LocalFiles, AreRefusedWhenMissingOrOfAnotherFormat) {
   const auto cut = LocalModel::load({.path = path}, system_clock());
   EXPECT_EQ(cut.error().code, ErrorCode::malformed);
   EXPECT_EQ(cut.error().path, path);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(LocalFiles, DigestIsKeptBesideTheFileAndDroppedWhenTheFileChanges) {
-  const auto folder = std::filesystem::temp_directory_path() / "assay-local-digest-test";
-  std::filesystem::create_directories(folder);
-  const std::string path = (folder / "m.gguf").string();
+  const TestFolder folder;
+  const std::string path = folder.path("m.gguf");
   ASSERT_TRUE(write_file(path, "one").has_value());
   EXPECT_EQ(model_digest(path).value(), sha256_hex("one"));
   EXPECT_TRUE(std::filesystem::exists(path + ".sha256.json"));
   EXPECT_EQ(model_digest(path).value(), sha256_hex("one"));
   ASSERT_TRUE(write_file(path, "three").has_value());
   EXPECT_EQ(model_digest(path).value(), sha256_hex("three"));
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <boost/asio/write.hpp>
 
 #include "assay/base/files.h"
+#include "assay/base/test_files.h"
 #include "assay/net/http_client.h"
 #include "assay/net/websocket_client.h"
 
@@ -100,7 +101,8 @@ Result<HttpResponse> get(const std::string& url, const std::string& ca_file) {
 
 TEST(Tls, ATrustedServerIsReadAndAStrangerIsNot) {
   const Identity identity = make_identity("localhost");
-  const std::string file = ::testing::TempDir() + "assay_tls_test_ca.pem";
+  const TestFolder folder;
+  const std::string file = folder.path("ca.pem");
   ASSERT_TRUE(write_file(file, identity.certificate).has_value());
   const TlsServer server(identity);
   const auto known = get("https://" + server.host() + "/", file);
@@ -122,7 +124,8 @@ TEST(Tls, ATrustedServerIsReadAndAStrangerIsNot) {
 
 TEST(Tls, ACertificateForAnotherNameIsRefused) {
   const Identity identity = make_identity("other.example");
-  const std::string file = ::testing::TempDir() + "assay_tls_test_other.pem";
+  const TestFolder folder;
+  const std::string file = folder.path("other.pem");
   ASSERT_TRUE(write_file(file, identity.certificate).has_value());
   const TlsServer server(identity);
   const auto got = get("https://" + server.host() + "/", file);

@@ -2,6 +2,7 @@
 // A small task for tests of whole compiles, and a world without a network to compile it in.
 #include <gtest/gtest.h>
 
+#include "assay/base/test_files.h"
 #include "assay/lm/scripted_lane.h"
 #include "assay/optimize/compile.h"
 #include "assay/program/module.h"
@@ -57,11 +58,10 @@ struct Bench : testing::Test {
   FixedEntropy entropy{3};
   SecretKey key = SecretKey::parse(std::string(63, '0') + "3").value();
   PriceBook prices = PriceBook::built_in();
-  std::string journal = testing::TempDir() + "/compile_test.run.jsonl";
+  TestFolder folder;
+  std::string journal = folder.path("journal.run.jsonl");
   std::vector<std::string> candidates;
 
-  void SetUp() override { std::remove(journal.c_str()); }
-  void TearDown() override { std::remove(journal.c_str()); }
 
   CompileWorld world(std::shared_ptr<LM> lane) {
     CompileWorld out;

@@ -1,3 +1,4 @@
+#include "assay/base/test_files.h"
 #include "assay/optimize/copro.h"
 
 #include <gtest/gtest.h>
@@ -45,9 +46,8 @@ struct Bench : testing::Test {
   ManualClock clock;
   FixedEntropy entropy{3};
   SecretKey key = SecretKey::parse(std::string(63, '0') + "3").value();
-  std::string journal = testing::TempDir() + "/copro_test.run.jsonl";
-  void SetUp() override { std::remove(journal.c_str()); }
-  void TearDown() override { std::remove(journal.c_str()); }
+  TestFolder folder;
+  std::string journal = folder.path("journal.run.jsonl");
   CompileWorld world(int threads = 1) {
     CompileWorld out;
     out.effects = {.clock = &clock, .entropy = &entropy};

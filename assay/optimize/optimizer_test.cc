@@ -1,5 +1,6 @@
 // What optimizers that Assay does not have yet need of the interface: a small reflective search over a Pareto front (as GEPA does)
 // and a small joint search over instructions and demos on minibatches (as MIPROv2 does), written with public headers only.
+#include "assay/base/test_files.h"
 #include "assay/optimize/optimizer.h"
 
 #include <gtest/gtest.h>
@@ -215,9 +216,8 @@ struct OwnOptimizer : testing::TestWithParam<const char*> {
   ManualClock clock;
   FixedEntropy entropy{3};
   SecretKey key = SecretKey::parse(std::string(63, '0') + "3").value();
-  std::string journal = testing::TempDir() + "/optimizer_test.run.jsonl";
-  void SetUp() override { std::remove(journal.c_str()); }
-  void TearDown() override { std::remove(journal.c_str()); }
+  TestFolder folder;
+  std::string journal = folder.path("journal.run.jsonl");
   CompileWorld world(int threads) {
     CompileWorld out;
     out.effects = {.clock = &clock, .entropy = &entropy};

@@ -1,3 +1,4 @@
+#include "assay/base/test_files.h"
 #include "assay/program/module.h"
 
 #include <gtest/gtest.h>
@@ -382,7 +383,8 @@ TEST(Run, RecordsPricesAndReplaysWithoutALane) {
   world.settings.lm = world.lane([](const LmRequest&) { return ScriptedAnswer{"Reasoning: r\nA: yes"}; });
   const Rewards rewards = Rewards::built_in();
   const auto program = program_of("p", "1", ChainOfThought("think", yes_no()), rewards).value();
-  const std::string path = testing::TempDir() + "/module_test.run.jsonl";
+  const TestFolder folder;
+  const std::string path = folder.path("module.run.jsonl");
   RunWorld where{.effects = world.effects, .settings = world.settings, .record_path = path};
   const auto run = run_program(program, JsonObject{{"q", "?"}}, where);
   ASSERT_TRUE(run) << run.error().text();
@@ -399,7 +401,6 @@ TEST(Run, RecordsPricesAndReplaysWithoutALane) {
   ASSERT_TRUE(other);
   ASSERT_FALSE(other->identical);
   EXPECT_EQ(other->divergence->node, "think");
-  std::remove(path.c_str());
 }
 
 TEST(Run, WithRefineAndFallbackReplaysToo) {
@@ -414,7 +415,8 @@ TEST(Run, WithRefineAndFallbackReplaysToo) {
                           .with_threshold(1.0)
                           .with_fallback(world.settings.lanes["lm:any"]);
   const Program program = program_of("p", "1", module, rewards).value();
-  const std::string path = testing::TempDir() + "/refine_test.run.jsonl";
+  const TestFolder folder;
+  const std::string path = folder.path("refine.run.jsonl");
   RunWorld where{.effects = world.effects, .settings = world.settings, .record_path = path};
   const auto run = run_program(program, JsonObject{{"q", "?"}}, where);
   ASSERT_TRUE(run && run->prediction);
@@ -425,7 +427,6 @@ TEST(Run, WithRefineAndFallbackReplaysToo) {
                                  << report->divergence->recorded << "\n"
                                  << report->divergence->replayed;
   EXPECT_EQ(report->calls, 3);
-  std::remove(path.c_str());
 }
 
 TEST(Run, AFallbackThatWasGivenAsAnObjectIsUsedAndNamedInTheRecord) {
@@ -435,7 +436,8 @@ TEST(Run, AFallbackThatWasGivenAsAnObjectIsUsedAndNamedInTheRecord) {
   const auto spare = world.lane([](const LmRequest&) { return ScriptedAnswer{"A: yes"}; }, "spare");
   world.settings.lm = dead;
   const Program program = program_of("p", "1", Refine(Predict("ask", yes_no())).with_fallback(spare), Rewards::built_in()).value();
-  const std::string path = testing::TempDir() + "/fallback_test.run.jsonl";
+  const TestFolder folder;
+  const std::string path = folder.path("fallback.run.jsonl");
   const auto run =
       run_program(program, JsonObject{{"q", "?"}}, {.effects = world.effects, .settings = world.settings, .record_path = path});
   ASSERT_TRUE(run && run->prediction) << (run ? run->prediction.error().text() : run.error().text());
@@ -445,7 +447,6 @@ TEST(Run, AFallbackThatWasGivenAsAnObjectIsUsedAndNamedInTheRecord) {
   EXPECT_EQ(record.entries[0].data.at("lanes").as_list().size(), 2U);
   EXPECT_TRUE(replay_run(program, record)->identical);
   EXPECT_EQ(program.with_instructions("ask", "Other.")->fallbacks().size(), 1U) << "an optimizer's changes keep it";
-  std::remove(path.c_str());
 }
 
 // A fallback that is not there is said before anything is sent; where only the module itself can know, its record replays.
@@ -475,7 +476,8 @@ TEST(Run, AnInterruptedRecordReplaysAsFarAsItGoes) {
   World world;
   world.settings.lm = world.lane([](const LmRequest& r) { return ScriptedAnswer{r.rollout == 0 ? "nonsense" : "A: yes"}; });
   const Program program = program_of("p", "1", Refine(Predict("ask", yes_no())).with_retries(3), Rewards::built_in()).value();
-  const std::string path = testing::TempDir() + "/cut_test.run.jsonl";
+  const TestFolder folder;
+  const std::string path = folder.path("cut.run.jsonl");
   ASSERT_TRUE(run_program(program, JsonObject{{"q", "?"}}, {.effects = world.effects, .settings = world.settings, .record_path = path}));
   const RunRecord whole = read_record_file(path).value();
   for (std::size_t lines = 2; lines < whole.entries.size(); ++lines) {
@@ -489,7 +491,6 @@ TEST(Run, AnInterruptedRecordReplaysAsFarAsItGoes) {
   RunRecord forged = whole;
   forged.entries.back().data.set("output_hash", Json());
   EXPECT_EQ(replay_run(program, forged)->divergence->what, "output_hash");
-  std::remove(path.c_str());
 }
 
 TEST(Predict, TakesAWrapperOnlyInDemos) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
+#include "assay/base/test_files.h"
 #include "assay/trace/record.h"
 #include "assay/trace/record_line.h"
 #include "assay/trace/worked_case.h"
@@ -50,8 +51,8 @@ std::string long_record() {
   ManualClock clock;
   FixedEntropy entropy(1);
   RunStart start;
-  const std::string path = testing::TempDir() + "assay-long.run.jsonl";
-  std::remove(path.c_str());
+  const TestFolder folder;
+  const std::string path = folder.path("assay-long.run.jsonl");
   const auto recorder = RunRecorder::create({.path = path, .keep_entries = false}, std::move(start), clock, entropy).value();
   const std::string filler(4000, 'x');
   for (int i = 0; i < 2300; ++i) {
@@ -61,7 +62,6 @@ std::string long_record() {
   }
   EXPECT_TRUE(recorder->finish(std::nullopt));
   std::string text = read_file(path).value();
-  std::remove(path.c_str());
   return text;
 }
 
