@@ -1,6 +1,6 @@
 // The local lane on the real model (scripts/fetch-model). Without the file these tests are skipped, and say so.
-#include "assay/base/test_files.h"
 #include "assay/lm/local_model.h"
+#include "assay/base/test_files.h"
 
 #include <algorithm>
 #include <cmath>

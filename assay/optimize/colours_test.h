@@ -62,7 +62,6 @@ struct Bench : testing::Test {
   std::string journal = folder.path("journal.run.jsonl");
   std::vector<std::string> candidates;
 
-
   CompileWorld world(std::shared_ptr<LM> lane) {
     CompileWorld out;
     out.effects = {.clock = &clock, .entropy = &entropy, .prices = &prices};

@@ -1,5 +1,5 @@
-#include "assay/base/test_files.h"
 #include "assay/optimize/copro.h"
+#include "assay/base/test_files.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // What optimizers that Assay does not have yet need of the interface: a small reflective search over a Pareto front (as GEPA does)
 // and a small joint search over instructions and demos on minibatches (as MIPROv2 does), written with public headers only.
-#include "assay/base/test_files.h"
 #include "assay/optimize/optimizer.h"
+#include "assay/base/test_files.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-#include "assay/base/test_files.h"
 #include "assay/program/module.h"
+#include "assay/base/test_files.h"
 
 #include <gtest/gtest.h>
 
