@@ -84,6 +84,10 @@ class Misuse(Home):
         self.assertIn("assay verify", self.error_of("replay", "job.run.jsonl", want=6)["remedy"])
 
     def test_limits_of_a_job_name_what_would_do(self):
+        # A cut line looks like a whole one: what is left out is said.
+        done = self.assay("sandbox", "run", "--", "seq 1 100000; for i in $(seq 2100); do echo $i > f$i; done")
+        self.assertIn("stdout: cut after the first 65536 of 588895 bytes", done.stderr)
+        self.assertIn("note: 100 more files were left", done.stderr)
         self.assertIn("at least 1 second", self.error_of("sandbox", "run", "--timeout", "0", "--", "true", want=6)["remedy"])
         self.assertIn("at most 60", self.error_of("sandbox", "run", "--timeout", "61", "--", "true", want=6)["remedy"])
         error = self.error_of("sandbox", "run", "--request", self.write("job.json", "{}"), want=1)

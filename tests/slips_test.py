@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import signal
 import sqlite3
 import subprocess
@@ -154,7 +155,10 @@ class Slips(Home):
             for command in (["export", "one.run.jsonl", "-o", "spans.json"], ["publish", "one.run.jsonl", "--relay", "ws://127.0.0.1:9"]):
                 error = self.error_of("trace", *command, "--module", named, want=3)
                 self.assertIn(said, error["message"])
+        self.write("tt/OTHER.toml", re.sub(r'(?m)^name = ".*"', 'name = "other"', (self.home / "tt/PROGRAM.toml").read_text(), count=1))
+        self.assertIn("'other'", self.error_of("trace", "export", "one.run.jsonl", "-o", "spans.json", "--module", "tt/OTHER.toml", want=3)["message"])
         self.assertFalse((self.home / "spans.json").exists())
+        self.assay("trace", "export", "one.run.jsonl", "-o", "spans.json", "--module", "tt/PROGRAM.toml")
 
     @staticmethod
     def expects(pid, number):

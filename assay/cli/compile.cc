@@ -244,7 +244,8 @@ void compile(const CompileOptions& options, Cli& cli) {
     const bool ledger_spent = error.code == ErrorCode::over_budget && !options.common.ledger.empty();
     if (ledger_spent) next.common.ledger = "ANOTHER";
     std::string go_on = resume_line(next, *journal, cli);
-    if (error.code == ErrorCode::mismatch) return cli.fail_with(error);  // it would fail the same way
+    // It would fail the same way.
+    if (error.code == ErrorCode::mismatch || error.code == ErrorCode::diverged) return cli.fail_with(error);
     const auto limits = open_budget(options.common, file.budget);
     const std::string budget = limits ? budget_to_go_on(*limits, error) : options.common.budget;
     const bool as_in_file = options.common.budget.empty() && error.code != ErrorCode::over_budget;

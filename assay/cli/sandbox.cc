@@ -191,6 +191,23 @@ class JobRecord {
   Result<void> problem_;
 };
 
+// What a stream holds beside what is kept of it: a cut line must not look like a whole one.
+void note_cut(const char* stream, const SandboxStream& of, Cli& cli) {
+  if (of.truncated)
+    cli.terminal.note(
+        fmt::format("{}: cut after the first {} of {} bytes; its hash is of all of them", stream, of.stored.size(), of.bytes));
+}
+
+void show(const SandboxCommandRun& one, Cli& cli) {
+  const std::string out = printable(one.out.stored), err = printable(one.err.stored);
+  if (!out.empty()) cli.terminal.block(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
+  if (!err.empty()) cli.terminal.note_block(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
+  note_cut("stdout", one.out, cli);
+  note_cut("stderr", one.err, cli);
+  const std::string memory = one.max_rss_kb > 0 ? fmt::format(", {} MiB", one.max_rss_kb / 1024) : "";
+  cli.terminal.note(fmt::format("{}: exit {} in {} ms{}", name(one.verdict), one.exit_code, one.duration_ms, memory));
+}
+
 void run(const SandboxCommandLine& options, Cli& cli) {
   if (const auto believable = check_clock(cli); !believable) return cli.fail_with(believable.error());
   const auto request = request_of(options);
@@ -214,13 +231,8 @@ void run(const SandboxCommandLine& options, Cli& cli) {
   const auto ran = bought ? buy(options, *request, *profile, on_paid, cli) : run_here(options, *request, *profile, cli);
   const Result<void> recorded = record ? record->end(*request, ran) : Result<void>();
   if (!ran) return cli.fail_with(ran.error());
-  for (const SandboxCommandRun& one : ran->response.runs) {
-    const std::string out = printable(one.out.stored), err = printable(one.err.stored);
-    if (!out.empty()) cli.terminal.block(out.ends_with('\n') ? out.substr(0, out.size() - 1) : out);
-    if (!err.empty()) cli.terminal.note_block(err.ends_with('\n') ? err.substr(0, err.size() - 1) : err);
-    const std::string memory = one.max_rss_kb > 0 ? fmt::format(", {} MiB", one.max_rss_kb / 1024) : "";
-    cli.terminal.note(fmt::format("{}: exit {} in {} ms{}", name(one.verdict), one.exit_code, one.duration_ms, memory));
-  }
+  for (const SandboxCommandRun& one : ran->response.runs) show(one, cli);
+  for (const std::string& note : ran->response.notes) cli.terminal.note("note: " + printable(note));
   cli.terminal.note(fmt::format("{}  isolation {}{}", name(ran->response.status), ran->response.isolation.level,
                                 ran->paid_msats ? fmt::format("  paid {} msats", *ran->paid_msats) : ""));
   Json json = JsonObject{{"response", to_json(ran->response)}, {"receipt", ran->receipt}};

@@ -51,12 +51,24 @@ Result<CompiledModuleManifest> named_manifest(const std::string& name, const Gra
               graph.compiled_id ? "name the module that ran" : "leave --module out", name);
 }
 
+// The program file that somebody says ran: it has no manifest, and it is the program that the record names.
+Result<void> check_named_program(const std::string& name, const Json& start, const Graph& graph) {
+  ASSAY_TRY(const ProgramFile file, read_program_file(name, Rewards::built_in()));
+  const std::string theirs = file.program.artifact().program_name();
+  if (const Json& id = start.at("compiled_id"); id.is_string())
+    return fail(ErrorCode::mismatch, fmt::format("the record is of the module {}, this is a program file", id.as_string()),
+                "name the module that ran", name);
+  if (graph.program_name.empty() || graph.program_name == theirs) return {};
+  return fail(ErrorCode::mismatch, fmt::format("the record is of the program '{}', this is '{}'", graph.program_name, theirs),
+              "name the program that ran", name);
+}
+
 // The manifest is looked for in the store when no module is named; without one dsrs.compiled_id comes from the record alone.
 Result<OpenedTrace> open_trace(const TraceOptions& options) {
   ASSAY_TRY(const RunRecord record, read_record_file(options.record));
   OpenedTrace out{graph_of(record.entries), std::nullopt, record.verdict.state};
   if (options.module.ends_with(".toml")) {
-    ASSAY_CHECK(read_program_file(options.module, Rewards::built_in()));  // uncompiled: it has no manifest
+    ASSAY_CHECK(check_named_program(options.module, record.entries.front().data, out.graph));
   } else if (!options.module.empty()) {
     ASSAY_TRY(out.manifest, named_manifest(options.module, out.graph));
   } else if (out.graph.compiled_id) {

@@ -262,10 +262,21 @@ std::string said(const Json& data) {
 }
 
 // A hit repeats an answer: where the record has the answer to that request, the two are the same. So an answer that was changed in an
-// earlier pass of a journal contradicts the hit by which a later pass, which is the one that is replayed, took it over.
+// earlier pass of a journal contradicts the hit by which a later pass, which is the one that is replayed, took it over. And what an
+// earlier pass had is not asked again: passes that change places show so.
 Result<void> check_hits(const std::vector<RecordEntry>& entries) {
-  std::map<std::string, std::set<std::string>> answers;  // request hash → what was said
+  std::map<std::string, std::set<std::string>> answers;      // request hash → what was said
+  std::set<std::pair<std::string, std::string>> had, hits;   // request hash and lane: of the passes before, and of this one
+  const auto text_at = [](const Json& data, const char* key) {
+    return data.at(key).is_string() ? data.at(key).as_string() : std::string();
+  };
+  const auto key_of = [&](const Json& data) { return std::pair(text_at(data, "request_hash"), text_at(data, "lane_id")); };
   for (const RecordEntry& entry : entries) {
+    if (entry.type == "resume") had.merge(hits);
+    if (entry.type == "cache_hit") hits.insert(key_of(entry.data));
+    if (entry.type == "lm_request" && had.contains(key_of(entry.data)))
+      return fail(ErrorCode::mismatch, "this request was answered in an earlier pass already, and is asked again",
+                  "the record was altered and sealed again", fmt::format("line {}", entry.seq + 1));
     if (entry.type != "lm_response" && entry.type != "cache_hit") continue;
     const Json& request_hash = entry.data.at("request_hash");
     if (!request_hash.is_string()) continue;

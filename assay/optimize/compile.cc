@@ -13,6 +13,7 @@
 
 #include "assay/base/files.h"
 #include "assay/lm/response_cache.h"
+#include "assay/optimize/journal_check.h"
 #include "assay/optimize/stats.h"
 #include "assay/optimize/unanswered.h"
 #include "assay/program/call.h"
@@ -191,6 +192,9 @@ Result<EarlierPass> take_over(const RunRecord& before, const CompilePlan& plan, 
                 "begin another journal: leave --resume and --journal out", world.journal_path);
   }
   ASSAY_CHECK(same_terms(before.entries.front().data, plan, world));
+  JournalCheck check{.path = world.journal_path, .prices = world.effects.prices, .wait = world.effects.wait};
+  ASSAY_CHECK(check_journal(before, plan, world.hooks.optimizers, check));
+  if (world.hooks.say && check.calls > 0) world.hooks.say(fmt::format("the journal holds, {} calls replayed", check.calls));
   const UnansweredCalls unknown = unanswered_calls(before.entries, world.effects.prices);
   ASSAY_CHECK(check_unanswered(unknown.to_ask, world));
   ASSAY_CHECK(cache.preload(before.entries));

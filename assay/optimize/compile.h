@@ -37,6 +37,8 @@ struct CompilePlan {
   /// From a journal: its first line's `program`, and the rows that one pass holds. Errors: `refused` when the metric's or a reward's code
   /// is not this build's, `malformed`, `diverged` when the rows are not those.
   static Result<CompilePlan> read(const Json& program, std::span<const RecordEntry> pass, const Metrics& metrics, const Rewards& rewards);
+  /// Are the rows that a pass holds this plan's? Errors: `diverged`.
+  Result<void> check_rows(std::span<const RecordEntry> pass) const;
 };
 
 /// What a program file says of its metric and its optimizer: names that are known, keys and values that they take. Errors name the place.

@@ -54,6 +54,27 @@ Result<Json> CompilePlan::to_json() const {
                          {"data", JsonObject{{"train", data.train_id()}, {"val", data.val_id()}, {"test", data.test_id()}}}});
 }
 
+namespace {
+
+// The rows of one set, as a pass recorded them; they must be those of the id.
+Result<std::vector<Row>> rows_of_id(std::span<const RecordEntry> pass, const char* set, const Signature& signature, const Json& id) {
+  ASSAY_TRY(std::vector<Row> rows, recorded_rows(pass, set, signature));
+  const std::string found = DataSets::id(rows);
+  if (id == Json(found)) return rows;
+  return fail(ErrorCode::diverged, fmt::format("the rows of the {} set are not those that were compiled on (found {})", set, found),
+              "the journal's rows were changed", fmt::format("data.{}", set));
+}
+
+}  // namespace
+
+Result<void> CompilePlan::check_rows(std::span<const RecordEntry> pass) const {
+  const std::pair<const char*, std::string> sets[] = {{"train", data.train_id()}, {"val", data.val_id()}, {"test", data.test_id()}};
+  for (const auto& [set, id] : sets) {
+    ASSAY_TRY([[maybe_unused]] const std::vector<Row> rows, rows_of_id(pass, set, program.signature(), Json(id)));
+  }
+  return {};
+}
+
 Result<CompilePlan> CompilePlan::read(const Json& json, std::span<const RecordEntry> pass, const Metrics& metrics, const Rewards& rewards) {
   if (json.at("format") != Json(plan_format)) return fail(ErrorCode::malformed, "the journal holds no compile", "", "program.format");
   ASSAY_TRY(const Json* artifact_json, member(json, "artifact", Json::Kind::object));
@@ -72,12 +93,7 @@ Result<CompilePlan> CompilePlan::read(const Json& json, std::span<const RecordEn
   const std::pair<const char*, std::vector<Row>*> sets[] = {
       {"train", &plan.data.train}, {"val", &plan.data.val}, {"test", &plan.data.test}};
   for (const auto& [name, rows] : sets) {
-    ASSAY_TRY(*rows, recorded_rows(pass, name, plan.program.signature()));
-    const std::string id = DataSets::id(*rows);
-    if (json.at("data").at(name) != Json(id)) {
-      return fail(ErrorCode::diverged, fmt::format("the rows of the {} set are not those that were compiled on (found {})", name, id),
-                  "the journal's rows were changed", fmt::format("data.{}", name));
-    }
+    ASSAY_TRY(*rows, rows_of_id(pass, name, plan.program.signature(), json.at("data").at(name)));
   }
   return plan;
 }

@@ -89,15 +89,15 @@ Result<void> judge(Pass pass, const RunRecorder& recorder, const Error* error, R
 // One pass of a journal, run again with the answers that stand in it.
 class PassReplay {
  public:
-  PassReplay(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers)
-      : journal_(journal), plan_(plan), optimizers_(optimizers) {}
+  PassReplay(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers, Wait wait)
+      : journal_(journal), plan_(plan), optimizers_(optimizers), wait_(std::move(wait)) {}
 
   // What the pass came to, if it came to its end.
   Result<std::optional<CompileResult>> run(Pass pass, ReplayReport& report) const {
     ManualClock clock(0);
     FixedEntropy entropy(0);
     ASSAY_TRY(const auto recorder, RunRecorder::create({.durability = Durability::memory}, RunStart{}, clock, entropy));
-    Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get(), .seed = plan_.seed};
+    Effects effects{.clock = &clock, .entropy = &entropy, .recorder = recorder.get(), .wait = wait_, .seed = plan_.seed};
     Settings settings;
     settings.journal = true;
     ASSAY_TRY(settings.answers, RecordedAnswers::of(journal_, pass));
@@ -126,6 +126,7 @@ class PassReplay {
   const RunRecord& journal_;
   const CompilePlan& plan_;
   const Optimizers& optimizers_;
+  Wait wait_;
 };
 
 // Every pass wrote the same rows, as far as it came.
@@ -138,30 +139,39 @@ std::optional<Divergence> data_divergence(Pass pass, Pass whole) {
   return std::nullopt;
 }
 
-}  // namespace
+// A journal in its passes. The rows stand in each of them; the last one that ran holds them all.
+struct Passes {
+  std::vector<Pass> all;
+  Pass ran = {};
 
-Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards, const Optimizers& optimizers,
-                                    const CompiledModuleManifest* made) {
-  if (!is_compile(journal)) return fail(ErrorCode::malformed, "the record is not the journal of a compile");
-  const auto passes = passes_of(journal.entries);
-  ReplayReport report;
-  report.complete = is_ended(passes.back());
-  report.passes = static_cast<std::int64_t>(passes.size());
-  // The rows stand in each pass; the last one that ran holds them all.
-  const auto ran = std::find_if(passes.rbegin(), passes.rend(), [](Pass pass) { return !ran_nothing(pass); });
-  if (ran == passes.rend()) {
+  static Result<Passes> of(const RunRecord& journal) {
+    if (!is_compile(journal)) return fail(ErrorCode::malformed, "the record is not the journal of a compile");
+    Passes out{passes_of(journal.entries)};
+    const auto ran = std::find_if(out.all.rbegin(), out.all.rend(), [](Pass pass) { return !ran_nothing(pass); });
+    if (ran != out.all.rend()) out.ran = *ran;
+    return out;
+  }
+
+  ReplayReport begun() const {
+    ReplayReport report;
+    report.complete = is_ended(all.back());
+    report.passes = static_cast<std::int64_t>(all.size());
+    if (!ran.empty()) return report;
     report.identical = !report.complete;
     if (report.complete) report.divergence = Divergence{"", "data", "nothing but rows", "a search"};
     return report;
   }
-  ASSAY_TRY(const CompilePlan plan, CompilePlan::read(journal.entries.front().data.at("program"), *ran, metrics, rewards));
-  const PassReplay replay(journal, plan, optimizers);
+};
+
+Result<ReplayReport> replay_passes(const RunRecord& journal, const Passes& passes, const CompilePlan& plan, const PassReplay& replay,
+                                   const CompiledModuleManifest* made) {
+  ReplayReport report = passes.begun();
   std::optional<Divergence> unlike;  // what the manifest says and the journal does not
   if (made != nullptr)
     unlike = Divergence{"", "manifest.provenance.journal_root", "", "", "no end of this journal is the one that the module names"};
-  for (const Pass pass : passes) {
+  for (const Pass pass : passes.all) {
     ++report.differs_in_pass;
-    report.divergence = data_divergence(pass, *ran);
+    report.divergence = data_divergence(pass, passes.ran);
     report.compiled_id.reset();
     if (!report.divergence && !ran_nothing(pass)) {
       ASSAY_TRY(const std::optional<CompileResult> result, replay.run(pass, report));
@@ -176,6 +186,23 @@ Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& met
   if (!report.divergence) report.divergence = std::move(unlike);
   report.identical = !report.divergence;
   return report;
+}
+
+}  // namespace
+
+Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards, const Optimizers& optimizers,
+                                    const CompiledModuleManifest* made) {
+  ASSAY_TRY(const Passes passes, Passes::of(journal));
+  if (passes.ran.empty()) return passes.begun();
+  ASSAY_TRY(const CompilePlan plan, CompilePlan::read(journal.entries.front().data.at("program"), passes.ran, metrics, rewards));
+  return replay_passes(journal, passes, plan, PassReplay(journal, plan, optimizers, {}), made);
+}
+
+Result<ReplayReport> replay_compile(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers, const Wait& wait) {
+  ASSAY_TRY(const Passes passes, Passes::of(journal));
+  if (passes.ran.empty()) return passes.begun();
+  ASSAY_CHECK(plan.check_rows(passes.ran));
+  return replay_passes(journal, passes, plan, PassReplay(journal, plan, optimizers, wait), nullptr);
 }
 
 bool is_evaluation(const RunRecord& record) {

@@ -17,6 +17,10 @@ namespace assay {
 Result<ReplayReport> replay_compile(const RunRecord& journal, const Metrics& metrics, const Rewards& rewards,
                                     const Optimizers& optimizers = Optimizers::built_in(), const CompiledModuleManifest* made = nullptr);
 
+/// The same for who has the plan at hand, with metrics and rewards of its own; the journal's rows must be the plan's (`diverged`).
+/// The stop of `wait` ends it (`cancelled`).
+Result<ReplayReport> replay_compile(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers, const Wait& wait = {});
+
 /// Replay of an evaluation (`assay eval`): the program and the metric run again on the recorded rows. Errors: `refused` when the record
 /// holds no rows, as those of 0.1 builds before 2026-11-26.
 Result<ReplayReport> replay_evaluation(const Program& program, const RunRecord& record, const Metrics& metrics);

@@ -106,6 +106,7 @@ class Collector {
 
   Result<void> skip(const std::string& path, std::string_view reason) {
     if (out_.skipped.size() < limits_.artifacts_max) out_.skipped.push_back({path, std::string(reason)});
+    else ++out_.unnamed;
     return {};
   }
 

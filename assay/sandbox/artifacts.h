@@ -13,6 +13,7 @@ namespace assay {
 struct CollectedArtifacts {
   std::vector<SandboxArtifact> artifacts;  ///< sorted by path
   std::vector<SandboxSkipped> skipped;     ///< sorted by path; at most artifacts_max
+  std::int64_t unnamed = 0;                ///< skipped beyond those
 };
 
 /// `folder` is a descriptor of the job folder. Never follows a link and never leaves the folder's mount. Errors: `io` (only

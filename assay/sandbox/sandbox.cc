@@ -294,6 +294,9 @@ Result<SandboxRunResponse> run_with_defences(const SandboxRunRequest& request, c
   out.usage.processes_peak = usage.processes;
   out.artifacts = std::move(left.artifacts);
   out.skipped = std::move(left.skipped);
+  if (left.unnamed > 0)
+    out.notes.push_back(fmt::format("{} more files were left and are not named: {} are, and as many of those left out", left.unnamed,
+                                    limits.artifacts_max));
   out.status = status_of(out.runs);
   out.isolation = box.isolation();
   out.profile = profile.name;
