@@ -390,7 +390,8 @@ class JsonReader {
     if (e < token.size()) {
       const std::size_t digits = e + 1 + (token[e + 1] == '+' ? 1 : 0);
       const auto [end, ec] = std::from_chars(token.data() + digits, token.data() + token.size(), exponent);
-      if (ec != std::errc{}) exponent = token[e + 1] == '-' ? -4000000000 : 4000000000;
+      constexpr std::int64_t most = 1'000'000'000'000'000'000;  // no text has so many digits that they would make up for it
+      exponent = ec == std::errc{} ? std::clamp(exponent, -most, most) : token[e + 1] == '-' ? -most : most;
     }
     const std::size_t first = token.substr(0, e).find_first_of("123456789");
     if (first == std::string_view::npos) return -1;  // zero, whatever the exponent says

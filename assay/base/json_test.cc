@@ -88,6 +88,11 @@ TEST(Json, WritesTheRfcSampleByteForByte) {
       "\"}");
 }
 
+TEST(Json, ReadsWhatIsTooSmallAsZero) {
+  EXPECT_EQ(round_trip("[0.001e-9223372036854775808,0.001e-9223372036854775809,1e-9223372036854775807,0e9223372036854775807]"),
+            "[0,0,0,0]");
+}
+
 TEST(Json, RefusesWhatHasNoCanonicalForm) {
   for (const char* bad : {"9007199254740992",
                           "-9007199254740992",
@@ -95,6 +100,8 @@ TEST(Json, RefusesWhatHasNoCanonicalForm) {
                           "9007199254740992.0",
                           "1e400",
                           "-1e999999999999",
+                          "4222e9223372036854775807",  // the digits before the point and the exponent are more than 64 bits hold
+                          "4222e9223372036854775808",
                           "\"\\ud800\"",
                           "\"\\udc00\"",
                           "\"\\ud800\\u0041\"",
