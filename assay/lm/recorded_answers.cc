@@ -261,20 +261,39 @@ std::string said(const Json& data) {
       .value_or("");
 }
 
+// The requests that a resume does not send again: a fold over the lines, which takes over what `ResponseCache::preload` takes.
+class Had {
+ public:
+  // Is it a request that was sent although an earlier pass had its answer?
+  bool sent_again(const RecordEntry& entry) {
+    if (entry.type == "resume") before_.merge(now_);
+    if (entry.type != "lm_request" && entry.type != "lm_response" && entry.type != "cache_hit") return false;
+    const auto text_at = [&](const char* key) { return entry.data.at(key).is_string() ? entry.data.at(key).as_string() : std::string(); };
+    const std::string request_hash = text_at("request_hash");
+    auto& lanes = waiting_[{entry.node, request_hash}];
+    if (entry.type != "lm_response") lanes.push_back(text_at("lane_id"));
+    if (entry.type == "lm_request") return entry.data.at("sent") != Json(false) && before_.contains({request_hash, lanes.back()});
+    if (lanes.empty()) return false;
+    const bool hit = entry.type == "cache_hit";
+    now_.emplace(request_hash, hit ? lanes.back() : lanes.front());
+    hit ? lanes.pop_back() : lanes.pop_front();
+    return false;
+  }
+
+ private:
+  std::map<std::pair<std::string, std::string>, std::deque<std::string>> waiting_;  // (path, request hash) → lanes
+  std::set<std::pair<std::string, std::string>> before_, now_;                      // (request hash, lane), by pass
+};
+
 // A hit repeats an answer: where the record has the answer to that request, the two are the same. So an answer that was changed in an
 // earlier pass of a journal contradicts the hit by which a later pass, which is the one that is replayed, took it over. And what an
 // earlier pass had is not asked again: passes that change places show so.
 Result<void> check_hits(const std::vector<RecordEntry>& entries) {
-  std::map<std::string, std::set<std::string>> answers;      // request hash → what was said
-  std::set<std::pair<std::string, std::string>> had, hits;   // request hash and lane: of the passes before, and of this one
-  const auto text_at = [](const Json& data, const char* key) {
-    return data.at(key).is_string() ? data.at(key).as_string() : std::string();
-  };
-  const auto key_of = [&](const Json& data) { return std::pair(text_at(data, "request_hash"), text_at(data, "lane_id")); };
+  std::map<std::string, std::set<std::string>> answers;  // request hash → what was said
+  const bool resumed = std::any_of(entries.begin(), entries.end(), [](const RecordEntry& entry) { return entry.type == "resume"; });
+  Had had;
   for (const RecordEntry& entry : entries) {
-    if (entry.type == "resume") had.merge(hits);
-    if (entry.type == "cache_hit") hits.insert(key_of(entry.data));
-    if (entry.type == "lm_request" && had.contains(key_of(entry.data)))
+    if (resumed && had.sent_again(entry))
       return fail(ErrorCode::mismatch, "this request was answered in an earlier pass already, and is asked again",
                   "the record was altered and sealed again", fmt::format("line {}", entry.seq + 1));
     if (entry.type != "lm_response" && entry.type != "cache_hit") continue;

@@ -302,7 +302,12 @@ Result<CompileOutcome> compile_program(const CompilePlan& plan, const CompileWor
   EarlierPass earlier;
   ASSAY_TRY(const auto recorder, open_journal(plan, world, *settings.cache, earlier));
   if (earlier.test_looks) {
-    hooks.open_test = [looks = *earlier.test_looks](const std::string&, const std::string&) -> Result<std::int64_t> { return looks; };
+    // The same look, unless the counter says that it was a later one than the journal does.
+    hooks.open_test = [looks = *earlier.test_looks, &counted = world.hooks.open_test](const std::string& id,
+                                                                                      const std::string& run_id) -> Result<std::int64_t> {
+      ASSAY_TRY(const std::int64_t count, counted ? counted(id, run_id) : Result<std::int64_t>(1));
+      return std::max(looks, count);
+    };
   }
   if (hooks.begun) hooks.begun(recorder->run_id());
   Effects effects = world.effects;
@@ -391,7 +396,8 @@ Result<std::int64_t> count_test_look(const std::string& folder, const std::strin
   if (text) {
     ASSAY_CHECK(read_looks(*text, path, looks, runs));
   }
-  if (std::find(runs.begin(), runs.end(), run_id) != runs.end()) return looks;
+  // The last of the list had the last look.
+  if (const auto own = std::find(runs.begin(), runs.end(), run_id); own != runs.end()) return looks - (runs.end() - own - 1);
   runs.push_back(run_id);
   if (runs.size() > runs_kept) runs.erase(runs.begin(), runs.end() - static_cast<std::ptrdiff_t>(runs_kept));
   ASSAY_CHECK(write_file(path, fmt::format("{}\n{}\n", ++looks, fmt::join(runs, "\n"))));

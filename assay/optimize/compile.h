@@ -58,7 +58,8 @@ struct CompileResult {
 struct CompileHooks {
   EvaluateOptions evaluate;
   std::function<void(const std::string&)> say;
-  /// Counts and returns how often this test set has been opened, this time included. The same run counts once, however often it asks:
+  /// Counts and returns how often this test set had been opened when this run did so, that time included. The same run counts once, and
+  /// gets the same number, however often it asks:
   /// one that was killed between the count and its line in the journal asks again when it goes on. Empty: nobody counts, it is the first
   /// look (`count_test_look` counts in a folder).
   std::function<Result<std::int64_t>(const std::string& testset_id, const std::string& run_id)> open_test;

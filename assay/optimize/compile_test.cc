@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "assay/optimize/colours_test.h"
 #include "assay/optimize/replay.h"
 #include "assay/optimize/stats.h"
@@ -294,7 +296,11 @@ TEST_F(Compile, ResumedAfterALossPaysNothingTwiceAndEndsTheSame) {
 
 TEST_F(Compile, ResumedKeepsItsBudgetAndItsLookAtTheTestSet) {
   int left = 0, looks = 0;
-  const auto count_look = [&looks](const std::string&, const std::string&) -> Result<std::int64_t> { return ++looks; };
+  std::set<std::string> looked;
+  const auto count_look = [&](const std::string&, const std::string& run_id) -> Result<std::int64_t> {
+    looked.insert(run_id);
+    return looks = static_cast<int>(looked.size());
+  };
   const auto whole = compile_program(plan(), world(std::make_shared<ScriptedLM>(answer_by_demos)));
   ASSERT_TRUE(whole);
   std::remove(journal.c_str());

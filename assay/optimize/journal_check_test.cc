@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <stop_token>
 
 #include "assay/base/files.h"
 #include "assay/base/sha256.h"
@@ -133,6 +134,58 @@ TEST_F(JournalChecked, InTheOrderOfItsPasses) {
   const auto refused = checked(swapped);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::mismatch) << refused.error().text();
+}
+
+// A pass that is stopped says of requests that an earlier one had answered that they were not sent.
+TEST_F(JournalChecked, ThoughAPassWasStoppedWhereAnotherHadItsAnswers) {
+  stopped(60);
+  CompileWorld on = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  on.resume = true;
+  for (const bool stop_now : {false, true, false}) {
+    std::stop_source stop;
+    on.effects.wait.stop = stop.get_token();
+    on.hooks.say = [&](const std::string&) {
+      if (stop_now) stop.request_stop();
+    };
+    const auto outcome = compile_program(plan(), on);
+    EXPECT_EQ(outcome.has_value(), !stop_now) << (outcome ? std::string() : outcome.error().text());
+  }
+  const RunRecord record = read_record_file(journal).value();
+  EXPECT_TRUE(std::any_of(record.entries.begin(), record.entries.end(),
+                          [](const RecordEntry& entry) { return entry.type == "lm_request" && entry.data.at("sent") == Json(false); }));
+  const auto holds = checked(record);
+  EXPECT_TRUE(holds) << holds.error().text();
+}
+
+TEST_F(JournalChecked, WithoutAPassThatStandsThereTwice) {
+  stopped(60);
+  CompileWorld on = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  on.resume = true;
+  EXPECT_TRUE(compile_program(plan(), on));
+  RunRecord record = read_record_file(journal).value();
+  std::erase_if(record.entries, [](const RecordEntry& entry) { return entry.type == "run_end"; });
+  ASSERT_TRUE(checked(record));
+  const auto resume =
+      std::find_if(record.entries.begin(), record.entries.end(), [](const RecordEntry& entry) { return entry.type == "resume"; });
+  const std::vector<RecordEntry> again(resume, record.entries.end());
+  record.entries.insert(record.entries.end(), again.begin(), again.end());
+  EXPECT_EQ(checked(record).error().code, ErrorCode::mismatch);
+}
+
+TEST_F(JournalChecked, AndItsLooksAreThoseOfTheCounter) {
+  RunRecord record = stopped(200);
+  const auto look = std::find_if(record.entries.begin(), record.entries.end(), [](const RecordEntry& entry) {
+    return entry.type == "value" && entry.data.at("what") == Json("test_looks");
+  });
+  ASSERT_NE(look, record.entries.end());
+  look->data.set("value", 0);
+  ASSERT_TRUE(write_file(journal, sealed(record)));
+  CompileWorld on = world(std::make_shared<ScriptedLM>(answer_by_demos));
+  on.resume = true;
+  on.hooks.open_test = [](const std::string&, const std::string&) -> Result<std::int64_t> { return 5; };
+  const auto outcome = compile_program(plan(), on);
+  ASSERT_TRUE(outcome) << outcome.error().text();
+  EXPECT_EQ(outcome->result.scorecard.test_looks, 5);
 }
 
 TEST_F(JournalChecked, BeforeAnythingIsAsked) {
