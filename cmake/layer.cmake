@@ -44,7 +44,7 @@ function(assay_layer name)
     target_compile_definitions(${target}_test PRIVATE ASSAY_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ASSAY_BINARY_DIR="${PROJECT_BINARY_DIR}")
     set_property(GLOBAL APPEND PROPERTY ASSAY_UNIT_TESTS ${target}_test)
     add_test(NAME ${name} COMMAND ${target}_test WORKING_DIRECTORY "${PROJECT_BINARY_DIR}")
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 1200)
   endif()
 endfunction()
 

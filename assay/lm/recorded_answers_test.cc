@@ -210,9 +210,9 @@ TEST(RecordedAnswers, PutsBlobsBackBeforeItHashes) {
 }
 
 TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
-  const LmRequest request = asking("a");
+  const LmRequest request = asking("a"), before = asking("b");
   RunRecord record =
-      Recorded().request("p", request).response("p", request, "old").request("p", request).response("p", request, "new").record();
+      Recorded().request("p", before).response("p", before, "old").request("p", request).response("p", request, "new").record();
   RecordEntry resume = record.entries[0];
   resume.type = "resume";
   record.entries.insert(record.entries.begin() + 3, resume);
@@ -225,6 +225,22 @@ TEST(RecordedAnswers, ReadsOnlyWhatFollowsTheLastResume) {
   const auto checked = RecordedAnswers::check(record);
   ASSERT_FALSE(checked) << "but it must be what it says";
   EXPECT_EQ(checked.error().code, ErrorCode::mismatch);
+}
+
+TEST(RecordedAnswers, WhatAPassHadIsNotSentAgain) {
+  const LmRequest request = asking("a");
+  RunRecord record =
+      Recorded().request("p", request).response("p", request, "x").request("p", request).response("p", request, "x").record();
+  EXPECT_TRUE(RecordedAnswers::check(record)) << "twice in one pass";
+  RecordEntry resume = record.entries[0];
+  resume.type = "resume";
+  record.entries.insert(record.entries.begin() + 3, resume);
+  const auto again = RecordedAnswers::check(record);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::mismatch);
+  record.entries[4].data.set("sent", false);  // a pass that was stopped says so of what it did not send
+  record.entries.pop_back();
+  EXPECT_TRUE(RecordedAnswers::check(record));
 }
 
 TEST(RecordedAnswers, AHitRepeatsTheAnswerThatItTookOver) {
