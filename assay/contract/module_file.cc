@@ -231,8 +231,11 @@ Result<void> check_runnable(const ModuleVerdict& verdict, std::string_view allow
       if (verdict.problems.empty()) return fail(ErrorCode::internal, "a bad module without a problem");
       Error first = verdict.problems.front();
       first.message = fmt::format("a bad module is not run: {}", first.message);
+      // How to write it right helps nobody who did not write it.
+      const bool for_writers = first.code == ErrorCode::malformed;
       first.code = ErrorCode::mismatch;
-      if (first.remedy.empty()) first.remedy = "get the file again from where it came; assay verify lists all that is wrong with it";
+      if (first.remedy.empty() || for_writers)
+        first.remedy = "get the file again from where it came; assay verify lists all that is wrong with it";
       return std::unexpected(std::move(first));
     }
     case ModuleState::unsigned_:
