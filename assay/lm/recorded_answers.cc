@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "assay/base/sha256.h"
+#include "assay/lm/answer_lanes.h"
 #include "assay/trace/budget.h"
 
 namespace assay {
@@ -261,28 +262,21 @@ std::string said(const Json& data) {
       .value_or("");
 }
 
-// The requests that a resume does not send again: a fold over the lines, which takes over what `ResponseCache::preload` takes.
+// The requests that a resume does not send again.
 class Had {
  public:
   // Is it a request that was sent although an earlier pass had its answer?
   bool sent_again(const RecordEntry& entry) {
     if (entry.type == "resume") before_.merge(now_);
-    if (entry.type != "lm_request" && entry.type != "lm_response" && entry.type != "cache_hit") return false;
     const auto text_at = [&](const char* key) { return entry.data.at(key).is_string() ? entry.data.at(key).as_string() : std::string(); };
-    const std::string request_hash = text_at("request_hash");
-    auto& lanes = waiting_[{entry.node, request_hash}];
-    if (entry.type != "lm_response") lanes.push_back(text_at("lane_id"));
-    if (entry.type == "lm_request") return entry.data.at("sent") != Json(false) && before_.contains({request_hash, lanes.back()});
-    if (lanes.empty()) return false;
-    const bool hit = entry.type == "cache_hit";
-    now_.emplace(request_hash, hit ? lanes.back() : lanes.front());
-    hit ? lanes.pop_back() : lanes.pop_front();
-    return false;
+    if (auto lane = lanes_.take(entry)) now_.emplace(text_at("request_hash"), std::move(*lane));
+    return entry.type == "lm_request" && entry.data.at("sent") != Json(false) &&
+           before_.contains({text_at("request_hash"), text_at("lane_id")});
   }
 
  private:
-  std::map<std::pair<std::string, std::string>, std::deque<std::string>> waiting_;  // (path, request hash) → lanes
-  std::set<std::pair<std::string, std::string>> before_, now_;                      // (request hash, lane), by pass
+  AnswerLanes lanes_;
+  std::set<std::pair<std::string, std::string>> before_, now_;  // (request hash, lane), by pass
 };
 
 // A hit repeats an answer: where the record has the answer to that request, the two are the same. So an answer that was changed in an

@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <deque>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "assay/base/files.h"
 #include "assay/base/sha256.h"
+#include "assay/lm/answer_lanes.h"
 
 namespace assay {
 namespace {
@@ -147,20 +147,13 @@ Result<ResponseCache::Found> ResponseCache::compute_alone(const std::string& key
 }
 
 Result<void> ResponseCache::preload(const std::vector<RecordEntry>& entries) {
-  std::map<std::pair<std::string, std::string>, std::deque<std::string>> waiting;  // (path, request_hash) → lane_ids
+  AnswerLanes lanes;
   const std::scoped_lock lock(mutex_);
   for (const RecordEntry& entry : entries) {
-    if (entry.type != "lm_request" && entry.type != "lm_response" && entry.type != "cache_hit") continue;
+    const auto lane_id = lanes.take(entry);
+    if (!lane_id) continue;
     ASSAY_TRY(const std::string request_hash, string_member(entry.data, "request_hash"));
-    auto& lanes = waiting[{entry.node, request_hash}];
-    if (entry.type != "lm_response") {
-      ASSAY_TRY(std::string lane_id, string_member(entry.data, "lane_id"));
-      lanes.push_back(std::move(lane_id));
-    }
-    if (entry.type == "lm_request" || lanes.empty()) continue;
-    const std::string lane_id = entry.type == "cache_hit" ? std::exchange(lanes.back(), {}) : std::exchange(lanes.front(), {});
-    entry.type == "cache_hit" ? lanes.pop_back() : lanes.pop_front();
-    ASSAY_TRY(std::string key, ResponseCache::key(request_hash, lane_id));
+    ASSAY_TRY(std::string key, ResponseCache::key(request_hash, *lane_id));
     ASSAY_TRY(LmResponse response, read_response(entry.data));
     responses_.insert_or_assign(std::move(key), std::move(response));
   }

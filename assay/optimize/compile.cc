@@ -192,9 +192,10 @@ Result<EarlierPass> take_over(const RunRecord& before, const CompilePlan& plan, 
                 "begin another journal: leave --resume and --journal out", world.journal_path);
   }
   ASSAY_CHECK(same_terms(before.entries.front().data, plan, world));
-  JournalCheck check{.path = world.journal_path, .prices = world.effects.prices, .wait = world.effects.wait};
-  ASSAY_CHECK(check_journal(before, plan, world.hooks.optimizers, check));
-  if (world.hooks.say && check.calls > 0) world.hooks.say(fmt::format("the journal holds, {} calls replayed", check.calls));
+  ASSAY_TRY(const std::int64_t replayed,
+            check_journal(before, plan, world.hooks.optimizers,
+                          {.path = world.journal_path, .prices = world.effects.prices, .wait = world.effects.wait}));
+  if (world.hooks.say && replayed > 0) world.hooks.say(fmt::format("the journal holds, {} calls replayed", replayed));
   const UnansweredCalls unknown = unanswered_calls(before.entries, world.effects.prices);
   ASSAY_CHECK(check_unanswered(unknown.to_ask, world));
   ASSAY_CHECK(cache.preload(before.entries));

@@ -29,12 +29,12 @@ Result<void> check_lines(const RunRecord& journal, const JournalCheck& how) {
 
 }  // namespace
 
-Result<void> check_journal(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers, JournalCheck& how) {
+Result<std::int64_t> check_journal(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers,
+                                   const JournalCheck& how) {
   ASSAY_CHECK(check_lines(journal, how));
   auto report = replay_compile(journal, plan, optimizers, how.wait);
   if (!report) return std::unexpected(std::move(report.error()).in(how.path));
-  how.calls = report->calls;
-  if (report->identical) return {};
+  if (report->identical) return report->calls;
   const Divergence& at = *report->divergence;
   return fail(ErrorCode::diverged,
               fmt::format("the journal is not what its own answers lead to: it differs at {} ({}){}",

@@ -15,11 +15,11 @@ struct JournalCheck {
   std::string path;                    ///< the place in errors
   const PriceBook* prices = nullptr;   ///< costs are computed again if it is the journal's
   Wait wait = {};                      ///< its stop ends the check
-  std::int64_t calls = 0;              ///< out: LM calls that were answered from the journal
 };
 
-/// Errors: `mismatch` for what `assay verify` refuses, `diverged` for what `assay replay` calls different, `cancelled`, and those of a
-/// replay that cannot be made.
-Result<void> check_journal(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers, JournalCheck& how);
+/// How many LM calls were answered from the journal. Errors: `mismatch` for what `assay verify` refuses, `diverged` for what `assay replay`
+/// calls different, `cancelled`, and those of a replay that cannot be made.
+Result<std::int64_t> check_journal(const RunRecord& journal, const CompilePlan& plan, const Optimizers& optimizers,
+                                   const JournalCheck& how);
 
 }  // namespace assay
