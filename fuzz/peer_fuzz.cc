@@ -83,8 +83,6 @@ class Peer {
         out += bytes_;
       }
       (void)::send(connection, out.data(), out.size(), MSG_NOSIGNAL);
-      ::shutdown(connection, SHUT_WR);
-      ::recv(connection, part, sizeof part, 0);
       ::close(connection);
     }
   }
