@@ -91,12 +91,14 @@ class JsonReader {
     return true;
   }
 
-  // Values are made where they stay. Containers at one depth are mostly alike: room is made for as many as the last one there had.
+  // Values are made where they stay. Containers at one depth are mostly alike: room is made for as many as the last one there had, for the
+  // first one for a few.
   template <class Element>
   std::size_t* make_room(std::vector<Element>& elements, std::size_t* sizes) {
     std::size_t* const last = sizes + std::min(depth_, sizes_kept - 1);
-    constexpr std::size_t element_bytes_min = sizeof(Element) > sizeof(Json) ? 5 : 2;  // `"":0,` or `0,`
-    elements.reserve(std::min({std::max<std::size_t>(*last, 1), room_max, 1 + (text_.size() - at_) / element_bytes_min}));
+    constexpr bool is_member = sizeof(Element) > sizeof(Json);
+    constexpr std::size_t bytes_min = is_member ? 5 : 2, first = is_member ? 8 : 4;  // `"":0,` or `0,`
+    elements.reserve(std::min({*last > 0 ? *last : first, room_max, 1 + (text_.size() - at_) / bytes_min}));
     return last;
   }
 

@@ -38,65 +38,53 @@ struct DataRule {
   std::span<const MemberRule> members;
 };
 
-constexpr MemberRule run_start_members[] = {{"format", text},
-                                            {"run_id", text},
-                                            {"started_unix_ns", text},
-                                            {"assay", object},
-                                            {"compiled_id", hex64 | null_},
-                                            {"program", object | null_},
-                                            {"settings", object},
-                                            {"seed", whole},
-                                            {"price_book", hex64},
-                                            {"lanes", list},
-                                            {"privacy_mode", text},
-                                            {"traceparent", text | null_}};
-constexpr MemberRule node_start_members[] = {{"node_type", text}, {"name", anything}, {"inputs", anything}};
-constexpr MemberRule node_end_members[] = {{"outputs", anything}, {"status", text}, {"error", object | null_}};
+constexpr MemberRule run_start_members[] = {
+    {"assay", object},         {"compiled_id", hex64 | null_}, {"format", text}, {"lanes", list}, {"price_book", hex64},
+    {"privacy_mode", text},    {"program", object | null_},    {"run_id", text}, {"seed", whole}, {"settings", object},
+    {"started_unix_ns", text}, {"traceparent", text | null_}};
+constexpr MemberRule node_start_members[] = {{"inputs", anything}, {"name", anything}, {"node_type", text}};
+constexpr MemberRule node_end_members[] = {{"error", object | null_}, {"outputs", anything}, {"status", text}};
 constexpr MemberRule lm_request_members[] = {{"lane_id", hex64}, {"request", object}, {"request_hash", hex64}, {"sent", flag, true}};
-constexpr MemberRule lm_response_members[] = {{"request_hash", hex64}, {"content", content},          {"finish_reason", text},
-                                              {"usage", object},       {"cost_msats", whole | null_}, {"latency_ns", whole},
-                                              {"lost", object, true}};
-constexpr MemberRule cache_hit_members[] = {{"lane_id", hex64},   {"request", object},     {"request_hash", hex64},
-                                            {"content", content}, {"finish_reason", text}, {"usage", object}};
-constexpr MemberRule attempt_members[] = {{"index", count}, {"score", number | null_}, {"lane", text | null_, true}, {"error", text, true}};
-constexpr MemberRule repair_members[] = {{"kind", text}, {"detail", text}};
-constexpr MemberRule tool_members[] = {{"name", text}, {"arguments", anything}, {"result", anything}};
+constexpr MemberRule lm_response_members[] = {{"content", content},  {"cost_msats", whole | null_}, {"finish_reason", text},
+                                              {"latency_ns", whole}, {"lost", object, true},        {"request_hash", hex64},
+                                              {"usage", object}};
+constexpr MemberRule cache_hit_members[] = {{"content", content}, {"finish_reason", text}, {"lane_id", hex64},
+                                            {"request", object},  {"request_hash", hex64}, {"usage", object}};
+constexpr MemberRule attempt_members[] = {{"error", text, true}, {"index", count}, {"lane", text | null_, true}, {"score", number | null_}};
+constexpr MemberRule repair_members[] = {{"detail", text}, {"kind", text}};
+constexpr MemberRule tool_members[] = {{"arguments", anything}, {"name", text}, {"result", anything}};
 constexpr MemberRule sandbox_members[] = {{"request_hash", hex64}, {"response_hash", hex64 | null_}};
-constexpr MemberRule payment_members[] = {{"payment_hash", hex64},  {"amount_msats", count},    {"provider", hex64, true},
-                                          {"job_id", hex64, true},  {"result_id", hex64, true}, {"job_hash", hex64, true},
-                                          {"job_type", text, true}, {"state", text, true}};
+constexpr MemberRule payment_members[] = {{"amount_msats", count},    {"job_hash", hex64, true}, {"job_id", hex64, true},
+                                          {"job_type", text, true},   {"payment_hash", hex64},   {"provider", hex64, true},
+                                          {"result_id", hex64, true}, {"state", text, true}};
 constexpr MemberRule budget_members[] = {{"limit", anything}, {"spent", anything}};
-constexpr MemberRule candidate_members[] = {{"id", text}, {"compiled_id", hex64}, {"metrics", object}, {"parents", list, true}};
-constexpr MemberRule score_members[] = {{"example", hex64}, {"metric", text}, {"value", number | null_}, {"feedback", text, true}};
-constexpr MemberRule what_members[] = {{"what", text}, {"value", anything}};
-constexpr MemberRule event_members[] = {{"name", text}, {"data", anything}};
+constexpr MemberRule candidate_members[] = {{"compiled_id", hex64}, {"id", text}, {"metrics", object}, {"parents", list, true}};
+constexpr MemberRule score_members[] = {{"example", hex64}, {"feedback", text, true}, {"metric", text}, {"value", number | null_}};
+constexpr MemberRule what_members[] = {{"value", anything}, {"what", text}};
+constexpr MemberRule event_members[] = {{"data", anything}, {"name", text}};
 constexpr MemberRule error_members[] = {
-    {"code", text}, {"message", text}, {"path", text}, {"request_hash", hex64, true}, {"lost", object, true}};
+    {"code", text}, {"lost", object, true}, {"message", text}, {"path", text}, {"request_hash", hex64, true}};
 constexpr MemberRule node_error_members[] = {{"code", text}, {"message", text}, {"path", text}};
 constexpr MemberRule blob_members[] = {{"hash", hex64}, {"text", text}};
-constexpr MemberRule head_members[] = {{"format", text}, {"run_id", text},  {"seq", count},
-                                       {"tip", hex64},   {"signer", hex64}, {"signature", text}};
-constexpr MemberRule resume_members[] = {{"reason", text}, {"cut_bytes", count}, {"cut_sha256", hex64 | null_}};
+constexpr MemberRule head_members[] = {{"format", text},    {"run_id", text},  {"seq", count},
+                                       {"signature", text}, {"signer", hex64}, {"tip", hex64}};
+constexpr MemberRule resume_members[] = {{"cut_bytes", count}, {"cut_sha256", hex64 | null_}, {"reason", text}};
 // `signature` may be absent: such a record is complete and unsigned.
 constexpr MemberRule run_end_members[] = {
-    {"output_hash", hex64 | null_}, {"totals", object}, {"root_hash", hex64}, {"signer", hex64 | null_}};
-constexpr MemberRule totals_members[] = {{"calls", whole},         {"cached_calls", whole},
-                                         {"prompt_tokens", whole}, {"completion_tokens", whole},
-                                         {"cost_msats", whole},    {"unpriced_calls", whole}};
-constexpr MemberRule usage_members[] = {{"prompt_tokens", whole}, {"completion_tokens", whole}};
+    {"output_hash", hex64 | null_}, {"root_hash", hex64}, {"signer", hex64 | null_}, {"totals", object}};
+constexpr MemberRule totals_members[] = {{"cached_calls", whole}, {"calls", whole},         {"completion_tokens", whole},
+                                         {"cost_msats", whole},   {"prompt_tokens", whole}, {"unpriced_calls", whole}};
+constexpr MemberRule usage_members[] = {{"completion_tokens", whole}, {"prompt_tokens", whole}};
 constexpr MemberRule amount_members[] = {{"calls", count}, {"msats", count}, {"tokens", count}};
-constexpr MemberRule request_members[] = {{"messages", list}, {"config", anything}, {"seed", whole | null_}, {"schema", anything},
-                                          {"tools", object},  {"model", object},    {"rollout", count}};
-constexpr MemberRule message_members[] = {{"role", text}, {"content", anything}};
-constexpr MemberRule model_members[] = {{"id", text}, {"digest", hex64 | null_}};
-constexpr MemberRule token_members[] = {{"token", content}, {"logprob", number}, {"top", list, true}};
-constexpr MemberRule lane_members[] = {{"kind", text},
-                                       {"model", text},
-                                       {"model_sha256", hex64 | null_},
-                                       {"tokenizer_sha256", hex64 | null_},
-                                       {"chat_template_sha256", hex64 | null_},
-                                       {"engine", text}};
-constexpr MemberRule assay_members[] = {{"version", text}, {"build", text}};
+constexpr MemberRule request_members[] = {{"config", anything}, {"messages", list},      {"model", object}, {"rollout", count},
+                                          {"schema", anything}, {"seed", whole | null_}, {"tools", object}};
+constexpr MemberRule message_members[] = {{"content", anything}, {"role", text}};
+constexpr MemberRule model_members[] = {{"digest", hex64 | null_}, {"id", text}};
+constexpr MemberRule token_members[] = {{"logprob", number}, {"token", content}, {"top", list, true}};
+constexpr MemberRule lane_members[] = {
+    {"chat_template_sha256", hex64 | null_}, {"engine", text}, {"kind", text}, {"model", text}, {"model_sha256", hex64 | null_},
+    {"tokenizer_sha256", hex64 | null_}};
+constexpr MemberRule assay_members[] = {{"build", text}, {"version", text}};
 
 constexpr DataRule data_rules[] = {{"run_start", run_start_members},
                                    {"node_start", node_start_members},
@@ -145,9 +133,13 @@ bool fits(const Json& value, unsigned kinds) {
   }
 }
 
+// Rules stand in the order of their names, as members do: a rule's member mostly follows the one of the rule before.
 Result<void> check_members(const Json& data, std::span<const MemberRule> rules, std::string_view place) {
+  const JsonObject& members = data.as_object();
+  auto next = members.begin();
   for (const MemberRule& rule : rules) {
-    const Json* value = data.as_object().find(rule.name);
+    const bool follows = next != members.end() && next->first == rule.name;
+    const Json* value = follows ? &(next++)->second : members.find(rule.name);
     if (value == nullptr && rule.optional) continue;
     if (value == nullptr) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} is missing", rule.name, place));
     if (!fits(*value, rule.kinds)) return fail(ErrorCode::malformed, fmt::format("member '{}' of {} has the wrong type", rule.name, place));
@@ -383,14 +375,18 @@ namespace {
 Result<RecordEntry> entry_of(Json value) {
   ASSAY_CHECK(check_members(value, line_members, "the line"));
   RecordEntry entry;
-  entry.seq = value.at("seq").as_int();
-  entry.t = value.at("t").as_int();
+  auto next = value.as_object().begin();
+  const auto member = [&next](std::string_view name) -> Json& {  // asked for in their order; each is there
+    while (next->first != name) ++next;
+    return (next++)->second;
+  };
+  entry.data = std::move(member("data"));
+  entry.node = std::move(member("node").as_string());
+  entry.prev = std::move(member("prev").as_string());
+  entry.seq = member("seq").as_int();
+  entry.t = member("t").as_int();
+  entry.type = std::move(member("type").as_string());
   if (entry.seq < 0 || entry.t < 0) return fail(ErrorCode::malformed, "seq or t is negative");
-  JsonObject& members = value.as_object();
-  entry.type = std::move(members.find("type")->as_string());
-  entry.node = std::move(members.find("node")->as_string());
-  entry.prev = std::move(members.find("prev")->as_string());
-  entry.data = std::move(*members.find("data"));
   if (entry.node.size() > record_path_bytes_max) {
     return fail(ErrorCode::limit_exceeded, fmt::format("its path has more than {} bytes", record_path_bytes_max));
   }
