@@ -65,16 +65,20 @@ Result<std::vector<std::string>> texts(const Spot& spot, std::string_view key) {
   return out;
 }
 
+constexpr std::string_view interval_methods[] = {"wilson/1", "bootstrap/1", "paired-bootstrap/1"};
+
 Result<Interval> interval_at(const Spot& spot) {
   Interval out;
   ASSAY_TRY(out.low, spot.number("low"));
   ASSAY_TRY(out.high, spot.number("high"));
   ASSAY_TRY(out.level, spot.number("level"));
   ASSAY_TRY(out.method, spot.text("method"));
+  if (std::find(std::begin(interval_methods), std::end(interval_methods), out.method) == std::end(interval_methods))
+    return spot.error(fmt::format("\"{}\" is no method of an interval", out.method), "wilson/1, bootstrap/1 or paired-bootstrap/1");
   ASSAY_TRY(out.seed, integer_if_set(spot, "seed"));
   ASSAY_TRY(out.b, integer_if_set(spot, "b"));
   if (!(out.level > 0 && out.level < 1)) return spot.error(fmt::format("a level lies between 0 and 1, found {}", number_text(out.level)));
-  if (out.method.starts_with("wilson/") && (out.low < 0 || out.high > 1)) return spot.error("an interval of a share lies within 0 and 1");
+  if (out.method == "wilson/1" && (out.low < 0 || out.high > 1)) return spot.error("an interval of a share lies within 0 and 1");
   if (out.low > out.high) return spot.error(fmt::format("low {} is above high {}", number_text(out.low), number_text(out.high)));
   out.extra = spot.others({"low", "high", "level", "method", "seed", "b"});
   return out;
@@ -147,7 +151,7 @@ Result<void> check_share(const Spot& spot, std::string_view key, double value) {
 
 // A share stands in a share's interval, and the gain is the difference of the two scores.
 Result<void> check_scores(const Spot& spot, const Scorecard& card) {
-  const auto is_share = [](const std::optional<Interval>& interval) { return interval && interval->method.starts_with("wilson/"); };
+  const auto is_share = [](const std::optional<Interval>& interval) { return interval && interval->method == "wilson/1"; };
   if (card.score && is_share(card.interval)) {
     ASSAY_CHECK(check_share(spot, "score", *card.score));
     ASSAY_CHECK(check_holds(spot, "score", *card.score, *card.interval));

@@ -161,6 +161,7 @@ TEST(Manifest, RefusesFiguresThatCannotBe) {
                                                {"/scorecard/gain", 0.4},
                                                {"/scorecard/interval/high", 1.2},
                                                {"/scorecard/interval/level", 95},
+                                               {"/scorecard/interval/method", "sure/1"},
                                                {"/scorecard/baseline/score", 0.6},
                                                {"/scorecard/p_fail", -0.1},
                                                {"/scorecard/interval/low", 0.9},  // above the score that it is of

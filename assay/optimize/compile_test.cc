@@ -429,6 +429,12 @@ TEST(Data, ReadsCsvWithQuotesAndNamesTheLine) {
   EXPECT_EQ(parse_csv("q,n\n\"x\"y,1\n", "f.csv", s, {}).error().path, "f.csv:2");
   EXPECT_EQ(parse_csv("q,n\r\n\"x\",\"1\"\r\n\"\",2\r\n", "f.csv", s, {})->size(), 2U);
   EXPECT_EQ(parse_csv("other,n\nx,1\n", "f.csv", s, {}).error().path, "f.csv:1");
+  const Signature two = Signature::parse("q -> why, n: int").value();
+  const Error unlabelled = parse_csv("q,nn\nx,1\n", "f.csv", two, {{"n", "number"}}).error();
+  EXPECT_NE(unlabelled.message.find("(why, number)"), std::string::npos) << unlabelled.message;
+  const Error row = parse_jsonl("{\"q\":\"x\",\"n\":1}\n{\"q\":\"y\",\"m\":1}\n", "f.jsonl", two, {}).error();
+  EXPECT_EQ(row.path, "f.jsonl:2");
+  EXPECT_NE(row.remedy.find("m, q"), std::string::npos) << row.remedy;
   EXPECT_EQ(parse_jsonl("{\"q\":\"x\",\"n\":1}\n{\"q\":1,\"n\":1}\n", "f.jsonl", s, {}).error().path, "f.jsonl:2.inputs.q");
 }
 

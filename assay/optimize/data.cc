@@ -92,10 +92,20 @@ std::string names_of(const std::vector<std::string>& columns) {
   return out.size() > 300 ? "(too many to list)" : out;
 }
 
-Result<void> require_labels(const Signature& signature, bool any_label, const std::string& name, const std::string& columns) {
+// A row's label is an output of the signature, whichever; `fields` says under which name the file has it.
+Result<void> require_labels(const Signature& signature, const JsonObject& fields, bool any_label, const std::string& name,
+                            const std::string& columns) {
   if (any_label) return {};
-  return fail(ErrorCode::malformed, fmt::format("no column holds an output of the signature ({})", signature.outputs.front().name),
+  std::vector<std::string> outputs;
+  for (const Field& field : signature.outputs) outputs.push_back(column_of(fields, field.name));
+  return fail(ErrorCode::malformed, fmt::format("no label: none of the program's outputs ({}) is among the columns", names_of(outputs)),
               "columns here: " + columns + "; [data] fields, or eval --map FIELD=COLUMN, maps fields to columns", name);
+}
+
+std::vector<std::string> members_of(const Json& row) {
+  std::vector<std::string> out;
+  for (const auto& [name, value] : row.as_object()) out.push_back(name);
+  return out;
 }
 
 Result<std::string> data_path(const std::string& folder, const std::string& file) {
@@ -153,7 +163,7 @@ Result<std::vector<Row>> parse_csv(std::string_view text, const std::string& nam
                   "columns here: " + names_of(header) + "; [data] fields maps fields to columns", name + ":1");
     }
   }
-  ASSAY_CHECK(require_labels(signature, any_label, name + ":1", names_of(header)));
+  ASSAY_CHECK(require_labels(signature, fields, any_label, name + ":1", names_of(header)));
   std::vector<Row> rows;
   while (!reader.at_end()) {  // ends: every record consumes at least one byte
     const std::size_t line = reader.line();
@@ -200,7 +210,7 @@ Result<std::vector<Row>> parse_jsonl(std::string_view text, const std::string& n
         return place({ErrorCode::malformed, fmt::format("no member '{}'", column_of(fields, field->name)), "",
                       "[data] fields maps fields to members"});
     }
-    if (auto labelled = require_labels(signature, !labels.as_object().empty(), "", "(members of the row)"); !labelled)
+    if (auto labelled = require_labels(signature, fields, !labels.as_object().empty(), "", names_of(members_of(*value))); !labelled)
       return place(labelled.error());
     auto row = make_row(signature, inputs, labels);
     if (!row) return place(row.error());
